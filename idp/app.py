@@ -1,0 +1,263 @@
+"""The one place that knows every room: what is built from what, and what every request goes through."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask, Response, g, request
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from jinja2 import ChoiceLoader, FileSystemLoader
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from idp import resources
+from idp.accounts import endpoints as accounts_endpoints
+from idp.accounts import pages as accounts_pages
+from idp.accounts.service import AccountService
+from idp.authorization import pages as authorization_pages
+from idp.authorization.service import AuthorizationService
+from idp.authorization.service import Services as AuthorizationServices
+from idp.clients.service import ClientService
+from idp.config import Settings, SettingsError
+from idp.consent import pages as consent_pages
+from idp.consent.service import ConsentService
+from idp.delivery.service import DeliveryService
+from idp.delivery.worker import Worker
+from idp.discovery import endpoints as discovery_endpoints
+from idp.discovery.service import document
+from idp.grants import endpoints as grants_endpoints
+from idp.grants.server import AuthorizationServer
+from idp.grants.server import Services as GrantServices
+from idp.grants.service import CodeService
+from idp.keys.rules import Policy as KeyPolicy
+from idp.keys.service import KeyService
+from idp.logout import endpoints as logout_endpoints
+from idp.logout import pages as logout_pages
+from idp.logout.rules import BACKCHANNEL, LOGOUT_TOKEN_LIFETIME
+from idp.logout.service import LogoutService
+from idp.runtime import audit
+from idp.runtime.clock import Clock, system_clock
+from idp.runtime.database import Database
+from idp.runtime.endpoints import json_response
+from idp.runtime.front import Front
+from idp.runtime.headers import HSTS, STRICT, content_security_policy
+from idp.runtime.outbound import Outbound
+from idp.runtime.pages import PageError, error_page
+from idp.runtime.secrets import Secrets
+from idp.sessions.rules import Policy as SessionPolicy
+from idp.sessions.service import SessionService
+from idp.tokens import endpoints as tokens_endpoints
+from idp.tokens.rules import Policy as TokenPolicy
+from idp.tokens.service import TokenService
+
+MAXIMUM_BODY = 64 * 1024
+_FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known")
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Every service of one deployment, built from its settings. Commands and the web application share it."""
+
+    settings: Settings
+    database: Database
+    secrets: Secrets
+    keys: KeyService
+    clients: ClientService
+    sessions: SessionService
+    deliveries: DeliveryService
+    tokens: TokenService
+    logout: LogoutService
+    accounts: AccountService
+    consents: ConsentService
+    codes: CodeService
+    worker: Worker
+
+    def start(self) -> None:
+        """Start what runs beside the requests: the key schedule and the delivery worker."""
+        self.keys.start()
+        self.worker.start()
+
+    def stop(self) -> None:
+        """Stop it again, and close the database."""
+        self.keys.stop()
+        self.worker.stop()
+        self.database.dispose()
+
+
+def key_policy(settings: Settings) -> KeyPolicy:
+    """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
+    longest = max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime, LOGOUT_TOKEN_LIFETIME)
+    return KeyPolicy(settings.keys_rotation_period, settings.keys_jwks_max_age, settings.keys_clock_skew, longest)
+
+
+def build(settings: Settings, clock: Clock = system_clock) -> Provider:
+    """Build every service. Nothing is started, and the database is not touched yet. Raises SettingsError."""
+    problem = key_policy(settings).problem()
+    if problem is not None:
+        raise SettingsError(problem)
+    database = Database(settings.database, clock)
+    secrets = Secrets(settings.secret_keys)
+    keys = KeyService(database, secrets, key_policy(settings), settings.keys_rsa_bits)
+    clients = ClientService(database, cache_seconds=settings.clients_cache_seconds, loopback_http=not settings.secure)
+    session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
+    sessions = SessionService(database, session_policy)
+    deliveries = DeliveryService(database)
+    token_policy = TokenPolicy(
+        settings.issuer,
+        settings.tokens_access_token_lifetime,
+        settings.tokens_id_token_lifetime,
+        settings.tokens_refresh_token_lifetime,
+        settings.tokens_refresh_retry_window,
+    )
+    tokens = TokenService(token_policy, keys, clients, sessions, secrets)
+    logout = LogoutService(settings.issuer, sessions, clients, deliveries, keys, settings.delivery_lifetime)
+    outbound = Outbound(
+        allow=settings.outbound_allow,
+        allow_loopback=not settings.secure,
+        ca_file=settings.outbound_ca_file,
+        timeout=settings.delivery_timeout,
+    )
+    worker = Worker(
+        database,
+        deliveries,
+        outbound,
+        {BACKCHANNEL: logout.compose},
+        concurrency=settings.delivery_concurrency,
+        poll_seconds=settings.delivery_poll_seconds,
+    )
+    return Provider(
+        settings=settings,
+        database=database,
+        secrets=secrets,
+        keys=keys,
+        clients=clients,
+        sessions=sessions,
+        deliveries=deliveries,
+        tokens=tokens,
+        logout=logout,
+        accounts=AccountService(database, settings, secrets, logout),
+        consents=ConsentService(),
+        codes=CodeService(settings.authorization_code_lifetime),
+        worker=worker,
+    )
+
+
+def create_app(provider: Provider) -> Flask:
+    """The web application over a provider's services."""
+    settings = provider.settings
+    app = Flask("idp", static_folder=str(Path(__file__).parent / "static"), template_folder=None)
+    app.jinja_env.autoescape = True
+    app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in _template_folders(settings)])
+    app.jinja_env.globals["provider_name"] = settings.provider_name
+    _configure(app, provider)
+    csrf = CSRFProtect(app)
+    _register(app, provider, csrf)
+    _harden(app, settings)
+    _handle_errors(app)
+    metadata = document(settings.issuer)
+    app.wsgi_app = Front(  # type: ignore[method-assign]
+        app.wsgi_app,
+        issuer_path=settings.issuer_path,
+        documents={
+            "/jwks": provider.keys.document,
+            "/.well-known/openid-configuration": lambda: metadata,
+            "/.well-known/oauth-authorization-server": lambda: metadata,
+        },
+        trusted_proxies=settings.trusted_proxies,
+    )
+    app.extensions["idp"] = provider
+    return app
+
+
+def _template_folders(settings: Settings) -> list[str]:
+    """An operator's pages come first; what they leave out is ours."""
+    own = [str(settings.templates_dir)] if settings.templates_dir is not None else []
+    return [*own, str(resources.folder("templates"))]
+
+
+def _configure(app: Flask, provider: Provider) -> None:
+    secure = provider.settings.secure
+    cookie_keys = provider.secrets.keys("browser cookie")
+    app.config.update(
+        SECRET_KEY=cookie_keys[0],
+        SECRET_KEY_FALLBACKS=list(cookie_keys[1:]),
+        MAX_CONTENT_LENGTH=MAXIMUM_BODY,
+        MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
+        SESSION_COOKIE_NAME="__Host-idp_session" if secure else "idp_session",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        # `__Host-` demands the path `/` (RFC 6265bis §4.1.3.2).
+        SESSION_COOKIE_PATH="/",
+        WTF_CSRF_TIME_LIMIT=None,
+        # Flask-WTF would demand a Referer, which our own Referrer-Policy withholds; the token is what counts.
+        WTF_CSRF_SSL_STRICT=False,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+    )
+
+
+def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
+    database, clients, tokens, settings = provider.database, provider.clients, provider.tokens, provider.settings
+    services = AuthorizationServices(clients, tokens, provider.codes, provider.consents)
+    authorization = AuthorizationService(
+        database, services, settings.authorization_request_lifetime, accounts_pages.browser_of_request
+    )
+    grants = GrantServices(settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout)
+    machines = [
+        grants_endpoints.endpoints(database, AuthorizationServer(grants)),
+        tokens_endpoints.endpoints(database, clients, tokens),
+        logout_endpoints.endpoints(database, clients, tokens, provider.logout),
+        accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
+        discovery_endpoints.endpoints(database, provider.keys, settings.metrics_allow),
+    ]
+    # These two are posted to by relying parties; what a person answers on their pages is checked there.
+    open_pages = [
+        authorization_pages.pages(database, authorization, settings.issuer),
+        logout_pages.pages(database, clients, tokens, provider.logout),
+    ]
+    for open_to_others in (*machines, *open_pages):
+        csrf.exempt(open_to_others)
+        app.register_blueprint(open_to_others)
+    app.register_blueprint(consent_pages.pages(database, provider.consents, authorization))
+    accounts_pages.install(app, provider, authorization)
+
+
+def _harden(app: Flask, settings: Settings) -> None:
+    """Security headers on every answer, error pages too."""
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        for name, value in STRICT.items():
+            response.headers.setdefault(name, value)
+        if settings.secure:
+            response.headers.setdefault(*HSTS)
+        policy = content_security_policy(form_targets=g.get("form_targets", ()), scripts=g.get("scripts", False))
+        response.headers.setdefault("Content-Security-Policy", policy)
+        return response
+
+
+def _handle_errors(app: Flask) -> None:
+    """Whatever goes wrong: JSON for machines, a page for people, and never a stack trace."""
+
+    @app.errorhandler(CSRFError)
+    def csrf(_error: CSRFError) -> Response:
+        sentence = "This page was open for too long, or your browser did not send its cookie. Please try again."
+        return error_page(PageError("invalid_request", "The CSRF token is missing or does not match.", sentence))
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        status = error.code or InternalServerError.code
+        code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(status, "invalid_request")
+        if status >= InternalServerError.code:
+            code = "server_error"
+        if request.path.startswith(_FOR_MACHINES):
+            response = json_response(status, {"error": code, "error_description": str(error.name)})
+        else:
+            response = error_page(PageError(code, str(error.name), "This page is not there, or not in this way.", status))
+        allowed = dict(error.get_headers()).get("Allow")
+        if allowed is not None:
+            response.headers["Allow"] = allowed
+        return response
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        audit.fail("request.failed", error, path=request.path)
+        return refused(InternalServerError())

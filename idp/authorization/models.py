@@ -1,0 +1,22 @@
+"""The table of stored authorization requests."""
+
+from sqlalchemy import String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from idp.runtime.database import Base
+
+
+class PendingRow(Base):
+    """See `rules.Pending`."""
+
+    __tablename__ = "authorization_requests"
+
+    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    asked: Mapped[str] = mapped_column(Text)
+    browser_hash: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float] = mapped_column(index=True)
+    selected_at: Mapped[float | None]
+    consented_at: Mapped[float | None]
+    denied_at: Mapped[float | None]
+    used_at: Mapped[float | None]

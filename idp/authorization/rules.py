@@ -1,0 +1,119 @@
+"""What was asked, and what must happen next: pure."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import Enum, auto
+
+from idp.protocol import scopes
+from idp.runtime.clock import Instant
+
+PROMPTS = ("none", "login", "consent", "select_account")
+RESPONSE_MODES = ("query", "form_post")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A valid authorization request (OIDC Core §3.1.2.1), parsed once."""
+
+    client_id: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    response_mode: str
+    scope: str
+    state: str | None
+    nonce: str | None
+    code_challenge: str | None
+    prompt: tuple[str, ...]
+    max_age: int | None
+    login_hint: str | None
+    subject_required: str | None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scope tokens asked for."""
+        return scopes.parse(self.scope)
+
+    @property
+    def silent(self) -> bool:
+        """Whether no page may be shown (`prompt=none`)."""
+        return "none" in self.prompt
+
+    def dump(self) -> str:
+        """The request as it is stored."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, stored: str) -> "Asked":
+        """The request again."""
+        values = json.loads(stored)
+        return cls(**values | {"prompt": tuple(values["prompt"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A stored request, bound to the browser that began it. What happened to it gets an instant."""
+
+    request_id: str
+    asked: str
+    browser_hash: str | None
+    created_at: Instant
+    expires_at: Instant
+    selected_at: Instant | None
+    consented_at: Instant | None
+    denied_at: Instant | None
+    used_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is signed in at this browser, as far as the decision needs it."""
+
+    subject: str
+    auth_time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What happened since the request began. A request that is not stored has just begun."""
+
+    began_at: Instant
+    selected: bool = False
+    consented: bool = False
+    denied: bool = False
+
+
+class Step(Enum):
+    """What must happen next."""
+
+    SIGN_IN = auto()
+    SELECT_ACCOUNT = auto()
+    CONSENT = auto()
+    ISSUE = auto()
+    DENIED = auto()
+    WRONG_PERSON = auto()
+
+
+#: What `prompt=none` is answered with where a page would have been shown (OIDC Core §3.1.2.6).
+SILENT_ERRORS = {
+    Step.SIGN_IN: "login_required",
+    Step.SELECT_ACCOUNT: "account_selection_required",
+    Step.CONSENT: "consent_required",
+}
+
+
+def next_step(asked: Asked, progress: Progress, person: Person | None, now: Instant, *, consent_needed: bool) -> Step:
+    """The next step of a request. A sign-in counts for `prompt=login` and `max_age` when it came after the request."""
+    if progress.denied:
+        return Step.DENIED
+    if person is None:
+        return Step.SIGN_IN
+    fresh = person.auth_time >= progress.began_at
+    if not fresh and ("login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)):
+        return Step.SIGN_IN
+    if asked.subject_required is not None and person.subject != asked.subject_required:
+        return Step.WRONG_PERSON if fresh else Step.SIGN_IN
+    if "select_account" in asked.prompt and not (fresh or progress.selected):
+        return Step.SELECT_ACCOUNT
+    if not progress.consented and (consent_needed or "consent" in asked.prompt):
+        return Step.CONSENT
+    return Step.ISSUE

@@ -1,0 +1,134 @@
+"""What a client is, and what its registered metadata must hold to (RFC 7591 §2, OpenID Connect Registration 1.0 §2)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from idp.protocol import scopes
+from idp.protocol.uris import is_registered
+from idp.runtime import secrets
+from idp.runtime.clock import Instant
+
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+RESPONSE_TYPES = ("code",)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """A row: the metadata as registered, the secret as a hash."""
+
+    client_id: str
+    metadata: str
+    secret_hash: str | None
+    created_at: Instant
+    ended_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A relying party, parsed once. Members are RFC 7591's and the logout specifications', and four of our own.
+
+    Ours are `first_party` (its person is not asked for consent), `backchannel_logout_include_sub` (a `sub` stands
+    beside the `sid` in its logout tokens), `access_token_header_typ` (`JWT` for resource servers that do not know
+    `at+jwt`) and `resources` (audiences its access tokens name beside it). The method names are those that Authlib's server calls.
+    """
+
+    client_id: str
+    secret_hash: str | None
+    created_at: Instant
+    redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    token_endpoint_auth_method: str = "client_secret_basic"  # noqa: S105 - the name of a method
+    grant_types: tuple[str, ...] = ("authorization_code",)
+    response_types: tuple[str, ...] = ("code",)
+    scope: str = scopes.join(scopes.SUPPORTED)
+    application_type: str = "web"
+    client_name: str | None = None
+    client_uri: str | None = None
+    logo_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    default_max_age: int | None = None
+    backchannel_logout_uri: str | None = None
+    backchannel_logout_session_required: bool = False
+    backchannel_logout_include_sub: bool = False
+    first_party: bool = False
+    access_token_header_typ: str = "at+jwt"  # noqa: S105 - the name of a type
+    resources: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, record: ClientRecord) -> "Client":
+        """The client that a row describes."""
+        metadata = json.loads(record.metadata)
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in metadata.items()}
+        return cls(record.client_id, record.secret_hash, record.created_at, **values)
+
+    @property
+    def name(self) -> str:
+        """How it is called on pages."""
+        return self.client_name or self.client_id
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it cannot keep a secret (RFC 6749 §2.1)."""
+        return self.token_endpoint_auth_method == "none"  # noqa: S105
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it runs on the person's device, so that the port of a loopback redirect may vary (RFC 8252 §7.3)."""
+        return self.application_type == "native"
+
+    # -- what Authlib's server asks (authlib.oauth2.rfc6749.ClientMixin) ------------------------------------------
+
+    def get_client_id(self) -> str:
+        """The client's identifier."""
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str | None:
+        """The redirect URI of a request that names none: only where there is no choice (RFC 6749 §3.1.2.3)."""
+        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """Whether the redirect URI is registered: exact comparison (RFC 9700 §2.1)."""
+        return is_registered(redirect_uri, self.redirect_uris, native=self.is_native)
+
+    def check_post_logout_redirect_uri(self, uri: str) -> bool:
+        """Whether the URI is registered (RP-Initiated Logout 1.0 §3)."""
+        return is_registered(uri, self.post_logout_redirect_uris, native=self.is_native)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """Whether the secret is the client's, compared in constant time over hashes."""
+        return self.secret_hash is not None and secrets.same(secrets.digest(client_secret), self.secret_hash)
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's signature
+        """Whether the method is the registered one: at every endpoint, so that no later one forgets it.
+
+        A client with a secret may send it by header or by form, whichever it registered: Flask-OIDC posts it to
+        `/introspect` whatever it does elsewhere.
+        """
+        with_secret = {"client_secret_basic", "client_secret_post"}
+        if endpoint != "token" and method in with_secret:
+            return self.token_endpoint_auth_method in with_secret
+        return method == self.token_endpoint_auth_method
+
+    def check_response_type(self, response_type: str) -> bool:
+        """Whether the client registered the response type."""
+        return response_type in self.response_types
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Whether the client registered the grant type."""
+        return grant_type in self.grant_types
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        """Those of the requested scopes that the client may have, in the order requested."""
+        allowed = scopes.parse(self.scope)
+        return scopes.join(name for name in scopes.parse(scope) if name in allowed)
+
+
+def registered(client: Client) -> Mapping[str, object]:
+    """The client's metadata as RFC 7591 §3.2.1 answers it: every member that has a value."""
+    names = [name for name in Client.__dataclass_fields__ if name not in {"client_id", "secret_hash", "created_at"}]
+    values = {name: getattr(client, name) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value not in (None, ())}

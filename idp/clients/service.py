@@ -1,0 +1,99 @@
+"""Registering and finding relying parties."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from idp.clients import metadata, rules, store
+from idp.clients.rules import Client, ClientRecord
+from idp.protocol.uris import origin as origin_of
+from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
+from idp.runtime.database import Database, Transaction
+
+CLIENT_ID_BYTES = 12
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A client and its secret: the only time that this secret is seen. `secret` is None for a public client."""
+
+    client: Client
+    secret: str | None
+
+    def response(self) -> dict[str, object]:
+        """The client information response (RFC 7591 §3.2.1)."""
+        answer: dict[str, object] = {
+            "client_id": self.client.client_id,
+            "client_id_issued_at": int(self.client.created_at),
+        }
+        if self.secret is not None:
+            answer |= {"client_secret": self.secret, "client_secret_expires_at": 0}
+        return answer | dict(rules.registered(self.client))
+
+
+class ClientService:
+    """The relying parties. A client is parsed once and kept for a stated time (`clients_cache_seconds`)."""
+
+    def __init__(self, database: Database, *, cache_seconds: int, loopback_http: bool) -> None:
+        self._database = database
+        self._cache_seconds = cache_seconds
+        self._loopback_http = loopback_http
+        self._cache: dict[str, tuple[Instant, Client]] = {}
+        self._origins: tuple[Instant, frozenset[str]] | None = None
+
+    def add(self, tx: Transaction, sent: Mapping[str, object]) -> Registration:
+        """Register a client from RFC 7591 metadata. Raises MetadataError."""
+        known = metadata.parse(sent, loopback_http=self._loopback_http)
+        public = known.get("token_endpoint_auth_method") == "none"
+        secret = None if public else secrets.token(SECRET_BYTES)
+        record = ClientRecord(
+            client_id=secrets.token(CLIENT_ID_BYTES),
+            metadata=json.dumps(known),
+            secret_hash=None if secret is None else secrets.digest(secret),
+            created_at=tx.now,
+            ended_at=None,
+        )
+        store.add(tx, record)
+        tx.after_commit(lambda: audit.record("client.added", client_id=record.client_id))
+        return Registration(Client.of(record), secret)
+
+    def find(self, client_id: str | None) -> Client | None:
+        """The client, as it was at most `clients_cache_seconds` ago. Only clients that exist are kept in memory."""
+        if not client_id or len(client_id) > metadata.MAXIMUM_STRING:
+            return None
+        now = self._database.clock()
+        kept = self._cache.get(client_id)
+        if kept is not None and now - self._cache_seconds < kept[0] <= now:
+            return kept[1]
+        with self._database.reading() as tx:
+            client = self.get(tx, client_id)
+        if client is None:
+            self._cache.pop(client_id, None)
+        else:
+            self._cache[client_id] = (now, client)
+        return client
+
+    def get(self, tx: Transaction, client_id: str) -> Client | None:
+        """The client as it is in this transaction."""
+        record = store.by_id(tx, client_id)
+        return None if record is None else Client.of(record)
+
+    def listed(self, tx: Transaction) -> list[Client]:
+        """Every client, oldest first."""
+        return [Client.of(record) for record in store.listed(tx)]
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a page of this origin may read our answers (CORS): some client's redirect URI must be at home there."""
+        now = self._database.clock()
+        kept = self._origins
+        if kept is None or not now - self._cache_seconds < kept[0] <= now:
+            with self._database.reading() as tx:
+                uris = [uri for client in self.listed(tx) for uri in client.redirect_uris]
+            kept = self._origins = (now, frozenset(filter(None, map(origin_of, uris))))
+        return origin in kept[1]
+
+    def forget(self, client_id: str) -> None:
+        """Drop what this process remembers of a client."""
+        self._cache.pop(client_id, None)

@@ -1,0 +1,255 @@
+"""Settings: what an operator may decide, where it is read from, and what it must hold to.
+
+Read from the environment (`IDP_ISSUER`, `IDP_SESSIONS_IDLE_TIMEOUT`, ...) and from a TOML file (`IDP_CONFIG`, or
+`idp.toml` in the working directory), where a room's settings may stand in a table of its name
+(`[sessions] idle_timeout = 1800`). The environment wins. A wrong or unknown setting stops the start with one
+sentence. Lifetimes are whole seconds.
+"""
+
+import ipaddress
+import os
+import secrets
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from idp.protocol.uris import is_loopback_host
+
+PREFIX = "IDP_"
+SECRET_KEY_FILE = "secret_key"  # noqa: S105 - the name of a file, not a secret
+MINIMUM_SECRET_LENGTH = 32
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Seconds: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class SettingsError(Exception):
+    """A setting that stops the start. Its text is one sentence: what, where, and the mend."""
+
+
+def _split(value: object) -> object:
+    """Lists are written with commas in the environment, as arrays in TOML."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Networks: TypeAlias = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator may decide. `Settings.load()` reads it; `docs/settings.md` explains it."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    issuer: str = "http://localhost:8000"
+    provider_name: str = "idp"
+    data_dir: Path = Path("var")
+    database_url: str = ""
+    secret_key: SecretStr = SecretStr("")
+    bind: str = "127.0.0.1:8000"
+    workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
+    trusted_proxies: Networks = ()
+    outbound_allow: Networks = ()
+    outbound_ca_file: Path | None = None
+    metrics_allow: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    templates_dir: Path | None = None
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    accounts_argon2_memory_kib: int = Field(default=19456, ge=8)
+    accounts_argon2_time_cost: int = Field(default=2, ge=1)
+    accounts_argon2_parallelism: int = Field(default=1, ge=1)
+    accounts_password_min_length: int = Field(default=8, ge=8, le=128)
+    accounts_throttle_window: Seconds = 900
+    accounts_throttle_account_failures: int = Field(default=10, ge=1)
+    accounts_throttle_address_failures: int = Field(default=100, ge=1)
+
+    sessions_idle_timeout: Seconds = 7200
+    sessions_absolute_timeout: Seconds = 43200
+
+    authorization_request_lifetime: Seconds = 1800
+    authorization_code_lifetime: Annotated[int, Field(ge=1, le=600)] = 60
+
+    tokens_access_token_lifetime: Seconds = 300
+    tokens_id_token_lifetime: Seconds = 600
+    tokens_refresh_token_lifetime: Seconds = 2592000
+    tokens_refresh_retry_window: Annotated[int, Field(ge=0, le=300)] = 60
+
+    keys_rotation_period: Seconds = 2592000
+    keys_jwks_max_age: Seconds = 300
+    keys_clock_skew: Annotated[int, Field(ge=0)] = 60
+    keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
+
+    clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
+
+    delivery_timeout: Seconds = 5
+    delivery_concurrency: int = Field(default=16, ge=1)
+    delivery_lifetime: Seconds = 86400
+    delivery_poll_seconds: Annotated[float, Field(gt=0)] = 0.5
+
+    @classmethod
+    def load(cls) -> Self:
+        """Settings from environment and file. Raises SettingsError with one sentence when they cannot hold."""
+        known = {PREFIX + name.upper() for name in cls.model_fields} | {PREFIX + "CONFIG"}
+        for name in sorted(os.environ):
+            if name.startswith(PREFIX) and name not in known:
+                message = f"{name} in the environment is no setting of idp: correct its name or unset it."
+                raise SettingsError(message)
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError(_sentence(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What a caller hands in, then the environment, then the file."""
+        return init_settings, env_settings, TomlFile(settings_cls)
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer_holds(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+            problem = "must be an absolute https URL without query or fragment, for instance https://id.example.org"
+            raise ValueError(problem)
+        if value.endswith("/"):
+            problem = f"must not end in a slash: write {value.rstrip('/')}"
+            raise ValueError(problem)
+        if parts.scheme == "http" and not is_loopback_host(parts.hostname):
+            problem = "may be http for loopback hosts only: use https (a proxy in front may terminate TLS)"
+            raise ValueError(problem)
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _secret_is_long_enough(cls, value: SecretStr) -> SecretStr:
+        short = [part for part in _secrets_in(value) if len(part) < MINIMUM_SECRET_LENGTH]
+        if short:
+            problem = f"must be at least {MINIMUM_SECRET_LENGTH} characters: make one with `openssl rand -base64 32`"
+            raise ValueError(problem)
+        return value
+
+    @field_validator("bind")
+    @classmethod
+    def _bind_is_an_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
+            problem = "must be ADDRESS:PORT, for instance 127.0.0.1:8000"
+            raise ValueError(problem)
+        return value
+
+    @model_validator(mode="after")
+    def _together_they_hold(self) -> Self:
+        if self.sessions_idle_timeout > self.sessions_absolute_timeout:
+            problem = "sessions_idle_timeout must not be longer than sessions_absolute_timeout"
+            raise ValueError(problem)
+        if self.database_url and not self.embedded and not self.secret_key.get_secret_value():
+            problem = (
+                "IDP_SECRET_KEY must be set where the database is not the embedded one, for all instances alike: "
+                "make it with `openssl rand -base64 32` and keep it apart from the database"
+            )
+            raise ValueError(problem)
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the SQLite file of this installation, which `idp serve` brings up to date itself."""
+        return not self.database_url or self.database_url.startswith("sqlite")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the issuer is https, so that cookies are `Secure` and loopback targets are refused."""
+        return self.issuer.startswith("https://")
+
+    @property
+    def database(self) -> str:
+        """The database's address as SQLAlchemy takes it, with psycopg 3 for PostgreSQL."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.resolve() / 'idp.sqlite3'}"
+        for scheme in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(scheme):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(scheme)
+        return self.database_url
+
+    @property
+    def issuer_path(self) -> str:
+        """The path below which everything is served: empty for an issuer at the root of its host."""
+        return urlsplit(self.issuer).path
+
+    @cached_property
+    def secret_keys(self) -> tuple[bytes, ...]:
+        """The deployment's secrets, first the one in use; made and kept in the data directory when none is set."""
+        given = _secrets_in(self.secret_key)
+        return tuple(part.encode() for part in given) if given else (_kept_secret(self.data_dir),)
+
+
+class TomlFile(PydanticBaseSettingsSource):
+    """Settings from `IDP_CONFIG` or `./idp.toml`; a table's name is the room's, and prefixes its keys."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # type: ignore[explicit-any]  # noqa: D102, ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The file's settings with their tables flattened; raises SettingsError for a file that cannot be read."""
+        named = os.environ.get(PREFIX + "CONFIG")
+        path = Path(named or "idp.toml")
+        if not named and not path.is_file():
+            return {}
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            message = f"The settings file {path} cannot be read ({error}): correct it, or point IDP_CONFIG elsewhere."
+            raise SettingsError(message) from None
+        flat: dict[str, Any] = {}
+        for name, value in content.items():
+            if isinstance(value, dict):
+                flat |= {f"{name}_{key}": inner for key, inner in value.items()}
+            else:
+                flat[name] = value
+        return flat
+
+
+def _secrets_in(value: SecretStr) -> list[str]:
+    return [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
+
+
+def _kept_secret(data_dir: Path) -> bytes:
+    """The secret kept in the data directory, made on first use; two processes that race agree on one."""
+    path = data_dir / SECRET_KEY_FILE
+    if not path.exists():
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f"{SECRET_KEY_FILE}.{secrets.token_hex(8)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process was first: its secret is the one that counts
+        finally:
+            draft.unlink()
+    return path.read_bytes()
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing wrong, as one sentence: what, where, and the mend."""
+    first = error.errors()[0]
+    text = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"The settings do not hold together: {text}."
+    name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
+    if first["type"] == "extra_forbidden":
+        return f"{name.removeprefix(PREFIX).lower()} in the settings file is no setting of idp: correct its name or remove it."
+    given = "" if name == PREFIX + "SECRET_KEY" else f" (it is {first['input']!r})"
+    return f"{name} {text[0].lower() + text[1:]}{given}; set it in the environment or in idp.toml."

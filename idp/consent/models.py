@@ -1,0 +1,30 @@
+"""The table of consents."""
+
+from sqlalchemy import Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from idp.runtime.database import Base
+
+
+class ConsentRow(Base):
+    """See `rules.Consent`. At most one of a person and client is alive; what was allowed before stays as history."""
+
+    __tablename__ = "consents"
+
+    consent_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64))
+    client_id: Mapped[str] = mapped_column(String(128))
+    scope: Mapped[str] = mapped_column(Text)
+    granted_at: Mapped[float]
+    ended_at: Mapped[float | None]
+
+    __table_args__ = (
+        Index(
+            "uq_consents_alive",
+            "subject",
+            "client_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )

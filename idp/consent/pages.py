@@ -1,0 +1,95 @@
+"""`/consent`: what an app asks for, in words, and the person's answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flask import Blueprint, Response
+from flask_login import current_user
+
+from idp.consent import rules
+from idp.consent.service import ConsentService
+from idp.clients.rules import Client
+from idp.protocol import scopes
+from idp.runtime.database import Database, Transaction
+from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
+
+ALLOW = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingConsent:
+    """What a stored authorization request asks of the person."""
+
+    client: Client
+    scopes: Sequence[str]
+    redirect_origin: str | None
+    redirect_host: str
+
+
+class PendingConsents(Protocol):
+    """The stored authorization requests, as this room sees them; `authorization` implements it."""
+
+    def consent(self, tx: Transaction, request_id: str) -> PendingConsent | None:
+        """What the request of this very browser asks for; None for an unknown, expired or foreign one."""
+
+    def decide(self, tx: Transaction, request_id: str, *, allowed: bool) -> None:
+        """Write down the person's answer to this request."""
+
+    def location(self, request_id: str) -> str:
+        """Where the request goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedScope:
+    """A scope as the page shows it."""
+
+    name: str
+    sentence: str
+    is_new: bool
+
+
+def pages(database: Database, consents: ConsentService, pending: PendingConsents) -> Blueprint:
+    """The consent page."""
+    routes = blueprint("consent")
+
+    def find(tx: Transaction, request_id: str) -> PendingConsent:
+        found = pending.consent(tx, request_id)
+        if found is None or not current_user.is_authenticated:
+            sentence = "This request has expired or was answered already. Go back to the app and start again."
+            raise PageError("invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence)
+        return found
+
+    @routes.get("/consent")
+    def ask() -> Response:
+        request_id = parameters().get("request", "")
+        with database.reading() as tx:
+            found = find(tx, request_id)
+            before = consents.find(tx, current_user.account.subject, found.client.client_id)
+        forms_may_lead_to([found.redirect_origin])
+        shown = [
+            AskedScope(name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name]))
+            for name in found.scopes
+        ]
+        return render(
+            "consent.html",
+            action="consent",
+            request_id=request_id,
+            client=found.client,
+            username=current_user.account.username,
+            scopes=shown,
+            redirect_host=found.redirect_host,
+        )
+
+    @routes.post("/consent")
+    def answer() -> Response:
+        form = parameters()
+        request_id, allowed = form.get("request", ""), form.get("decision") == ALLOW
+        with database.writing() as tx:
+            found = find(tx, request_id)
+            if allowed:
+                consents.remember(tx, current_user.account.subject, found.client.client_id, found.scopes)
+            pending.decide(tx, request_id, allowed=allowed)
+        return see_other(pending.location(request_id))
+
+    return routes

@@ -1,0 +1,118 @@
+"""`idp doctor`: what is wrong with this deployment, and the mend. It changes nothing."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from idp import app
+from idp.config import SECRET_KEY_FILE, Settings, SettingsError
+from idp.keys.sealing import UnsealError
+from idp.runtime import migrations
+from idp.runtime.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state` is `good`, `note` or `wrong`."""
+
+    state: str
+    what: str
+    finding: str
+    mend: str = ""
+
+    def shown(self) -> dict[str, str]:
+        """The finding as a row."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything, in the order in which one thing needs another; stop where nothing further can be known."""
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        return [Finding("wrong", "settings", str(error), "see docs/settings.md")]
+    findings = [Finding("good", "settings", f"issuer {settings.issuer}"), *_surroundings(settings)]
+    for look in (_database, _schema, _keys):
+        finding = look(settings)
+        findings.append(finding)
+        if finding.state == "wrong":
+            break
+    return findings
+
+
+def _surroundings(settings: Settings) -> Iterator[Finding]:
+    if not settings.secure:
+        yield Finding(
+            "note",
+            "issuer",
+            "plain http: cookies carry no Secure and loopback targets are allowed; for development only",
+            "set IDP_ISSUER to an https URL and terminate TLS in front",
+        )
+    if settings.templates_dir is not None and not settings.templates_dir.is_dir():
+        yield Finding("wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it")
+    problem = app.key_policy(settings).problem()
+    if problem is not None:
+        yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")
+    kept = settings.data_dir / SECRET_KEY_FILE
+    if kept.exists() and stat.S_IMODE(kept.stat().st_mode) & 0o077:
+        yield Finding("wrong", "secret key", f"{kept} can be read by others", f"chmod 600 {kept}")
+    if settings.embedded and settings.data_dir.exists() and not os.access(settings.data_dir, os.W_OK):
+        yield Finding("wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp")
+
+
+def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:
+    database = Database(settings.database)
+    try:
+        return look(database)
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or type(error).__name__).strip().splitlines()[0]
+        return Finding("wrong", what, f"the database cannot be used: {reason}", "check IDP_DATABASE_URL and that the server runs")
+    finally:
+        database.dispose()
+
+
+def _database(settings: Settings) -> Finding:
+    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+        return Finding("note", "database", f"{settings.data_dir} does not exist yet", "`idp serve` makes it")
+
+    def look(database: Database) -> Finding:
+        with database.reading():
+            return Finding("good", "database", f"{database.dialect} answers")
+
+    return _with_database(settings, "database", look)
+
+
+def _schema(settings: Settings) -> Finding:
+    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+        return Finding("note", "schema", "not made yet", "`idp serve` makes it")
+
+    def look(database: Database) -> Finding:
+        there, needed = migrations.current(database), migrations.head()
+        if there == needed:
+            return Finding("good", "schema", f"revision {needed}")
+        if settings.embedded:
+            return Finding("note", "schema", f"revision {there}, this version needs {needed}", "`idp serve` brings it up to date")
+        return Finding("wrong", "schema", f"revision {there}, this version needs {needed}", "run `idp migrate`")
+
+    return _with_database(settings, "schema", look)
+
+
+def _keys(settings: Settings) -> Finding:
+    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+        return Finding("note", "keys", "not made yet", "`idp serve` makes them")
+    provider = app.build(settings)
+    try:
+        provider.keys.load()
+        problem = provider.keys.problem()
+    except UnsealError as error:
+        return Finding("wrong", "keys", str(error), "set the IDP_SECRET_KEY that this database was made with")
+    except SQLAlchemyError:
+        return Finding("note", "keys", "not made yet", "`idp serve` makes them")
+    finally:
+        provider.database.dispose()
+    if problem is not None:
+        return Finding("note", "keys", problem, "start `idp serve`: it makes the keys that are due")
+    return Finding("good", "keys", "one signs, its successor is planned")

@@ -1,0 +1,88 @@
+"""`grant_type=authorization_code` (RFC 6749 §4.1.3, RFC 7636, OIDC Core §3.1.3)."""
+
+from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant as _AuthorizationCodeGrant
+
+from idp.clients.rules import Client
+from idp.grants.rules import Code
+from idp.grants.server import AUTH_METHODS, AuthorizationServer, KeptError, ParsedRequest, Response
+from idp.logout.rules import Reason
+from idp.protocol import pkce, scopes
+from idp.tokens.rules import Authorization
+
+
+class ReplayedCodeError(InvalidGrantError, KeptError):
+    """A code came twice: what the first use gave has ended, and that is committed (RFC 6749 §4.1.2, RFC 9700 §4.5)."""
+
+
+class AuthorizationCodeGrant(_AuthorizationCodeGrant):
+    """Authlib checks client, code and redirect URI in their order; consuming, PKCE and issuing are ours."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+    server: AuthorizationServer
+    request: ParsedRequest
+
+    def query_authorization_code(self, code: str, client: Client) -> Code:
+        """Spend the code. A refusal further down rolls that back, so a wrong guess spoils nobody's sign-in."""
+        services, tx = self.server.services, self.request.tx
+        spent = services.codes.spend(tx, code, client.client_id, services.tokens.new_family_id())
+        if spent is not None:
+            return spent
+        family_id = services.codes.given_by(tx, code, client.client_id)
+        if family_id is not None:
+            services.logout.end_family(tx, family_id, Reason.CODE_REUSED)
+            description = "The code was used before; what it gave has been revoked."
+            raise ReplayedCodeError(description)
+        description = "The code is unknown, expired, or was issued to another client."
+        raise InvalidGrantError(description)
+
+    def validate_token_request(self) -> None:
+        """Authlib's checks, then PKCE: whoever began with a challenge must prove it, and nobody may bring a proof alone."""
+        super().validate_token_request()
+        code: Code = self.request.authorization_code
+        verifier = self.request.parameters.get("code_verifier")
+        if code.code_challenge is None:
+            if verifier is not None:
+                description = "code_verifier is given, but the authorization request had no code_challenge."
+                raise InvalidGrantError(description)
+        elif verifier is None:
+            description = "code_verifier is missing: the authorization request had a code_challenge."
+            raise InvalidRequestError(description)
+        elif not pkce.proves(verifier, code.code_challenge):
+            description = "code_verifier does not match the code_challenge."
+            raise InvalidGrantError(description)
+
+    def create_token_response(self) -> Response:
+        """Hold the session, let the client take part, start the family, and issue."""
+        services, tx = self.server.services, self.request.tx
+        client: Client = self.request.client
+        code: Code = self.request.authorization_code
+        session = services.sessions.hold(tx, code.sid)
+        if session is None or code.family_id is None:
+            description = "The session has ended."
+            raise InvalidGrantError(description)
+        services.sessions.take_part(tx, session, client.client_id)
+        given = Authorization(
+            client_id=client.client_id,
+            subject=code.subject,
+            sid=code.sid,
+            scope=code.scope,
+            offline=code.offline,
+            auth_time=code.auth_time,
+            acr=code.acr,
+            amr=code.amr,
+        )
+        refreshable = client.check_grant_type("refresh_token")
+        family, refresh_token = services.tokens.start_family(tx, code.family_id, given, refreshable=refreshable)
+        access_token = services.tokens.access_token(tx, client, family, family.scope)
+        token: dict[str, object] = {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": services.tokens.policy.access_token_lifetime,
+            "scope": family.scope,
+        }
+        if refresh_token is not None:
+            token["refresh_token"] = refresh_token
+        if scopes.OPENID in scopes.parse(family.scope):
+            token["id_token"] = services.tokens.id_token(tx, family, nonce=code.nonce, access_token=access_token)
+        return 200, token, self.TOKEN_RESPONSE_HEADER

@@ -1,0 +1,38 @@
+"""What an authorization code stands for."""
+
+from dataclasses import dataclass
+
+from idp.runtime.clock import Instant
+
+CODE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A row. `redirect_uri` is None when the authorization request named none; `family_id` is what the code gave."""
+
+    code_hash: str
+    client_id: str
+    redirect_uri: str | None
+    code_challenge: str | None
+    nonce: str | None
+    sid: str
+    subject: str
+    scope: str
+    offline: bool
+    auth_time: Instant
+    acr: str
+    amr: str
+    expires_at: Instant
+    used_at: Instant | None
+    family_id: str | None
+
+    # -- what Authlib's grant asks (authlib.oauth2.rfc6749.AuthorizationCodeMixin) --------------------------------
+
+    def get_redirect_uri(self) -> str | None:
+        """The redirect URI that the token request must repeat (RFC 6749 §4.1.3)."""
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        """What the person allowed."""
+        return self.scope

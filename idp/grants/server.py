@@ -1,0 +1,137 @@
+"""Authlib's authorization server, told where our parts are.
+
+It is met in this room, in `authorization` and nowhere else. A request is parsed once, before it comes here; a response
+is status, body and headers, which `endpoints.py` and `pages.py` turn into Flask's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from authlib.oauth2.rfc6749 import AuthorizationServer as _AuthorizationServer
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.requests import OAuth2Payload, OAuth2Request
+
+from idp.clients.authentication import METHODS, authenticate
+from idp.clients.rules import GRANT_TYPES, Client
+from idp.clients.service import ClientService
+from idp.grants.service import CodeService
+from idp.logout.service import LogoutService
+from idp.protocol.parameters import Parameters
+from idp.runtime.database import Transaction
+from idp.sessions.service import SessionService
+from idp.tokens.service import TokenService
+
+Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What grants need of the rooms below."""
+
+    issuer: str
+    clients: ClientService
+    sessions: SessionService
+    tokens: TokenService
+    codes: CodeService
+    logout: LogoutService
+
+
+class Payload(OAuth2Payload):
+    """The request's parameters as Authlib reads them."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+
+    @property
+    def data(self) -> Parameters:
+        """Each parameter once."""
+        return self._parameters
+
+    @property
+    def datalist(self) -> Mapping[str, list[str]]:  # type: ignore[override]
+        """Repeated ones show as two values: that is all that Authlib asks of it."""
+        return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
+
+
+class ParsedRequest(OAuth2Request):
+    """A request whose parameters were parsed strictly, and the transaction in which it is answered."""
+
+    def __init__(self, tx: Transaction, issuer: str, headers: Mapping[str, str], parameters: Parameters) -> None:
+        # The address comes from the configuration, never from `Host`.
+        super().__init__("POST", issuer, headers=headers)
+        self.tx = tx
+        self.parameters = parameters
+        self.payload = Payload(parameters)
+
+    @property
+    def form(self) -> Parameters:
+        """The parameters: clients never authenticate by query."""
+        return self.parameters
+
+    @property
+    def args(self) -> Parameters:
+        """None: what stands in a token request's query is not read."""
+        return Parameters({})
+
+
+class AuthorizationServer(_AuthorizationServer):
+    """Authlib's server over our services."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self.services = services
+
+    def query_client(self, client_id: str) -> Client | None:
+        """The client, or None."""
+        return self.services.clients.find(client_id)
+
+    def create_oauth2_request(self, request: ParsedRequest) -> ParsedRequest:
+        """The request is parsed already."""
+        return request
+
+    def authenticate_client(
+        self,
+        request: ParsedRequest,
+        methods: Sequence[str],  # noqa: ARG002 - the registered method decides, at every endpoint alike
+        endpoint: str = "token",
+    ) -> Client:
+        """The client that the request comes from. Raises ClientAuthenticationError."""
+        client = authenticate(self.services.clients, request.headers, request.parameters, endpoint)
+        request.client = client
+        request.auth_method = client.token_endpoint_auth_method
+        return client
+
+    def get_token_grant(self, request: ParsedRequest):  # type: ignore[no-untyped-def]  # noqa: ANN201 - Authlib's grant
+        """The grant that was asked for. An unknown client learns nothing of it: it is authenticated first."""
+        if request.payload.grant_type is None:
+            description = "grant_type is missing."
+            raise InvalidRequestError(description)
+        try:
+            return super().get_token_grant(request)
+        except UnsupportedGrantTypeError as error:
+            error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
+            raise
+
+    def create_token_response(self, request: ParsedRequest) -> Response:
+        """Answer a token request; errors go to the edge, which knows whether their changes must be kept."""
+        grant = self.get_token_grant(request)
+        grant.validate_token_request()
+        response: Response = grant.create_token_response()
+        return response
+
+    def handle_response(self, status: int, body: object, headers: Sequence[tuple[str, str]]) -> Response:
+        """A response as values."""
+        return status, body, headers
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """Nobody listens: what happened is written by the audit."""
+
+
+class KeptError(OAuth2Error):
+    """A refusal that must be remembered: the transaction is committed although it is refused."""
+
+    keep_changes = True
+
+
+AUTH_METHODS = list(METHODS)

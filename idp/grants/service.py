@@ -1,0 +1,59 @@
+"""Authorization codes: made by `authorization`, spent once at `/token`."""
+
+from dataclasses import dataclass
+
+from idp.grants import rules, store
+from idp.grants.rules import Code
+from idp.runtime import secrets
+from idp.runtime.database import Transaction
+from idp.tokens.rules import Authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a code is bound to besides its client (RFC 6749 §4.1.3, RFC 7636 §4.4, OIDC Core §3.1.2.1)."""
+
+    redirect_uri: str | None
+    code_challenge: str | None
+    nonce: str | None
+
+
+class CodeService:
+    """Issues codes. They are random, kept as hashes, and live for a minute."""
+
+    def __init__(self, lifetime: int) -> None:
+        self._lifetime = lifetime
+
+    def issue(self, tx: Transaction, sid: str, given: Authorization, binding: Binding) -> str:
+        """A new code for what the person allowed in the session `sid`."""
+        code = secrets.token(rules.CODE_BYTES)
+        store.add(
+            tx,
+            Code(
+                code_hash=secrets.digest(code),
+                client_id=given.client_id,
+                redirect_uri=binding.redirect_uri,
+                code_challenge=binding.code_challenge,
+                nonce=binding.nonce,
+                sid=sid,
+                subject=given.subject,
+                scope=given.scope,
+                offline=given.offline,
+                auth_time=given.auth_time,
+                acr=given.acr,
+                amr=given.amr,
+                expires_at=tx.now + self._lifetime,
+                used_at=None,
+                family_id=None,
+            ),
+        )
+        return code
+
+    def spend(self, tx: Transaction, code: str, client_id: str, family_id: str) -> Code | None:
+        """Spend a code for a family: of many at once one wins. None when it is unknown, another's, expired or spent."""
+        return store.consume(tx, secrets.digest(code), client_id, family_id)
+
+    def given_by(self, tx: Transaction, code: str, client_id: str) -> str | None:
+        """The family that a spent code of this client gave: what must end when the code comes again."""
+        known = store.of_client(tx, secrets.digest(code), client_id)
+        return None if known is None or known.used_at is None else known.family_id

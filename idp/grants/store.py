@@ -1,0 +1,40 @@
+"""Statements on authorization codes, prepared once."""
+
+from sqlalchemy import bindparam, insert, update
+
+from idp.grants.models import CodeRow
+from idp.grants.rules import Code
+from idp.runtime.database import Transaction, columns_for, select_of, table_of
+
+_codes = table_of(CodeRow)
+_INSERT = insert(_codes)
+_OF_CLIENT = select_of(CodeRow, Code).where(
+    _codes.c.code_hash == bindparam("code_hash"), _codes.c.client_id == bindparam("client_id")
+)
+_CONSUME = (
+    update(_codes)
+    .where(
+        _codes.c.code_hash == bindparam("of"),
+        _codes.c.client_id == bindparam("by"),
+        _codes.c.used_at.is_(None),
+        _codes.c.expires_at > bindparam("now"),
+    )
+    .values(used_at=bindparam("now"), family_id=bindparam("gives"))
+    .returning(*columns_for(CodeRow, Code))
+)
+
+
+def add(tx: Transaction, code: Code) -> None:
+    """Insert a code."""
+    tx.execute(_INSERT, {name: getattr(code, name) for name in Code.__dataclass_fields__})
+
+
+def consume(tx: Transaction, code_hash: str, client_id: str, family_id: str) -> Code | None:
+    """Spend the code, in one statement, for the family that it gives; None when it cannot be spent."""
+    row = tx.changed(_CONSUME, {"of": code_hash, "by": client_id, "now": tx.now, "gives": family_id})
+    return None if row is None else Code(*row)
+
+
+def of_client(tx: Transaction, code_hash: str, client_id: str) -> Code | None:
+    """The code, spent or not, if it was issued to this client: another client's guess finds nothing."""
+    return tx.one(Code, _OF_CLIENT, {"code_hash": code_hash, "client_id": client_id})

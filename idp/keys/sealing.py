@@ -1,0 +1,35 @@
+"""Private keys at rest: AES-256-GCM under a key derived from the deployment's secret, bound to the `kid`."""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from idp.runtime.secrets import Secrets
+
+PURPOSE = "key sealing"
+_NONCE_BYTES = 12
+
+
+class UnsealError(Exception):
+    """A private key was sealed under another secret. Its text is one sentence: what, where, and the mend."""
+
+
+def seal(secrets: Secrets, kid: str, private_der: bytes) -> bytes:
+    """Encrypt a private key (PKCS#8 DER). The `kid` is associated data: a sealed key cannot be put under another name."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(secrets.key(PURPOSE)).encrypt(nonce, private_der, kid.encode())
+
+
+def unseal(secrets: Secrets, kid: str, sealed: bytes) -> bytes:
+    """The private key (PKCS#8 DER) again. Raises UnsealError when no secret of this deployment opens it."""
+    for key in secrets.keys(PURPOSE):
+        try:
+            return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
+        except InvalidTag:
+            continue
+    message = (
+        f"The signing key {kid} was sealed under another IDP_SECRET_KEY: set the secret that this database was made with"
+        " (several may be given, separated by commas; the first is used for new keys)."
+    )
+    raise UnsealError(message)

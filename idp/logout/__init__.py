@@ -1,0 +1,6 @@
+"""The one door through which anything ends.
+
+`service.py` has one function for each thing that can be ended; its body reads as the list of what follows, in the
+caller's transaction: mark it, end what hangs from it, write down everyone who must hear of it. Owns: `/logout`,
+`/revoke`, logout tokens. It alone may import `sessions.ending`, `tokens.ending` and `clients.ending`.
+"""

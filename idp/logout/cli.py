@@ -1,0 +1,35 @@
+"""Commands that end something, hung under the noun they end: `idp session end`, `idp client remove`."""
+
+import click
+
+from idp.logout.rules import Reason
+from idp.runtime.console import Refused, emit, json_option
+
+
+@click.command(name="end")
+@click.argument("sid")
+@json_option
+@click.pass_obj
+def end_session(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
+    """End one session: its cookie, its tokens, and its place at every relying party."""
+    with obj.database.writing() as tx:
+        session = obj.logout.end_session(tx, sid, Reason.OPERATOR)
+        told = obj.sessions.clients_of(tx, sid)
+    if session is None:
+        message = f"There is no live session {sid!r}: see `idp session list`."
+        raise Refused(message)
+    emit({"sid": sid, "ended": True, "clients": told if as_json else " ".join(told) or "-"}, as_json=as_json)
+
+
+@click.command(name="remove")
+@click.argument("client_id")
+@json_option
+@click.pass_obj
+def remove_client(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Remove a relying party: it can authenticate no more, and all that it was given is dead."""
+    with obj.database.writing() as tx:
+        removed = obj.logout.end_client(tx, client_id)
+    if not removed:
+        message = f"There is no client {client_id!r}: see `idp client list`."
+        raise Refused(message)
+    emit({"client_id": client_id, "removed": True}, as_json=as_json)

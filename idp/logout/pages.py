@@ -1,0 +1,81 @@
+"""`/logout` (RP-Initiated Logout 1.0): the cookie decides who is signed out; `id_token_hint` only names the client.
+
+Without a hint from this very session the person is asked first: otherwise any page could sign people out by a link (§6).
+"""
+
+from flask import Blueprint, Response, request, session as browser_session
+from flask_login import current_user, logout_user
+from flask_wtf.csrf import validate_csrf
+from wtforms import ValidationError
+
+from idp.clients.service import ClientService
+from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
+from idp.logout.rules import Reason
+from idp.logout.service import LogoutService
+from idp.protocol import uris
+from idp.protocol.parameters import Parameters
+from idp.runtime.database import Database, Transaction
+from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
+from idp.tokens.service import TokenService
+
+CONFIRM = "confirm"
+
+
+def pages(database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService) -> Blueprint:
+    """The end-session endpoint."""
+    routes = blueprint("logout")
+
+    @routes.route("/logout", methods=["GET", "POST"])
+    def end_session() -> Response:
+        given = parameters()
+        if request.method == "POST" and "decision" not in given:
+            # A relying party's POST brings no cookie (SameSite=Lax); the GET that follows brings it.
+            return see_other(uris.with_parameters("logout", [(name, given[name]) for name in FIELDS if name in given]))
+        with database.reading() as tx:
+            asked = _read(tx, given)
+        sid: str | None = current_user.session.sid if current_user.is_authenticated else None
+        if sid is None:
+            return _finish(asked, was_signed_in=False)
+        if request.method == "GET" and sid != asked.hint_sid:
+            return _confirmation(given, asked)
+        if request.method == "POST":
+            _check_csrf(given)
+            if given["decision"] != CONFIRM:
+                return render("logout_cancelled.html")
+        with database.writing() as tx:
+            logout.end_session(tx, sid, Reason.RP_INITIATED if asked.client is not None else Reason.SIGNED_OUT)
+        logout_user()
+        browser_session.clear()
+        return _finish(asked, was_signed_in=True)
+
+    def _read(tx: Transaction, given: Parameters) -> LogoutRequest:
+        try:
+            return read(tx, given, clients, tokens)
+        except LogoutRequestError as error:
+            sentence = "The app asked to sign you out in a way that makes no sense. You can sign out on your account page."
+            raise PageError("invalid_request", str(error), sentence) from None
+
+    return routes
+
+
+def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
+    forms_may_lead_to([uris.origin(asked.redirect_uri) if asked.redirect_uri else None])
+    fields = {name: given[name] for name in FIELDS if name in given}
+    username = current_user.account.username
+    return render("logout.html", action="logout", username=username, client=asked.client, fields=fields)
+
+
+def _finish(asked: LogoutRequest, *, was_signed_in: bool) -> Response:
+    if asked.redirect_uri is None:
+        return render("logout_done.html", client=asked.client, was_signed_in=was_signed_in, apps=[])
+    state = [("state", asked.state)] if asked.state is not None else []
+    return see_other(uris.with_parameters(asked.redirect_uri, state))
+
+
+def _check_csrf(given: Parameters) -> None:
+    """The relying party's POST needs no token, so this blueprint is exempt; the person's answer does need one."""
+    try:
+        validate_csrf(given.get("csrf_token"))
+    except ValidationError:
+        sentence = "This page was open for too long. Please try to sign out again."
+        raise PageError("invalid_request", "The CSRF token is missing or does not match.", sentence) from None

@@ -1,0 +1,109 @@
+"""Which URIs may be registered, and when a presented redirect URI is the registered one.
+
+Matching is exact string comparison (RFC 9700 §2.1), save the port of a loopback redirect (RFC 8252 §7.3).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from urllib.parse import urlencode, urlsplit
+
+#: RFC 3986 characters only: no space, backslash, control character, quote or non-ASCII, which parsers disagree about.
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?(?=[/?]|$)")
+_MAXIMUM_LENGTH = 2048
+
+
+def is_loopback_host(host: str | None) -> bool:
+    """Whether `host` (without port or brackets) names this very machine: `localhost`, 127.0.0.0/8 or ::1."""
+    if host is None:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_wellformed(uri: str) -> bool:
+    """Whether every parser reads `uri` alike: absolute, RFC 3986 characters only, no user part, a sane port."""
+    if len(uri) > _MAXIMUM_LENGTH or not _URI.fullmatch(uri):
+        return False
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.username is None and parts.password is None and port != 0
+
+
+def redirect_uri_problem(uri: str, *, native: bool, loopback_http: bool) -> str | None:
+    """Why `uri` may not be registered as a redirect URI, or None. `native` is `application_type` (OIDC Registration §2).
+
+    `loopback_http` is set in development, where any client may use http on a loopback host.
+    """
+    if not is_wellformed(uri):
+        return "it must be an absolute URI in RFC 3986 characters, without user or password"
+    parts = urlsplit(uri)
+    if "#" in uri:
+        return "it must not have a fragment (RFC 6749 section 3.1.2)"
+    if "*" in parts.netloc:
+        return "it must not have a wildcard host"
+    if parts.scheme == "https":
+        return None if parts.hostname else "it must name a host"
+    if parts.scheme == "http":
+        if is_loopback_host(parts.hostname) and (native or loopback_http):
+            return None
+        return "http is for the loopback interface of native apps only: use https"
+    if not native:
+        return f"the scheme {parts.scheme!r} is for native apps only: use https"
+    if "." not in parts.scheme:
+        return "a private-use scheme must be a reversed domain name such as com.example.app (RFC 8252 section 7.1)"
+    return None
+
+
+def endpoint_problem(uri: str, *, loopback_http: bool) -> str | None:
+    """Why `uri` may not be an endpoint that this provider posts to or links to, or None."""
+    if not is_wellformed(uri) or "#" in uri:
+        return "it must be an absolute URI in RFC 3986 characters, without user, password or fragment"
+    parts = urlsplit(uri)
+    if not parts.hostname:
+        return "it must name a host"
+    if parts.scheme == "https" or (parts.scheme == "http" and loopback_http and is_loopback_host(parts.hostname)):
+        return None
+    return "it must be an https URL"
+
+
+def is_registered(uri: str, registered: Iterable[str], *, native: bool) -> bool:
+    """Whether `uri` is one of `registered`: the same string, save a loopback port for native apps (RFC 8252 §7.3)."""
+    registered = tuple(registered)
+    if uri in registered:
+        return True
+    presented = _LOOPBACK.match(uri)
+    if not native or presented is None or not is_wellformed(uri):
+        return False
+    return any(_without_port(uri) == _without_port(known) for known in registered if _LOOPBACK.match(known))
+
+
+def _without_port(uri: str) -> str:
+    return _LOOPBACK.sub(lambda match: f"http://{match.group(1)}", uri)
+
+
+def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """`uri` with `parameters` added to its query; the query that it has is kept to the letter."""
+    added = urlencode(list(parameters))
+    if not added:
+        return uri
+    separator = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
+    return f"{uri}{separator}{added}"
+
+
+def origin(uri: str) -> str | None:
+    """The origin of an http(s) URI as browsers write it (RFC 6454 §6.2), or None for other schemes."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"http", "https"} or parts.hostname is None:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" if parts.port in (None, default) else f"{parts.scheme}://{host}:{parts.port}"

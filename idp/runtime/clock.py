@@ -1,0 +1,23 @@
+"""The one place that asks what time it is.
+
+An instant is a `float`: seconds since the epoch, UTC. It is what JWTs speak (RFC 7519 §2, NumericDate), it needs no
+conversion on a token path, and the database keeps it as a double.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+Instant: TypeAlias = float
+Clock: TypeAlias = Callable[[], Instant]
+
+
+def system_clock() -> Instant:
+    """Now."""
+    return time.time()
+
+
+def in_words(instant: Instant | None) -> str:
+    """`instant` for people: UTC, to the second; a dash for none."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if instant is not None else "-"

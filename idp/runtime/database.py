@@ -1,0 +1,189 @@
+"""The database: connections, the unit of work, and the base of every room's tables.
+
+The edge opens a transaction (`with database.writing() as tx`), services use it and never commit. Statements are
+SQLAlchemy Core on a plain connection, prepared once at import: through the ORM a token transaction costs five times
+as much (docs/adr/0002). Rooms read rows into the frozen dataclasses of their `rules.py`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    CursorResult,
+    Double,
+    Engine,
+    Executable,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    create_engine,
+    event,
+    select,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from idp.runtime.clock import Clock, Instant, system_clock
+
+BUSY_TIMEOUT_MS = 10_000
+POOL_SIZE = 20
+
+
+class Base(DeclarativeBase):
+    """The base of every room's tables. `float` columns are instants, kept as doubles on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {float: Double()}  # noqa: RUF012 - the name and form are SQLAlchemy's
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: Any  # type: ignore[explicit-any]
+
+
+_T = TypeVar("_T", bound=_Dataclass)
+
+
+def table_of(model: type[Base]) -> Table:
+    """The Core table of a model."""
+    table = model.__table__
+    if not isinstance(table, Table):
+        message = f"{model.__name__} is not mapped to a table"
+        raise TypeError(message)
+    return table
+
+
+def columns_for(model: type[Base], value: type[_Dataclass]) -> list[Column[Any]]:  # type: ignore[explicit-any]
+    """The columns of `model` in the order of the fields of the dataclass `value`, for `returning()`."""
+    return [table_of(model).c[item.name] for item in fields(value)]
+
+
+def select_of(model: type[Base], value: type[_Dataclass]) -> Select[Any]:  # type: ignore[explicit-any]
+    """`SELECT` what the dataclass `value` needs from the table of `model`."""
+    return select(*columns_for(model, value))
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One unit of work: a connection, the one instant at which it happens, and what to do once it is committed."""
+
+    connection: Connection
+    now: Instant
+    _afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    def execute(  # type: ignore[explicit-any]
+        self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement."""
+        return self.connection.execute(statement, parameters)  # type: ignore[arg-type, return-value]
+
+    def one(self, value: type[_T], statement: Executable, parameters: Mapping[str, object]) -> _T | None:
+        """The first row as a `value`, or None."""
+        row = self.execute(statement, parameters).first()
+        return None if row is None else value(*row)
+
+    def all(self, value: type[_T], statement: Executable, parameters: Mapping[str, object] | None = None) -> list[_T]:
+        """Every row as a `value`."""
+        return [value(*row) for row in self.execute(statement, parameters).all()]
+
+    def changed(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:  # type: ignore[explicit-any]
+        """The row that an `UPDATE ... RETURNING` changed, or None: the one way in which anything single-use is consumed."""
+        return self.execute(statement, parameters).first()
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Call `action` once, after the commit; never when the transaction is rolled back."""
+        if action not in self._afterwards:
+            self._afterwards.append(action)
+
+
+class Database:
+    """Opens transactions. A reading one may not write; a writing one begins with the writer's lock on SQLite."""
+
+    def __init__(self, url: str, clock: Clock = system_clock) -> None:
+        self.url = url
+        self.clock = clock
+        self.engine = _engine(url)
+        self._writer = self.engine.execution_options(idp_writing=True)
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads. What was asked for after the commit happens when it is closed."""
+        with self.engine.connect() as connection:
+            tx = Transaction(connection, self.clock())
+            yield tx
+        _run(tx)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that is committed at the end, and rolled back when an error leaves it.
+
+        Save for an error that carries `keep_changes = True`: what was refused must be remembered then (a replayed
+        code ends its tokens *and* is refused), so the changes are committed before the error goes on.
+        """
+        with self._writer.connect() as connection:
+            tx = Transaction(connection, self.clock())
+            try:
+                yield tx
+            except BaseException as error:
+                if not getattr(error, "keep_changes", False):
+                    connection.rollback()
+                    raise
+                connection.commit()
+                _run(tx)
+                raise
+            connection.commit()
+        _run(tx)
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _run(tx: Transaction) -> None:
+    for action in tx._afterwards:  # noqa: SLF001 - the unit of work and its database are one idea
+        action()
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(url, pool_size=POOL_SIZE, max_overflow=10, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """WAL so that readers and the writer do not wait for each other; FULL so that a commit survives a power cut."""
+    if not isinstance(connection, sqlite3.Connection):
+        message = "the SQLite driver is not the standard library's"
+        raise TypeError(message)
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes its lock at once: a reader that turns writer may fail at the worst moment instead of waiting."""
+    writing = connection.get_execution_options().get("idp_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,74 @@
+"""The edge of every endpoint for machines: parameters read strictly, errors as JSON, CORS where browsers need it.
+
+These blueprints set and read no cookie, so they need no CSRF token.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+from flask import Blueprint, Response, request
+
+from idp.protocol import errors
+from idp.protocol.parameters import MalformedParametersError, Parameters
+from idp.runtime.headers import NO_STORE
+
+FORM = "application/x-www-form-urlencoded"
+_CORS_HEADERS = "Authorization, Content-Type, DPoP"
+
+
+def blueprint(name: str, *, allows_origin: Callable[[str], bool] | None = None) -> Blueprint:
+    """A blueprint for machines. `allows_origin` switches CORS on, for the origins that it accepts."""
+    machines = Blueprint(f"{name}_endpoints", __name__)
+    machines.register_error_handler(OAuth2Error, error_response)
+
+    @machines.after_request
+    def finish(response: Response) -> Response:
+        response.headers.update(NO_STORE)
+        if allows_origin is not None:
+            response.vary.add("Origin")
+            origin = request.headers.get("Origin")
+            if origin is not None and allows_origin(origin):
+                response.headers["Access-Control-Allow-Origin"] = origin
+                response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
+                if request.method == "OPTIONS":
+                    response.headers["Access-Control-Allow-Headers"] = _CORS_HEADERS
+                    response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+                    response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+    return machines
+
+
+def form_parameters() -> Parameters:
+    """The parameters in the body of a POST, each once; raises InvalidRequestError for anything else (RFC 6749 §3.2)."""
+    if request.mimetype != FORM:
+        description = f"The request must be a POST with Content-Type {FORM}."
+        raise InvalidRequestError(description)
+    parameters = parse(request.get_data(cache=False))
+    if parameters.repeated:
+        raise InvalidRequestError(errors.description(f"The parameter {min(parameters.repeated)} is given more than once."))
+    return parameters
+
+
+def parse(encoded: bytes) -> Parameters:
+    """Parameters, or InvalidRequestError with the reason."""
+    try:
+        return Parameters.parse(encoded)
+    except MalformedParametersError as error:
+        raise InvalidRequestError(errors.description(f"The request cannot be read: {error}.")) from None
+
+
+def json_response(status: int, body: object, headers: Sequence[tuple[str, str]] = ()) -> Response:
+    """A JSON answer."""
+    response = Response(json.dumps(body), status=status, content_type="application/json")
+    for name, value in headers:
+        if name.lower() != "content-type":
+            response.headers[name] = value
+    return response
+
+
+def error_response(error: OAuth2Error) -> Response:
+    """A protocol error as JSON (RFC 6749 §5.2)."""
+    status, body, headers = error()
+    return json_response(status, body, headers)

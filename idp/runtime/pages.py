@@ -1,0 +1,70 @@
+"""The edge of every page for people: rendering, errors that a person understands, and whom a form may lead to."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request
+
+from idp.protocol.parameters import MalformedParametersError, Parameters
+from idp.runtime.headers import NO_STORE
+
+SEE_OTHER = 303
+
+
+class PageError(Exception):
+    """A refusal shown to a person: the protocol's code, a description for developers, and a sentence for everybody."""
+
+    def __init__(self, error: str, description: str, sentence: str, status: int = 400) -> None:
+        super().__init__(error, description)
+        self.error = error
+        self.description = description
+        self.sentence = sentence
+        self.status = status
+
+
+def blueprint(name: str) -> Blueprint:
+    """A blueprint for people: its answers are never stored, its errors are pages."""
+    people = Blueprint(f"{name}_pages", __name__)
+    people.register_error_handler(PageError, error_page)
+
+    @people.after_request
+    def finish(response: Response) -> Response:
+        response.headers.update(NO_STORE)
+        return response
+
+    return people
+
+
+def render(template: str, status: int = 200, **context: Any) -> Response:  # type: ignore[explicit-any]
+    """A page."""
+    response = make_response(render_template(template, **context), status)
+    response.headers.update(NO_STORE)
+    return response
+
+
+def error_page(error: PageError) -> Response:
+    """An error as a page."""
+    return render(
+        "error.html", error.status, error=error.error, description=error.description, sentence=error.sentence, status=error.status
+    )
+
+
+def see_other(location: str) -> Response:
+    """Go on by GET. Never 307: that would post the password again (RFC 9700 §4.12)."""
+    response = redirect(location, SEE_OTHER)
+    return make_response(response)
+
+
+def forms_may_lead_to(origins: Iterable[str | None]) -> None:
+    """Let the forms of this answer's page end at these origins: browsers hold redirects to `form-action`, too."""
+    g.form_targets = tuple(origin for origin in origins if origin is not None)
+
+
+def parameters() -> Parameters:
+    """The parameters of this request: the form of a POST, else the query. Raises PageError."""
+    encoded = request.get_data() if request.method == "POST" else request.query_string
+    try:
+        return Parameters.parse(encoded)
+    except MalformedParametersError as error:
+        sentence = "The link or form that brought you here is damaged. Go back to the app and try again."
+        raise PageError("invalid_request", f"The request cannot be read: {error}.", sentence) from None

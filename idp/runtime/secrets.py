@@ -1,0 +1,54 @@
+"""Keys derived from the deployment's secret, one for each purpose, so that none can stand in for another.
+
+`IDP_SECRET_KEY` may hold several secrets: the first makes everything new, all of them are tried when reading.
+"""
+
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The deployment's secrets, from which every key is derived (HKDF, RFC 5869)."""
+
+    roots: tuple[bytes, ...]
+
+    def keys(self, purpose: str) -> tuple[bytes, ...]:
+        """The 32-byte keys for `purpose`, the one in use first."""
+        return tuple(_derive(root, purpose) for root in self.roots)
+
+    def key(self, purpose: str) -> bytes:
+        """The 32-byte key in use for `purpose`."""
+        return _derive(self.roots[0], purpose)
+
+
+@cache
+def _derive(root: bytes, purpose: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"idp {purpose}".encode()).derive(root)
+
+
+def token(size: int = 32) -> str:
+    """A random string of `size` bytes in base64url: for codes, secrets and identifiers that nobody may guess."""
+    return secrets.token_urlsafe(size)
+
+
+def digest(secret: str) -> str:
+    """What is stored of a *random* secret: SHA-256 in base64url. People's passwords need argon2 instead."""
+    return b64url(sha256(secret.encode()).digest())
+
+
+def same(left: str, right: str) -> bool:
+    """Whether two strings are equal, compared in constant time."""
+    return hmac.compare_digest(left.encode(), right.encode())
+
+
+def b64url(data: bytes) -> str:
+    """Base64url without padding (RFC 4648 §5)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

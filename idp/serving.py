@@ -1,0 +1,103 @@
+"""`idp serve` and `idp worker`: real processes under granian, each with its key schedule and delivery worker inside."""
+
+import os
+import signal
+import tempfile
+import threading
+from types import FrameType
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+from idp import app
+from idp.config import Settings
+from idp.runtime import audit, migrations
+
+#: One blocking thread a worker: a request is short, and a second thread would only fight for the same core.
+_BLOCKING_THREADS = 1
+_BACKLOG = 2048
+#: granian can hang when it is stopped right after its start.
+_KILL_TIMEOUT = 5
+_HEADER_TIMEOUT_MS = 10_000
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def application() -> object:
+    """What each worker process runs: the web application, its background threads started."""
+    settings = Settings.load()
+    audit.configure(settings.log_format, settings.log_level)
+    provider = app.build(settings)
+    web = app.create_app(provider)
+    provider.start()
+    return web
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    prepare(settings)
+    host, _, port = settings.bind.rpartition(":")
+    with tempfile.TemporaryDirectory(prefix="idp-metrics-") as folder:
+        os.environ[_METRICS_FOLDER] = folder  # before the workers are born: their figures are added up there
+        server = Server(
+            target="idp.serving:application",
+            factory=True,
+            address=host.strip("[]"),
+            port=int(port),
+            interface=Interfaces.WSGI,
+            workers=settings.workers,
+            blocking_threads=_BLOCKING_THREADS,
+            backlog=_BACKLOG,
+            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
+            websockets=False,
+            # An access log would hold codes and states; what matters is in the audit.
+            log_access=False,
+            log_enabled=False,
+            respawn_failed_workers=True,
+            workers_kill_timeout=_KILL_TIMEOUT,
+        )
+        audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
+        if not settings.secure:
+            audit.warn("server.insecure", note="the issuer is plain http: loopback only, cookies without Secure, for development")
+        server.serve()
+
+
+def prepare(settings: Settings) -> None:
+    """What must be there before the first request: the schema (on the embedded database) and the keys."""
+    provider = app.build(settings)
+    try:
+        if settings.embedded:
+            if settings.database_url == "":
+                settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            migrations.upgrade(provider.database)
+        elif migrations.current(provider.database) != migrations.head():
+            raise SchemaBehindError
+        provider.keys.keep_up()
+    finally:
+        provider.database.dispose()
+
+
+class SchemaBehindError(Exception):
+    """The database's schema is not this installation's; only an operator may change it there."""
+
+    def __str__(self) -> str:
+        return "The database schema is not the one this version of idp needs: run `idp migrate` once, then start again."
+
+
+def work(settings: Settings) -> None:
+    """Deliver until SIGTERM or SIGINT, without serving requests."""
+    prepare(settings)
+    provider = app.build(settings)
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    provider.start()
+    audit.record("worker.started")
+    stopping.wait()
+    provider.stop()
+
+

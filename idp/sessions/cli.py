@@ -1,0 +1,63 @@
+"""`idp session`: who is signed in. Ending one is in `logout`."""
+
+import click
+
+from idp.runtime.clock import Instant, in_words
+from idp.runtime.console import Refused, emit, json_option
+from idp.sessions.rules import Session, is_alive
+
+
+@click.group(name="session")
+def group() -> None:
+    """Browser sessions at this provider."""
+
+
+@group.command(name="list")
+@click.option("--user", "username", help="Only the sessions of this person.")
+@json_option
+@click.pass_obj
+def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """List the live sessions, newest use first."""
+    with obj.database.reading() as tx:
+        account = obj.accounts.find(tx, username) if username is not None else None
+        if username is not None and account is None:
+            message = f"There is no user {username!r}: see `idp user list`."
+            raise Refused(message)
+        sessions = obj.sessions.listed(tx, subject=None if account is None else account.subject)
+        rows = [_row(session, obj.sessions.clients_of(tx, session.sid), as_json=as_json) for session in sessions]
+    emit(rows, as_json=as_json, columns=("sid", "subject", "started_at", "last_used_at", "expires_at", "address", "clients"))
+
+
+@group.command()
+@click.argument("sid")
+@json_option
+@click.pass_obj
+def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Show one session, ended or not, and who took part."""
+    with obj.database.reading() as tx:
+        session = obj.sessions.get(tx, sid)
+        if session is None:
+            message = f"There is no session {sid!r}: see `idp session list`."
+            raise Refused(message)
+        row = _row(session, obj.sessions.clients_of(tx, sid), as_json=as_json)
+        row["state"] = "alive" if is_alive(session, obj.sessions.policy, tx.now) else "ended"
+    emit(row, as_json=as_json)
+
+
+def _row(session: Session, clients: list[str], *, as_json: bool) -> dict[str, object]:
+    def at(instant: Instant | None) -> object:
+        return instant if as_json else in_words(instant)
+
+    return {
+        "sid": session.sid,
+        "subject": session.subject,
+        "started_at": at(session.started_at),
+        "auth_time": at(session.auth_time),
+        "last_used_at": at(session.last_used_at),
+        "expires_at": at(session.expires_at),
+        "ended_at": at(session.ended_at),
+        "end_reason": session.end_reason,
+        "address": session.address,
+        "user_agent": session.user_agent,
+        "clients": clients if as_json else " ".join(clients) or "-",
+    }

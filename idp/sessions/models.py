@@ -1,0 +1,37 @@
+"""Tables of the browser's sessions."""
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from idp.runtime.database import Base
+
+
+class SessionRow(Base):
+    """See `rules.Session`. A row stays after its end, so that old logout hints and operators can ask what became of it."""
+
+    __tablename__ = "sessions"
+
+    sid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cookie_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    subject: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[float]
+    auth_time: Mapped[float]
+    last_used_at: Mapped[float]
+    expires_at: Mapped[float]
+    amr: Mapped[str] = mapped_column(String(64))
+    address: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(256))
+    ended_at: Mapped[float | None]
+    end_reason: Mapped[str | None] = mapped_column(String(64))
+
+    __table_args__ = (Index("ix_sessions_subject_ended_at", "subject", "ended_at"),)
+
+
+class SessionClientRow(Base):
+    """A client that took part in a session. It outlives every token, so that the client can be told of the end."""
+
+    __tablename__ = "session_clients"
+
+    sid: Mapped[str] = mapped_column(ForeignKey("sessions.sid", ondelete="CASCADE"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(128), primary_key=True, index=True)
+    first_used_at: Mapped[float]

@@ -1,0 +1,63 @@
+"""What a session is, and when it is alive."""
+
+from dataclasses import dataclass
+
+from idp.runtime.clock import Instant
+
+#: A use is written down at most this often: a session is touched on hot paths.
+TOUCH_SECONDS = 60
+SID_BYTES = 24
+COOKIE_BYTES = 32
+#: One factor (a password) was shown: the only level this provider knows so far.
+ACR = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Timeouts in seconds (OWASP ASVS 5 V7.3). The absolute one counts from the sign-in that began the session."""
+
+    idle_timeout: int
+    absolute_timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One browser's session. `sid` is public to relying parties; the cookie's secret is kept as a hash only."""
+
+    sid: str
+    cookie_hash: str
+    subject: str
+    started_at: Instant
+    auth_time: Instant
+    last_used_at: Instant
+    expires_at: Instant
+    amr: str
+    address: str
+    user_agent: str
+    ended_at: Instant | None
+    end_reason: str | None
+
+    @property
+    def acr(self) -> str:
+        """The authentication context class that its sign-in reached (OIDC Core §2)."""
+        return ACR
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What is written down about a sign-in: who, how (`amr`, RFC 8176) and from where."""
+
+    subject: str
+    amr: str
+    address: str
+    user_agent: str
+
+
+def is_alive(session: Session, policy: Policy, now: Instant) -> bool:
+    """Whether the session still counts, also when the reaper has not marked it yet."""
+    return session.ended_at is None and now < session.expires_at and now < session.last_used_at + policy.idle_timeout
+
+
+def is_due_for_touch(session: Session, now: Instant) -> bool:
+    """Whether its last use is old enough to be written down again."""
+    return now - session.last_used_at >= TOUCH_SECONDS

@@ -1,0 +1,102 @@
+"""Starting, finding and using browser sessions."""
+
+from dataclasses import dataclass
+
+from idp.runtime import audit, secrets
+from idp.runtime.database import Database, Transaction
+from idp.sessions import rules, store
+from idp.sessions.rules import Policy, Session, SignIn
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session and the secret that its cookie carries: the only time that this secret is seen."""
+
+    session: Session
+    cookie: str
+
+
+class SessionService:
+    """The provider's browser sessions. It never ends one: see `idp.logout`."""
+
+    def __init__(self, database: Database, policy: Policy) -> None:
+        self._database = database
+        self.policy = policy
+
+    def start(self, tx: Transaction, sign_in: SignIn) -> Started:
+        """A new session with a new `sid` and a new cookie, at every sign-in (no fixation: OWASP ASVS 5 V7.2)."""
+        cookie = secrets.token(rules.COOKIE_BYTES)
+        session = Session(
+            sid=secrets.token(rules.SID_BYTES),
+            cookie_hash=secrets.digest(cookie),
+            subject=sign_in.subject,
+            started_at=tx.now,
+            auth_time=tx.now,
+            last_used_at=tx.now,
+            expires_at=tx.now + self.policy.absolute_timeout,
+            amr=sign_in.amr,
+            address=sign_in.address[:64],
+            user_agent=sign_in.user_agent[:256],
+            ended_at=None,
+            end_reason=None,
+        )
+        store.add(tx, session)
+        tx.after_commit(lambda: audit.record("session.started", sid=session.sid, subject=session.subject))
+        return Started(session, cookie)
+
+    def renew(self, tx: Transaction, sid: str, sign_in: SignIn) -> Started | None:
+        """The same person signed in again: the `sid` that relying parties know stays, cookie and `auth_time` are new.
+
+        None when the session ended meanwhile.
+        """
+        cookie = secrets.token(rules.COOKIE_BYTES)
+        how = (sign_in.amr, sign_in.address[:64], sign_in.user_agent[:256])
+        session = store.renew(tx, sid, secrets.digest(cookie), how, self.policy)
+        if session is None:
+            return None
+        tx.after_commit(lambda: audit.record("session.renewed", sid=session.sid, subject=session.subject))
+        return Started(session, cookie)
+
+    def of_cookie(self, tx: Transaction, cookie: str) -> Session | None:
+        """The live session of a cookie. A use is noted afterwards, at most once a minute."""
+        session = store.alive_by_cookie(tx, secrets.digest(cookie), self.policy)
+        if session is not None:
+            self.note_use(tx, session)
+        return session
+
+    def note_use(self, tx: Transaction, session: Session) -> None:
+        """Note that the session was used, in a transaction of its own, so that no lock is held for it here."""
+        if rules.is_due_for_touch(session, tx.now):
+            tx.after_commit(lambda: self._touch(session.sid))
+
+    def _touch(self, sid: str) -> None:
+        with self._database.writing() as tx:
+            store.hold(tx, sid, self.policy)
+
+    def get(self, tx: Transaction, sid: str) -> Session | None:
+        """The session, alive or not."""
+        return store.by_sid(tx, sid)
+
+    def alive(self, tx: Transaction, sid: str) -> Session | None:
+        """The session, if it is alive."""
+        session = store.by_sid(tx, sid)
+        return session if session is not None and rules.is_alive(session, self.policy, tx.now) else None
+
+    def hold(self, tx: Transaction, sid: str) -> Session | None:
+        """The live session, its row locked until the commit, so that an end waits for what is done under it.
+
+        Whoever lets a client take part must hold the session: an end that runs at the same moment then sees it.
+        """
+        return store.hold(tx, sid, self.policy)
+
+    def take_part(self, tx: Transaction, session: Session, client_id: str) -> None:
+        """Write down that `client_id` takes part in a session that the caller holds."""
+        store.take_part(tx, session.sid, client_id)
+
+    def clients_of(self, tx: Transaction, sid: str) -> list[str]:
+        """Who took part, in the order in which they came."""
+        return store.clients_of(tx, sid)
+
+    def listed(self, tx: Transaction, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
+        """The live sessions, of one person or one client if named."""
+        return store.listed(tx, self.policy, subject=subject, client_id=client_id)

@@ -1,0 +1,121 @@
+"""Statements on the browser's sessions, prepared once."""
+
+from sqlalchemy import and_, bindparam, insert, literal, select, update
+from sqlalchemy import Select
+
+from idp.runtime.clock import Instant
+from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.sessions.models import SessionClientRow, SessionRow
+from idp.sessions.rules import Policy, Session
+
+_sessions = table_of(SessionRow)
+_clients = table_of(SessionClientRow)
+_alive = and_(
+    _sessions.c.ended_at.is_(None),
+    _sessions.c.expires_at > bindparam("now"),
+    _sessions.c.last_used_at > bindparam("idle_since"),
+)
+_all = columns_for(SessionRow, Session)
+
+_INSERT = insert(_sessions)
+_BY_SID = select_of(SessionRow, Session).where(_sessions.c.sid == bindparam("sid"))
+_BY_COOKIE = select_of(SessionRow, Session).where(_sessions.c.cookie_hash == bindparam("cookie_hash"), _alive)
+_HOLD = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _alive)
+    .values(last_used_at=bindparam("now"))
+    .returning(*_all)
+)
+_RENEW = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _alive)
+    .values(
+        cookie_hash=bindparam("new_cookie_hash"),
+        auth_time=bindparam("now"),
+        last_used_at=bindparam("now"),
+        amr=bindparam("new_amr"),
+        address=bindparam("new_address"),
+        user_agent=bindparam("new_user_agent"),
+    )
+    .returning(*_all)
+)
+_END = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _sessions.c.ended_at.is_(None))
+    .values(ended_at=bindparam("now"), end_reason=bindparam("reason"))
+    .returning(*_all)
+)
+_CLIENTS = select(_clients.c.client_id).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
+_TAKE_PART = insert(_clients).from_select(
+    ["sid", "client_id", "first_used_at"],
+    select(
+        literal(bindparam("sid", type_=_clients.c.sid.type)),
+        literal(bindparam("client_id", type_=_clients.c.client_id.type)),
+        literal(bindparam("now", type_=_clients.c.first_used_at.type)),
+    ).where(
+        ~select(_clients.c.sid)
+        .where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
+        .exists()
+    ),
+)
+
+
+def _alive_at(policy: Policy, now: Instant) -> dict[str, object]:
+    return {"now": now, "idle_since": now - policy.idle_timeout}
+
+
+def add(tx: Transaction, session: Session) -> None:
+    """Insert a session."""
+    tx.execute(_INSERT, {column.name: getattr(session, column.name) for column in _all})
+
+
+def by_sid(tx: Transaction, sid: str) -> Session | None:
+    """The session, alive or not."""
+    return tx.one(Session, _BY_SID, {"sid": sid})
+
+
+def alive_by_cookie(tx: Transaction, cookie_hash: str, policy: Policy) -> Session | None:
+    """The session of a cookie, when it is alive."""
+    return tx.one(Session, _BY_COOKIE, {"cookie_hash": cookie_hash} | _alive_at(policy, tx.now))
+
+
+def hold(tx: Transaction, sid: str, policy: Policy) -> Session | None:
+    """Note a use of the session and keep its row locked until the commit; None when it is not alive any more."""
+    row = tx.changed(_HOLD, {"of": sid} | _alive_at(policy, tx.now))
+    return None if row is None else Session(*row)
+
+
+def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: Policy) -> Session | None:
+    """Give the session a new cookie and a new `auth_time`. `sign_in` is (amr, address, user agent)."""
+    amr, address, user_agent = sign_in
+    values = {"of": sid, "new_cookie_hash": cookie_hash, "new_amr": amr, "new_address": address, "new_user_agent": user_agent}
+    row = tx.changed(_RENEW, values | _alive_at(policy, tx.now))
+    return None if row is None else Session(*row)
+
+
+def end(tx: Transaction, sid: str, reason: str) -> Session | None:
+    """Mark the session ended; None when it was already, or never was."""
+    row = tx.changed(_END, {"of": sid, "now": tx.now, "reason": reason})
+    return None if row is None else Session(*row)
+
+
+def take_part(tx: Transaction, sid: str, client_id: str) -> None:
+    """Write down that a client took part. The caller holds the session's row, so that two cannot insert at once."""
+    tx.execute(_TAKE_PART, {"sid": sid, "client_id": client_id, "now": tx.now})
+
+
+def clients_of(tx: Transaction, sid: str) -> list[str]:
+    """The clients that took part, in the order in which they came."""
+    return list(tx.execute(_CLIENTS, {"sid": sid}).scalars())
+
+
+def listed(
+    tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None
+) -> list[Session]:
+    """The sessions that are alive, of one person or one client if named, newest use first."""
+    query: Select[tuple[object, ...]] = select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
+    if subject is not None:
+        query = query.where(_sessions.c.subject == subject)
+    if client_id is not None:
+        query = query.where(_sessions.c.sid.in_(select(_clients.c.sid).where(_clients.c.client_id == client_id)))
+    return tx.all(Session, query, _alive_at(policy, tx.now))

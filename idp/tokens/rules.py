@@ -1,0 +1,131 @@
+"""What tokens say, and what a family is."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from idp.runtime.clock import Instant
+
+ID_TOKEN_TYP = "JWT"  # noqa: S105 - the name of a type (OIDC clients check it)
+ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
+FAMILY_ID_BYTES = 16
+JTI_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Lifetimes in seconds, and how long a lost refresh answer may be asked for again."""
+
+    issuer: str
+    access_token_lifetime: int
+    id_token_lifetime: int
+    refresh_token_lifetime: int
+    refresh_retry_window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What somebody was allowed: who, for whom, in which session, how and when they signed in."""
+
+    client_id: str
+    subject: str
+    sid: str | None
+    scope: str
+    offline: bool
+    auth_time: Instant
+    acr: str
+    amr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Everything that one authorization gave. `secret_hash` is that of the live refresh token, if one was given.
+
+    An `offline` family outlives its session; its access tokens carry no `sid`, since no session stands behind them.
+    """
+
+    family_id: str
+    client_id: str
+    subject: str
+    sid: str | None
+    scope: str
+    offline: bool
+    auth_time: Instant
+    acr: str
+    amr: str
+    generation: int
+    secret_hash: str | None
+    started_at: Instant
+    rotated_at: Instant
+    expires_at: Instant
+    ended_at: Instant | None
+    end_reason: str | None
+
+    @property
+    def session_behind(self) -> str | None:
+        """The `sid` of the session without which nothing of this family counts."""
+        return None if self.offline else self.sid
+
+
+def jti(family_id: str | None, random: str) -> str:
+    """An access token's identifier: unique, and it names the family, so that the end of one is seen in the other."""
+    return f"{family_id}.{random}" if family_id else random
+
+
+def family_of(token_id: str) -> str | None:
+    """The family that an access token's `jti` names; None for one that no family stands behind."""
+    family_id, dot, _ = token_id.partition(".")
+    return family_id if dot else None
+
+
+def half_hash(token: str) -> str:
+    """`at_hash` for RS256: the left half of the token's SHA-256 in base64url (OIDC Core §3.1.3.6)."""
+    return urlsafe_b64encode(sha256(token.encode("ascii")).digest()[:16]).rstrip(b"=").decode("ascii")
+
+
+def access_token_claims(
+    policy: Policy, now: Instant, *, client_id: str, subject: str, scope: str, audience: tuple[str, ...], token_id: str
+) -> dict[str, object]:
+    """The claims of every access token (RFC 9068 §2.2)."""
+    return ({"scope": scope} if scope else {}) | {
+        "iss": policy.issuer,
+        "sub": subject,
+        "aud": list(audience) if len(audience) > 1 else audience[0],
+        "client_id": client_id,
+        "iat": int(now),
+        "exp": int(now) + policy.access_token_lifetime,
+        "jti": token_id,
+    }
+
+
+def authentication_claims(family: Family) -> dict[str, object]:
+    """How and when the person signed in (RFC 9068 §2.2.1, OIDC Core §2)."""
+    return {"auth_time": int(family.auth_time), "acr": family.acr, "amr": family.amr.split()}
+
+
+def id_token_claims(
+    policy: Policy, now: Instant, family: Family, *, nonce: str | None, access_token: str, token_id: str
+) -> dict[str, object]:
+    """The claims of an ID token (OIDC Core §2, Back-Channel Logout 1.0 §2.1). After a refresh there is no `nonce`."""
+    claims: dict[str, object] = {
+        "iss": policy.issuer,
+        "sub": family.subject,
+        "aud": family.client_id,
+        "iat": int(now),
+        "exp": int(now) + policy.id_token_lifetime,
+        "jti": token_id,
+        "at_hash": half_hash(access_token),
+        **authentication_claims(family),
+    }
+    if family.sid is not None:
+        claims["sid"] = family.sid
+    if nonce is not None:
+        claims["nonce"] = nonce
+    return claims
+
+
+def is_for(claims: Mapping[str, object], audience: str) -> bool:
+    """Whether `audience` is among the token's audiences (RFC 7519 §4.1.3)."""
+    aud = claims.get("aud")
+    return audience == aud or (isinstance(aud, list) and audience in aud)

@@ -1,0 +1,239 @@
+"""Issuing tokens, and judging those that come back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from authlib.oauth2.rfc6749.errors import InvalidGrantError
+
+from idp.clients.rules import Client
+from idp.clients.service import ClientService
+from idp.keys.service import InvalidTokenError, KeyService
+from idp.runtime import audit, secrets
+from idp.runtime.database import Transaction
+from idp.runtime.secrets import Secrets
+from idp.sessions.service import SessionService
+from idp.tokens import refresh, rules, store
+from idp.tokens.refresh import RefreshToken
+from idp.tokens.rules import Authorization, Family, Policy
+
+
+class ReusedRefreshTokenError(Exception):
+    """A refresh token came back that was spent long ago: somebody holds a copy, so its family must end (RFC 9700 §4.14)."""
+
+    def __init__(self, family_id: str) -> None:
+        super().__init__(family_id)
+        self.family_id = family_id
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A token that counts right now."""
+
+    claims: Mapping[str, object]
+    family: Family | None
+
+
+class TokenService:
+    """The provider's tokens. It never ends one: see `idp.logout`."""
+
+    def __init__(
+        self, policy: Policy, keys: KeyService, clients: ClientService, sessions: SessionService, keyring: Secrets
+    ) -> None:
+        self.policy = policy
+        self._keys = keys
+        self._clients = clients
+        self._sessions = sessions
+        self._secrets = keyring
+
+    # -- issuing --------------------------------------------------------------------------------------------------
+
+    def new_family_id(self) -> str:
+        """A name for a family that does not exist yet, so that a code can be consumed and name it in one statement."""
+        return secrets.token(rules.FAMILY_ID_BYTES)
+
+    def start_family(
+        self, tx: Transaction, family_id: str, given: Authorization, *, refreshable: bool
+    ) -> tuple[Family, str | None]:
+        """Write down a family and make its first refresh token, if it is to have any."""
+        token = RefreshToken.first(family_id) if refreshable else None
+        family = Family(
+            family_id=family_id,
+            client_id=given.client_id,
+            subject=given.subject,
+            sid=given.sid,
+            scope=given.scope,
+            offline=given.offline,
+            auth_time=given.auth_time,
+            acr=given.acr,
+            amr=given.amr,
+            generation=0,
+            secret_hash=None if token is None else token.stored,
+            started_at=tx.now,
+            rotated_at=tx.now,
+            expires_at=tx.now + self.policy.refresh_token_lifetime,
+            ended_at=None,
+            end_reason=None,
+        )
+        store.add(tx, family)
+        return family, None if token is None else token.text(self._secrets)
+
+    def rotate(self, tx: Transaction, client: Client, text: str) -> tuple[Family, str]:
+        """Spend a refresh token: its family and the successor.
+
+        One statement decides, so of many at once one rotates. The others, and a client whose answer was lost, get the
+        same successor for `refresh_retry_window` seconds. Raises InvalidGrantError, or ReusedRefreshTokenError when
+        the family must end for it.
+        """
+        presented = refresh.read(text, self._secrets)
+        if presented is None:
+            description = "The refresh token is none of ours."
+            raise InvalidGrantError(description)
+        successors = presented.successors(self._secrets)
+        until = tx.now + self.policy.refresh_token_lifetime
+        family = store.rotate(tx, client.client_id, presented, successors[0], until)
+        if family is not None:
+            return self._with_session(tx, family), successors[0].text(self._secrets)
+        family = store.by_id(tx, presented.family_id)
+        if family is None or family.client_id != client.client_id:
+            description = "The refresh token was not issued to this client."
+            raise InvalidGrantError(description)
+        if family.ended_at is not None or family.expires_at <= tx.now:
+            description = "The refresh token has expired or was revoked."
+            raise InvalidGrantError(description)
+        if abs(tx.now - family.rotated_at) <= self.policy.refresh_retry_window:
+            for successor in successors:
+                if successor.generation == family.generation and successor.stored == family.secret_hash:
+                    return self._with_session(tx, family), successor.text(self._secrets)
+        raise ReusedRefreshTokenError(family.family_id)
+
+    def _with_session(self, tx: Transaction, family: Family) -> Family:
+        """Refuse a family whose session is over though nobody marked it yet; note that a live one was used."""
+        if family.session_behind is not None:
+            session = self._sessions.alive(tx, family.session_behind)
+            if session is None:
+                description = "The session has ended."
+                raise InvalidGrantError(description)
+            self._sessions.note_use(tx, session)
+        return family
+
+    def access_token(self, tx: Transaction, client: Client, family: Family, scope: str) -> str:
+        """An access token of a family (RFC 9068)."""
+        token_id = rules.jti(family.family_id, secrets.token(rules.JTI_BYTES))
+        claims = rules.access_token_claims(
+            self.policy,
+            tx.now,
+            client_id=client.client_id,
+            subject=family.subject,
+            scope=scope,
+            audience=(self.policy.issuer, *client.resources),
+            token_id=token_id,
+        ) | rules.authentication_claims(family)
+        if family.session_behind is not None:
+            claims["sid"] = family.session_behind
+        return self._sign_access_token(tx, client, claims)
+
+    def client_access_token(self, tx: Transaction, client: Client, scope: str) -> str:
+        """An access token for the client itself: no person, no session and no family stand behind it."""
+        claims = rules.access_token_claims(
+            self.policy,
+            tx.now,
+            client_id=client.client_id,
+            subject=client.client_id,
+            scope=scope,
+            audience=(self.policy.issuer, *client.resources),
+            token_id=secrets.token(rules.JTI_BYTES),
+        )
+        return self._sign_access_token(tx, client, claims)
+
+    def _sign_access_token(self, tx: Transaction, client: Client, claims: dict[str, object]) -> str:
+        sid = claims.get("sid")
+        fields = {"client_id": client.client_id, "sid": sid if isinstance(sid, str) else None}
+        tx.after_commit(lambda: audit.record("token.issued", **fields))
+        return self._keys.sign(client.access_token_header_typ, claims, tx.now)
+
+    def id_token(self, tx: Transaction, family: Family, *, nonce: str | None, access_token: str) -> str:
+        """An ID token of a family (OIDC Core §2)."""
+        claims = rules.id_token_claims(
+            self.policy,
+            tx.now,
+            family,
+            nonce=nonce,
+            access_token=access_token,
+            token_id=secrets.token(rules.JTI_BYTES),
+        )
+        return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now)
+
+    # -- judging --------------------------------------------------------------------------------------------------
+
+    def live_access_token(self, tx: Transaction, text: str) -> Live | None:
+        """The access token, if it counts right now: ours, in time, and neither it nor what stands behind it has ended."""
+        claims = self._access_token_claims(tx, text)
+        if claims is None:
+            return None
+        token_id, expires = str(claims["jti"]), claims.get("exp")
+        if not isinstance(expires, int) or expires <= tx.now or store.is_ended(tx, token_id):
+            return None
+        family_id = rules.family_of(token_id)
+        if family_id is None:
+            return Live(claims, None)
+        family = store.by_id(tx, family_id)
+        if family is None or not self._counts(tx, family):
+            return None
+        return Live(claims, family)
+
+    def live_refresh_token(self, tx: Transaction, text: str) -> Live | None:
+        """The refresh token, if it is the live one of a family that has not ended."""
+        token = refresh.read(text, self._secrets)
+        family = None if token is None else store.by_id(tx, token.family_id)
+        if token is None or family is None or family.expires_at <= tx.now or not self._counts(tx, family):
+            return None
+        if token.generation != family.generation or token.stored != family.secret_hash:
+            return None
+        claims: dict[str, object] = {
+            "iss": self.policy.issuer,
+            "sub": family.subject,
+            "client_id": family.client_id,
+            "scope": family.scope,
+            "exp": int(family.expires_at),
+            "iat": int(family.rotated_at),
+        }
+        return Live(claims if family.sid is None else claims | {"sid": family.sid}, family)
+
+    def family_of_refresh_token(self, tx: Transaction, text: str) -> Family | None:
+        """The family of any refresh token that was once ours, spent or not: who revokes an old one means the line."""
+        token = refresh.read(text, self._secrets)
+        return None if token is None else store.by_id(tx, token.family_id)
+
+    def _counts(self, tx: Transaction, family: Family) -> bool:
+        """The one question behind every token: may this session, family and client still …?"""
+        if family.ended_at is not None or self._clients.find(family.client_id) is None:
+            return False
+        return family.session_behind is None or self._sessions.alive(tx, family.session_behind) is not None
+
+    def _access_token_claims(self, tx: Transaction, text: str) -> dict[str, object] | None:
+        """The claims of an access token of ours. An ID or logout token is none, whatever its `typ` says (RFC 8725 §3.12)."""
+        for typ in (rules.ACCESS_TOKEN_TYP, rules.ID_TOKEN_TYP):
+            try:
+                claims = self._keys.verify(text, typ, tx.now)
+            except InvalidTokenError:
+                continue
+            client = self._clients.find(str(claims.get("client_id", "")))
+            if (
+                client is not None
+                and client.access_token_header_typ == typ
+                and isinstance(claims.get("jti"), str)
+                and claims.get("iss") == self.policy.issuer
+                and rules.is_for(claims, self.policy.issuer)
+            ):
+                return claims
+        return None
+
+    def id_token_hint(self, tx: Transaction, text: str) -> dict[str, object] | None:
+        """The claims of an ID token of ours, expired or not, given back as a hint (OIDC Core §3.1.2.1); else None."""
+        try:
+            claims = self._keys.verify(text, rules.ID_TOKEN_TYP, tx.now, as_hint=True)
+        except InvalidTokenError:
+            return None
+        if claims.get("iss") != self.policy.issuer or "at_hash" not in claims or "client_id" in claims:
+            return None
+        return claims

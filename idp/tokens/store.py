@@ -1,0 +1,113 @@
+"""Statements on families and single tokens, prepared once."""
+
+from sqlalchemy import ColumnElement, bindparam, insert, select, update
+
+from idp.runtime.clock import Instant
+from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.tokens.models import EndedTokenRow, FamilyRow
+from idp.tokens.refresh import RefreshToken
+from idp.tokens.rules import Family
+
+_families = table_of(FamilyRow)
+_ended = table_of(EndedTokenRow)
+_names = tuple(Family.__dataclass_fields__)
+
+_INSERT = insert(_families)
+_BY_ID = select_of(FamilyRow, Family).where(_families.c.family_id == bindparam("family_id"))
+_ROTATE = (
+    update(_families)
+    .where(
+        _families.c.family_id == bindparam("of"),
+        _families.c.client_id == bindparam("by"),
+        _families.c.generation == bindparam("at"),
+        _families.c.secret_hash == bindparam("presented"),
+        _families.c.ended_at.is_(None),
+        _families.c.expires_at > bindparam("now"),
+    )
+    .values(
+        generation=_families.c.generation + 1,
+        secret_hash=bindparam("successor"),
+        rotated_at=bindparam("now"),
+        expires_at=bindparam("until"),
+    )
+    .returning(*columns_for(FamilyRow, Family))
+)
+_END_TOKEN = insert(_ended)
+_IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
+
+
+def add(tx: Transaction, family: Family) -> None:
+    """Insert a family."""
+    tx.execute(_INSERT, {name: getattr(family, name) for name in _names})
+
+
+def by_id(tx: Transaction, family_id: str) -> Family | None:
+    """The family, ended or not."""
+    return tx.one(Family, _BY_ID, {"family_id": family_id})
+
+
+def rotate(
+    tx: Transaction, client_id: str, presented: RefreshToken, successor: RefreshToken, until: Instant
+) -> Family | None:
+    """Consume the live token and put its successor in its place, in one statement; None when it is not the live one."""
+    row = tx.changed(
+        _ROTATE,
+        {
+            "of": presented.family_id,
+            "by": client_id,
+            "at": presented.generation,
+            "presented": presented.stored,
+            "successor": successor.stored,
+            "now": tx.now,
+            "until": until,
+        },
+    )
+    return None if row is None else Family(*row)
+
+
+def _end_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
+    return (
+        update(_families)
+        .where(*conditions, _families.c.ended_at.is_(None))
+        .values(ended_at=bindparam("now"), end_reason=bindparam("reason"))
+        .returning(_families.c.family_id)
+    )
+
+
+_END = _end_where(_families.c.family_id == bindparam("of"))
+_END_OF_SESSION = _end_where(_families.c.sid == bindparam("of"), _families.c.offline.is_(False))
+_END_OF_SUBJECT = _end_where(_families.c.subject == bindparam("of"))
+_END_OF_CLIENT = _end_where(_families.c.client_id == bindparam("of"))
+
+
+def end(tx: Transaction, family_id: str, reason: str) -> bool:
+    """Mark a family ended; False when it was already, or never was."""
+    return tx.changed(_END, {"of": family_id, "now": tx.now, "reason": reason}) is not None
+
+
+def end_of_session(tx: Transaction, sid: str, reason: str) -> int:
+    """End every family that its session stands behind."""
+    return len(tx.execute(_END_OF_SESSION, {"of": sid, "now": tx.now, "reason": reason}).all())
+
+
+def end_of_subject(tx: Transaction, subject: str, reason: str) -> int:
+    """End every family of a person, the offline ones too."""
+    return len(tx.execute(_END_OF_SUBJECT, {"of": subject, "now": tx.now, "reason": reason}).all())
+
+
+def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
+    """End every family of a client."""
+    return len(tx.execute(_END_OF_CLIENT, {"of": client_id, "now": tx.now, "reason": reason}).all())
+
+
+def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:
+    """Mark one access token ended; False when it was already."""
+    if is_ended(tx, jti):
+        return False
+    tx.execute(_END_TOKEN, {"jti": jti, "expires_at": expires_at, "ended_at": tx.now})
+    return True
+
+
+def is_ended(tx: Transaction, jti: str) -> bool:
+    """Whether this one access token was ended."""
+    return tx.execute(_IS_ENDED, {"jti": jti}).first() is not None
