@@ -12,7 +12,8 @@ from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import parse_qs
 
 import httpx
@@ -183,20 +184,29 @@ def fetch_keys(issuer: str) -> Keys:
         return keys_of(client.get(metadata["jwks_uri"]).raise_for_status().json())
 
 
+class KeysUnavailableError(Exception):
+    """Whether the token is good cannot be known now, for want of the provider's keys."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to send back: §2.8's answer, in whatever framework."""
+    """What to send back, in whatever framework."""
 
     status: int
-    body: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str
+    headers: Mapping[str, str]
 
-    @classmethod
-    def of(cls, status: int, error: str = "", description: str = "", **headers: str) -> "Answer":
-        """An answer that no cache may keep (§2.8), with the error as JSON where there is one."""
-        told = {"error": error, "error_description": description}
-        body = json.dumps(told) if error else ""
-        return cls(status, body, {"Cache-Control": "no-store", "Content-Type": "application/json", **headers})
+
+def accepted() -> Answer:
+    """The session has ended, or there was none (§2.8). No cache may keep the answer."""
+    return Answer(200, "", {"Cache-Control": "no-store"})
+
+
+def refused(status: int, error: str, description: str) -> Answer:
+    """Not carried out, and why (§2.8)."""
+    body = json.dumps({"error": error, "error_description": description})
+    again = {"Retry-After": str(COOL_DOWN)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return Answer(status, body, {"Cache-Control": "no-store", "Content-Type": "application/json", **again})
 
 
 class Receiver:
@@ -213,59 +223,56 @@ class Receiver:
         self._issuer, self._client_id, self._fetch, self._clock = issuer, client_id, fetch, clock
         self._seen = JtiMemory()
         self._keys: Keys = {}
-        self._fetched_at = -math.inf
+        self._asked_at = -math.inf
         self._lock = threading.Lock()
 
     def receive(self, body: bytes, end: Callable[[LogoutToken], object]) -> Answer:
         """Carry out the request whose form-encoded body is `body` (§2.5): calls `end`, says what to answer (§2.8)."""
         try:
-            posted = _posted_token(body)
-            token = self._validate(posted)
+            token = self._validate(_posted_token(body))
         except AlreadyReceivedError:
             # The provider asks again when our answer was lost. Nothing is left to do, and "refused" would be untrue.
-            return Answer.of(200)
-        except UnknownKeyError as error:
-            # Within the cool-down we cannot know whether the key is new. 400 is final for a provider; so that nobody
-            # can make us refuse good tokens by posting bad ones first, we ask to be asked again.
-            return Answer.of(503, "temporarily_unavailable", str(error), **{"Retry-After": str(COOL_DOWN)})
+            return accepted()
         except LogoutTokenError as error:
-            return Answer.of(400, "invalid_request", str(error))
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return Answer.of(503, "temporarily_unavailable", "the provider's keys cannot be fetched")
+            return refused(400, "invalid_request", str(error))
+        except KeysUnavailableError as error:
+            # 400 would be final. So that nobody makes us refuse good tokens by posting bad ones first: ask again.
+            return refused(503, "temporarily_unavailable", str(error))
         end(token)  # where this fails the provider must ask again, so the jti is remembered only afterwards
         with self._lock:
             self._seen.add(token.jti, token.until, self._clock())
-        return Answer.of(200)
+        return accepted()
 
     def _validate(self, posted: str) -> LogoutToken:
+        keys = self._keys
         try:
-            return self._validated(posted)
-        except UnknownKeyError as error:
-            if not self._refreshed():
-                raise
-            try:
-                return self._validated(posted)
-            except UnknownKeyError:
-                raise LogoutTokenError(str(error)) from None  # these keys are fresh: the token is not the provider's
+            return self._validate_with(keys, posted)
+        except UnknownKeyError:
+            return self._validate_with(self._keys_after(keys), posted)
 
-    def _validated(self, posted: str) -> LogoutToken:
+    def _validate_with(self, keys: Keys, posted: str) -> LogoutToken:
         return validate_logout_token(
-            posted,
-            issuer=self._issuer,
-            client_id=self._client_id,
-            keys=self._keys,
-            now=self._clock(),
-            seen_jti=self._seen,
+            posted, issuer=self._issuer, client_id=self._client_id, keys=keys, now=self._clock(), seen_jti=self._seen
         )
 
-    def _refreshed(self) -> bool:
-        """Fetch the keys again, unless that was done just now: anybody may post here, and must not set us flooding."""
+    def _keys_after(self, known: Keys) -> Keys:
+        """Keys newer than those `known`, fetched now unless another thread just did.
+
+        Anybody may post here with a `kid` of their own invention: the cool-down keeps us from flooding the provider.
+        """
         with self._lock:
-            if self._clock() - self._fetched_at < COOL_DOWN:
-                return False
-            self._keys = self._fetch(self._issuer)
-            self._fetched_at = self._clock()
-            return True
+            if self._keys is not known:
+                return self._keys
+            if self._clock() - self._asked_at < COOL_DOWN:
+                message = "kid is unknown, and the provider's keys were asked for a moment ago"
+                raise KeysUnavailableError(message)
+            self._asked_at = self._clock()
+            try:
+                self._keys = self._fetch(self._issuer)
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                message = "the provider's keys cannot be fetched"
+                raise KeysUnavailableError(message) from error
+            return self._keys
 
 
 def _posted_token(body: bytes) -> str:

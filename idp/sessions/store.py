@@ -1,6 +1,6 @@
 """Statements on the browser's sessions, prepared once."""
 
-from sqlalchemy import and_, bindparam, insert, literal, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy import Select
 
 from idp.runtime.clock import Instant
@@ -49,9 +49,9 @@ _CLIENTS = select(_clients.c.client_id).where(_clients.c.sid == bindparam("sid")
 _TAKE_PART = insert(_clients).from_select(
     ["sid", "client_id", "first_used_at"],
     select(
-        literal(bindparam("sid", type_=_clients.c.sid.type)),
-        literal(bindparam("client_id", type_=_clients.c.client_id.type)),
-        literal(bindparam("now", type_=_clients.c.first_used_at.type)),
+        bindparam("sid", type_=_clients.c.sid.type),
+        bindparam("client_id", type_=_clients.c.client_id.type),
+        bindparam("now", type_=_clients.c.first_used_at.type),
     ).where(
         ~select(_clients.c.sid)
         .where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))

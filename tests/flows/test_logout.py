@@ -1,0 +1,176 @@
+"""Signing out: who is asked, who is sent where, and who hears of it (RP-Initiated and Back-Channel Logout 1.0)."""
+
+from urllib.parse import urlencode
+
+from tests.support.browsing import Page, Person
+from tests.support.relying_party import Receiver, RelyingParty
+from tests.support.serving import RunningProvider
+
+
+def logout(person: Person, **parameters: str) -> Page:
+    return person.open(f"logout?{urlencode(parameters)}")
+
+
+def bye(app: RelyingParty) -> str:
+    return str(app.registration["post_logout_redirect_uris"][0])  # type: ignore[index]
+
+
+def is_signed_in(app: RelyingParty, person: Person) -> bool:
+    return "code" in person.open(app.authorization_url(prompt="none")).query
+
+
+def test_a_hint_of_this_very_session_signs_out_at_once_and_returns_the_state(
+    provider: RunningProvider, person: Person, receiver: Receiver
+) -> None:
+    app = RelyingParty.register(provider, receiver=receiver)
+    tokens = app.sign_in(person)
+    sid = app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")["sid"]
+    state = "s" * 128
+
+    page = logout(person, id_token_hint=tokens["id_token"], post_logout_redirect_uri=bye(app), state=state)
+
+    assert page.url == f"{bye(app)}?state={state}"
+    assert not is_signed_in(app, person)
+    claims = app.logout_claims(receiver.wait()[0])
+    assert claims["sid"] == sid
+    assert "sub" not in claims
+    assert receiver.paths == ["/backchannel?logout=backchannel"]
+    assert list(receiver.bodies[0]) == ["logout_token"]
+    assert app.userinfo(tokens["access_token"]).status_code == 401
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_every_app_of_the_session_hears_of_it_and_no_other(provider: RunningProvider, person: Person) -> None:
+    receivers = [Receiver() for _ in range(3)]
+    first, second, stranger = (RelyingParty.register(provider, receiver=each) for each in receivers)
+    tokens = first.sign_in(person)
+    second.sign_in(person)
+    elsewhere = Person(provider.issuer)
+    untouched = stranger.sign_in(elsewhere, username="bob")
+
+    logout(person, id_token_hint=tokens["id_token"])
+
+    first.logout_claims(receivers[0].wait()[0])
+    second.logout_claims(receivers[1].wait()[0])
+    assert receivers[2].bodies == []
+    assert stranger.userinfo(untouched["access_token"]).status_code == 200
+    for each in receivers:
+        each.close()
+
+
+def test_without_a_hint_the_person_is_asked_first(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+
+    page = logout(person)
+    assert page.main == "logout-page"
+    assert person.submit(page, "logout-cancel").main == "logout-cancelled"
+    assert is_signed_in(app, person)
+    assert person.submit(page, "logout-confirm").main == "logout-done"
+    assert not is_signed_in(app, person)
+
+
+def test_a_link_from_a_third_party_signs_nobody_out(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    mallory = Person(provider.issuer)
+    foreign = app.sign_in(mallory, username="bob")["id_token"]
+
+    assert logout(person, id_token_hint=foreign).main == "logout-page"
+    assert is_signed_in(app, person)
+    assert is_signed_in(app, mallory)
+
+
+def test_a_confirmation_needs_its_csrf_token(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    forged = person.http.post(f"{provider.issuer}/logout", data={"decision": "confirm"})
+    assert forged.status_code == 400
+    assert is_signed_in(app, person)
+
+
+def test_a_bare_post_logout_redirect_uri_ends_the_session_and_goes_nowhere(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    page = person.submit(logout(person, post_logout_redirect_uri=bye(app)), "logout-confirm")
+    assert page.main == "logout-done"
+    assert not is_signed_in(app, person)
+
+
+def test_client_id_and_a_registered_uri_redirect_after_the_confirmation(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    page = logout(person, client_id=app.client_id, post_logout_redirect_uri=bye(app), state="xyz")
+    assert person.submit(page, "logout-confirm").url == f"{bye(app)}?state=xyz"
+
+
+def test_an_unregistered_uri_or_a_bad_hint_never_redirects(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    hint = app.sign_in(person)["id_token"]
+    for uri in (bye(app) + "/", bye(app) + "?x=1", "https://evil.example/", "//evil.example", "/\\evil.example"):
+        other = Person(provider.issuer)
+        fresh = app.sign_in(other)["id_token"]
+        assert logout(other, id_token_hint=fresh, post_logout_redirect_uri=uri).main == "logout-done"
+    for bad in (hint[:-8] + "AAAAAAAA", "garbage", app.sign_in(person)["access_token"]):
+        page = logout(person, id_token_hint=bad, post_logout_redirect_uri=bye(app), client_id=app.client_id)
+        assert page.main == "logout-page"
+        assert person.submit(page, "logout-cancel").main == "logout-cancelled"
+    assert is_signed_in(app, person)
+
+
+def test_a_relying_party_may_post_its_logout_request(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    hint = app.sign_in(person)["id_token"]
+    form = {"id_token_hint": hint, "post_logout_redirect_uri": bye(app), "state": "abc"}
+    page = person._follow(person.http.post(f"{provider.issuer}/logout", data=form))
+    assert page.url == f"{bye(app)}?state=abc"
+    assert not is_signed_in(app, person)
+
+
+def test_who_is_signed_out_already_is_simply_sent_on(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider)
+    hint = app.sign_in(person)["id_token"]
+    logout(person, id_token_hint=hint)
+    assert logout(person, id_token_hint=hint, post_logout_redirect_uri=bye(app)).url == bye(app)
+    assert logout(person).main == "logout-done"
+
+
+def test_sub_stands_beside_the_sid_for_a_client_that_wants_it(provider: RunningProvider, person: Person, receiver: Receiver) -> None:
+    app = RelyingParty.register(provider, receiver=receiver, backchannel_logout_include_sub=True)
+    tokens = app.sign_in(person)
+    logout(person, id_token_hint=tokens["id_token"])
+    claims = app.logout_claims(receiver.wait()[0])
+    assert claims["sub"] == app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")["sub"]
+
+
+def test_a_transient_failure_is_tried_again_with_the_same_jti_and_a_refusal_is_final(
+    provider: RunningProvider, person: Person
+) -> None:
+    shaky = Receiver(lambda count: 503 if count < 3 else 204)
+    deaf = Receiver(lambda _count: 400)
+    one, two = RelyingParty.register(provider, receiver=shaky), RelyingParty.register(provider, receiver=deaf)
+    hint = one.sign_in(person)["id_token"]
+    two.sign_in(person)
+
+    logout(person, id_token_hint=hint)
+
+    attempts = [one.logout_claims(token) for token in shaky.wait(3)]
+    assert len({claims["jti"] for claims in attempts}) == 1
+    deaf.wait(1)
+    shown = provider.json("delivery", "list")
+    mine = {row["client_id"]: row for row in shown}
+    assert mine[two.client_id]["state"] == "dead"
+    assert len(deaf.bodies) == 1
+    for each in (shaky, deaf):
+        each.close()
+
+
+def test_an_operator_ends_a_session_by_its_sid(provider: RunningProvider, person: Person, receiver: Receiver) -> None:
+    app = RelyingParty.register(provider, receiver=receiver)
+    sid = str(app.verified(app.sign_in(person)["id_token"], audience=app.client_id, typ="JWT")["sid"])
+    assert sid in [row["sid"] for row in provider.json("session", "list", "--user", "alice")]
+    provider.cli("session", "end", sid)
+    assert app.logout_claims(receiver.wait()[0])["sid"] == sid
+    assert provider.json("session", "show", sid)["state"] == "ended"
+    provider.cli("session", "end", sid, code=1)
+    assert not is_signed_in(app, person)

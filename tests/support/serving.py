@@ -1,0 +1,157 @@
+"""A real provider: `idp serve` in processes of its own, on a free port, with a database of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import httpx
+
+from idp import app
+from idp.app import Provider
+from idp.config import Settings
+
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class RunningProvider:
+    """`idp serve`, and the `idp` command on the same deployment. `settings` are names without the prefix `IDP_`."""
+
+    data_dir: Path
+    database_url: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def issuer(self) -> str:
+        return self.settings.get("ISSUER", f"http://localhost:{self.port}")
+
+    @property
+    def origin(self) -> str:
+        """Where the provider listens."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        return self.data_dir / "server.log"
+
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("IDP_")}
+        ours = {
+            "ISSUER": self.issuer,
+            "BIND": f"127.0.0.1:{self.port}",
+            "DATA_DIR": str(self.data_dir),
+            "LOG_FORMAT": "json",
+            "WORKERS": "1",
+            "ACCOUNTS_ARGON2_MEMORY_KIB": "64",
+            "ACCOUNTS_ARGON2_TIME_COST": "1",
+        }
+        if self.database_url:
+            ours |= {"DATABASE_URL": self.database_url, "SECRET_KEY": "a test secret that is long enough, really"}
+        return clean | {f"IDP_{name}": value for name, value in (ours | self.settings).items()}
+
+    def cli(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
+        """Run `idp ARGUMENTS`; its standard output. The exit code must be `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "idp", *arguments],
+            env=self.environment(),
+            input=stdin.encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, f"idp {arguments}: {done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+        return done.stdout.decode() if code == 0 else done.stderr.decode()
+
+    def json(self, *arguments: str, stdin: str = ""):
+        """Run `idp ARGUMENTS --json`; what it printed, parsed."""
+        return json.loads(self.cli(*arguments, "--json", stdin=stdin))
+
+    def start(self) -> "RunningProvider":
+        """Start serving and wait until it is ready."""
+        if self.database_url:
+            self.cli("migrate")
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "idp", "serve"],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"idp serve ended:\n{self.log_file.read_text()[-4000:]}"
+            try:
+                if httpx.get(f"{self.origin}/health/ready", timeout=1).status_code == 200:
+                    return self
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"idp serve was not ready within {START_SECONDS} s:\n{self.log_file.read_text()[-4000:]}")
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None:
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                pass
+            self.process.wait(timeout=20)
+            self.process = None
+
+    def kill(self) -> None:
+        """`kill -9` every process of the server."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask the server to stop, and see that it does."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            finally:
+                self.kill()
+
+    def events(self, name: str | None = None) -> list[dict[str, object]]:
+        """What the server logged, in order."""
+        parsed = []
+        for line in self.log_file.read_text().splitlines():
+            try:
+                parsed.append(json.loads(line))
+            except ValueError:
+                continue
+        return [event for event in parsed if name is None or event.get("event") == name]
+
+    # -- what tests need again and again --------------------------------------------------------------------------
+
+    @cached_property
+    def services(self) -> Provider:
+        """The same deployment's services in this process: quicker than the command where it is not what is tested."""
+        named = {name.removeprefix("IDP_").lower(): value for name, value in self.environment().items() if name.startswith("IDP_")}
+        return app.build(Settings(**named))
+
+    def add_user(self, username: str = "alice", password: str = "correct horse battery staple") -> str:
+        """A person; the password."""
+        self.cli("user", "add", username, "--password-stdin", "--email", f"{username}@example.org", stdin=password + "\n")
+        return password
+
+    def add_client(self, metadata: dict[str, object]) -> dict[str, object]:
+        """A relying party; its RFC 7591 response."""
+        with self.services.database.writing() as tx:
+            return self.services.clients.add(tx, metadata).response()
