@@ -75,13 +75,10 @@ class Sessions:
         with self._lock:
             if sid is not None:
                 self._ended_at[iss, sid] = self._clock()
-            ended = [
-                session
-                for session in self._by_key.values()
-                if session.iss == iss
-                and (session.sid == sid if sid is not None else session.sub == sub)
-                and (sub is None or session.sub == sub)
-            ]
+                named = [self._by_key[key] for key in self._by_sid.get((iss, sid), ())]
+            else:
+                named = [session for session in self._by_key.values() if session.iss == iss]
+            ended = [session for session in named if sub is None or session.sub == sub]
             for session in ended:
                 self._drop(session)
             return ended

@@ -198,7 +198,7 @@ class Settings(BaseSettings):
 class TomlFile(PydanticBaseSettingsSource):
     """Settings from `IDP_CONFIG` or `./idp.toml`; a table's name is the room's, and prefixes its keys."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # type: ignore[explicit-any]  # noqa: D102, ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

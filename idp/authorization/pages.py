@@ -10,7 +10,7 @@ from idp.authorization.service import CONTINUE, AuthorizationService
 from idp.clients.rules import Client
 from idp.protocol import uris
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
 from idp.sessions.rules import Session
 
 _STALE = "This request has expired or was answered already. Go back to the app and start again."
@@ -28,10 +28,7 @@ def pages(database: Database, service: AuthorizationService, issuer: str) -> Blu
 
     @routes.errorhandler(UntrustedRequestError)
     def untrusted(error: UntrustedRequestError) -> Response:
-        raise_as = PageError(error.error, error.description, _UNTRUSTED)
-        return render(
-            "error.html", raise_as.status, error=raise_as.error, description=raise_as.description, sentence=_UNTRUSTED, status=400
-        )
+        return error_page(PageError(error.error, error.description, _UNTRUSTED))
 
     @routes.errorhandler(RequestRefusedError)
     def refused(error: RequestRefusedError) -> Response:

@@ -40,10 +40,9 @@ def of_browser(tx: Transaction, request_id: str, browser_hash: str) -> Pending |
 
 def bind(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
     """The request, bound to this browser unless another one has it."""
-    row = tx.changed(_BIND, {"of": request_id, "browser": browser_hash, "now": tx.now})
-    return None if row is None else Pending(*row)
+    return tx.one(Pending, _BIND, {"of": request_id, "browser": browser_hash, "now": tx.now})
 
 
 def mark(tx: Transaction, request_id: str, what: str) -> bool:
     """Note that something happened to an open request; False when it is open no more."""
-    return tx.changed(_MARK[what], {"of": request_id, "now": tx.now}) is not None
+    return tx.changed(_MARK[what], {"of": request_id, "now": tx.now})

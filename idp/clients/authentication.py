@@ -4,6 +4,7 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
@@ -12,6 +13,13 @@ from idp.clients.rules import Client
 from idp.clients.service import ClientService
 
 METHODS = ("client_secret_basic", "client_secret_post", "none")
+
+
+class Headers(Protocol):
+    """The headers of a request, as any framework has them."""
+
+    def get(self, name: str, /) -> str | None:
+        """The value of a header, or None."""
 
 
 class ClientAuthenticationError(InvalidClientError):
@@ -25,8 +33,7 @@ class ClientAuthenticationError(InvalidClientError):
 
     def get_headers(self) -> list[tuple[str, str]]:
         """The challenge, with a realm (RFC 7617 §2)."""
-        headers = [(name, value) for name, value in super().get_headers() if name != "WWW-Authenticate"]
-        return [*headers, ("WWW-Authenticate", 'Basic realm="client", charset="UTF-8"')]
+        return [("WWW-Authenticate", 'Basic realm="client", charset="UTF-8"')]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,7 +45,7 @@ class Presented:
     secret: str | None
 
 
-def authenticate(clients: ClientService, headers: Mapping[str, str], form: Mapping[str, str], endpoint: str) -> Client:
+def authenticate(clients: ClientService, headers: Headers, form: Mapping[str, str], endpoint: str) -> Client:
     """The client that the request proves to come from, by the method that this client registered.
 
     Raises ClientAuthenticationError, or InvalidRequestError when two methods are used at once.
@@ -52,7 +59,7 @@ def authenticate(clients: ClientService, headers: Mapping[str, str], form: Mappi
     return client
 
 
-def _presented(headers: Mapping[str, str], form: Mapping[str, str]) -> Presented:
+def _presented(headers: Headers, form: Mapping[str, str]) -> Presented:
     authorization = headers.get("Authorization")
     client_id, secret = form.get("client_id"), form.get("client_secret")
     if "client_assertion" in form or "client_assertion_type" in form:

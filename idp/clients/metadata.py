@@ -8,7 +8,7 @@ from idp.protocol import scopes, uris
 
 MAXIMUM_STRING = 512
 MAXIMUM_LIST = 32
-_Json: TypeAlias = Any  # type: ignore[explicit-any]
+_Json: TypeAlias = Any
 
 
 class MetadataError(ValueError):
@@ -19,7 +19,7 @@ class MetadataError(ValueError):
         self.error = error
 
 
-def parse(metadata: object, *, loopback_http: bool) -> dict[str, _Json]:  # type: ignore[explicit-any]
+def parse(metadata: object, *, loopback_http: bool) -> dict[str, _Json]:
     """The members that we know, checked and with defaults applied. Raises MetadataError.
 
     `loopback_http` is set where the issuer itself is plain http on a loopback host: development.
@@ -34,7 +34,7 @@ def parse(metadata: object, *, loopback_http: bool) -> dict[str, _Json]:  # type
     return known
 
 
-def _check_flow(known: dict[str, _Json]) -> None:  # type: ignore[explicit-any]
+def _check_flow(known: dict[str, _Json]) -> None:
     """Grant types and response types must agree (RFC 7591 §2.1)."""
     grants = known.setdefault("grant_types", ["authorization_code"])
     uses_code = "authorization_code" in grants
@@ -53,7 +53,7 @@ def _check_flow(known: dict[str, _Json]) -> None:  # type: ignore[explicit-any]
         raise MetadataError(message)
 
 
-def _check_uris(known: dict[str, _Json], *, loopback_http: bool) -> None:  # type: ignore[explicit-any]
+def _check_uris(known: dict[str, _Json], *, loopback_http: bool) -> None:
     native = known.get("application_type") == "native"
     for name in ("redirect_uris", "post_logout_redirect_uris"):
         for uri in known.get(name, []):
@@ -69,43 +69,43 @@ def _check_uris(known: dict[str, _Json], *, loopback_http: bool) -> None:  # typ
             raise MetadataError(message)
 
 
-def _check_scope(known: dict[str, _Json]) -> None:  # type: ignore[explicit-any]
+def _check_scope(known: dict[str, _Json]) -> None:
     unknown = [name for name in scopes.parse(known.get("scope")) if not scopes.is_scope_token(name)]
     if unknown:
         message = f"scope: {unknown[0]!r} is not a scope token (RFC 6749 section 3.3)"
         raise MetadataError(message)
 
 
-def _string(name: str, value: _Json) -> str:  # type: ignore[explicit-any]
+def _string(name: str, value: _Json) -> str:
     if not isinstance(value, str) or not value or len(value) > MAXIMUM_STRING or any(ord(char) < ord(" ") for char in value):
         message = f"{name}: must be a string of 1 to {MAXIMUM_STRING} characters without control characters"
         raise MetadataError(message)
     return value
 
 
-def _uri(name: str, value: _Json) -> str:  # type: ignore[explicit-any]
+def _uri(name: str, value: _Json) -> str:
     if not isinstance(value, str) or not uris.is_wellformed(value):
         message = f"{name}: must be an absolute URI in RFC 3986 characters, without user or password"
         raise MetadataError(message)
     return value
 
 
-def _boolean(name: str, value: _Json) -> bool:  # type: ignore[explicit-any]
+def _boolean(name: str, value: _Json) -> bool:
     if not isinstance(value, bool):
         message = f"{name}: must be true or false"
         raise MetadataError(message)
     return value
 
 
-def _seconds(name: str, value: _Json) -> int:  # type: ignore[explicit-any]
+def _seconds(name: str, value: _Json) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2**31:
         message = f"{name}: must be a number of seconds"
         raise MetadataError(message)
     return value
 
 
-def _list_of(read: Callable[[str, _Json], str]) -> Callable[[str, _Json], list[str]]:  # type: ignore[explicit-any]
-    def read_list(name: str, value: _Json) -> list[str]:  # type: ignore[explicit-any]
+def _list_of(read: Callable[[str, _Json], str]) -> Callable[[str, _Json], list[str]]:
+    def read_list(name: str, value: _Json) -> list[str]:
         if not isinstance(value, list) or len(value) > MAXIMUM_LIST:
             message = f"{name}: must be an array of at most {MAXIMUM_LIST} strings"
             raise MetadataError(message)
@@ -114,8 +114,8 @@ def _list_of(read: Callable[[str, _Json], str]) -> Callable[[str, _Json], list[s
     return read_list
 
 
-def _one_of(*choices: str) -> Callable[[str, _Json], str]:  # type: ignore[explicit-any]
-    def read_choice(name: str, value: _Json) -> str:  # type: ignore[explicit-any]
+def _one_of(*choices: str) -> Callable[[str, _Json], str]:
+    def read_choice(name: str, value: _Json) -> str:
         if value not in choices:
             message = f"{name}: must be one of {', '.join(choices)}"
             raise MetadataError(message)
@@ -124,7 +124,7 @@ def _one_of(*choices: str) -> Callable[[str, _Json], str]:  # type: ignore[expli
     return read_choice
 
 
-_MEMBERS: dict[str, Callable[[str, _Json], _Json]] = {  # type: ignore[explicit-any]
+_MEMBERS: dict[str, Callable[[str, _Json], _Json]] = {
     "redirect_uris": _list_of(_uri),
     "post_logout_redirect_uris": _list_of(_uri),
     "token_endpoint_auth_method": _one_of(*AUTH_METHODS),

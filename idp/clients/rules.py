@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from idp.protocol import scopes
 from idp.protocol.uris import is_registered
@@ -62,7 +63,7 @@ class Client:
     def of(cls, record: ClientRecord) -> "Client":
         """The client that a row describes."""
         metadata = json.loads(record.metadata)
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in metadata.items()}
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()}
         return cls(record.client_id, record.secret_hash, record.created_at, **values)
 
     @property

@@ -37,4 +37,4 @@ def add(tx: Transaction, record: ClientRecord) -> None:
 
 def end(tx: Transaction, client_id: str) -> bool:
     """Mark a client removed; False when there was none."""
-    return tx.changed(_END, {"of": client_id, "now": tx.now}) is not None
+    return tx.changed(_END, {"of": client_id, "now": tx.now})

@@ -33,4 +33,4 @@ def add(tx: Transaction, consent: Consent) -> None:
 
 def end(tx: Transaction, subject: str, client_id: str) -> bool:
     """End what the person allows the client; False when there was nothing."""
-    return tx.execute(_END, {"of": subject, "by": client_id, "now": tx.now}).first() is not None
+    return tx.changed(_END, {"of": subject, "by": client_id, "now": tx.now})

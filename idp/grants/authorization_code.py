@@ -39,7 +39,7 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
     def validate_token_request(self) -> None:
         """Authlib's checks, then PKCE: whoever began with a challenge must prove it, and nobody may bring a proof alone."""
         super().validate_token_request()
-        code: Code = self.request.authorization_code
+        code = self.request.authorization_code
         verifier = self.request.parameters.get("code_verifier")
         if code.code_challenge is None:
             if verifier is not None:
@@ -55,8 +55,8 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
     def create_token_response(self) -> Response:
         """Hold the session, let the client take part, start the family, and issue."""
         services, tx = self.server.services, self.request.tx
-        client: Client = self.request.client
-        code: Code = self.request.authorization_code
+        client = self.request.client
+        code = self.request.authorization_code
         session = services.sessions.hold(tx, code.sid)
         if session is None or code.family_id is None:
             description = "The session has ended."
@@ -85,4 +85,4 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
             token["refresh_token"] = refresh_token
         if scopes.OPENID in scopes.parse(family.scope):
             token["id_token"] = services.tokens.id_token(tx, family, nonce=code.nonce, access_token=access_token)
-        return 200, token, self.TOKEN_RESPONSE_HEADER
+        return 200, token, ()

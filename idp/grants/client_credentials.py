@@ -3,7 +3,6 @@
 from authlib.oauth2.rfc6749.errors import InvalidScopeError
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant as _ClientCredentialsGrant
 
-from idp.clients.rules import Client
 from idp.grants.server import AUTH_METHODS, AuthorizationServer, ParsedRequest, Response
 from idp.protocol import scopes
 
@@ -20,7 +19,7 @@ class ClientCredentialsGrant(_ClientCredentialsGrant):
 
     def create_token_response(self) -> Response:
         """An access token with the client as its subject; no refresh token, since the client can always ask again."""
-        client: Client = self.request.client
+        client = self.request.client
         allowed = [name for name in scopes.parse(client.scope) if name not in _PERSONAL]
         asked = scopes.parse(self.request.parameters.get("scope"))
         if not set(asked) <= set(allowed):
@@ -33,4 +32,4 @@ class ClientCredentialsGrant(_ClientCredentialsGrant):
             "token_type": "Bearer",
             "expires_in": services.tokens.policy.access_token_lifetime,
         }
-        return 200, token | {"scope": scope} if scope else token, self.TOKEN_RESPONSE_HEADER
+        return 200, token | {"scope": scope} if scope else token, ()

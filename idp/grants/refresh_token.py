@@ -7,7 +7,6 @@ from idp.clients.rules import Client
 from idp.grants.server import AUTH_METHODS, AuthorizationServer, KeptError, ParsedRequest, Response
 from idp.logout.rules import Reason
 from idp.protocol import scopes
-from idp.tokens.rules import Family
 from idp.tokens.service import ReusedRefreshTokenError
 
 
@@ -24,7 +23,7 @@ class RefreshTokenGrant(_RefreshTokenGrant):
 
     def validate_token_request(self) -> None:
         """Spend the token, in one statement, and see that no more is asked for than was allowed."""
-        client: Client = self._validate_request_client()
+        client: Client = self._validate_request_client()  # type: ignore[attr-defined]
         text = self.request.parameters.get("refresh_token")
         if text is None:
             description = "refresh_token is missing."
@@ -40,14 +39,12 @@ class RefreshTokenGrant(_RefreshTokenGrant):
         if not set(asked) <= set(scopes.parse(family.scope)):
             description = "scope asks for more than was authorized."
             raise InvalidScopeError(description)
-        self.request.client = client
-        self.request.refresh_token = (family, successor, scopes.join(asked) or family.scope)
+        self.request.refreshed = (family, successor, scopes.join(asked) or family.scope)
 
     def create_token_response(self) -> Response:
         """New tokens of the same family; the ID token tells the same `sid` and `auth_time` (OIDC Core §12.2)."""
         services, tx = self.server.services, self.request.tx
-        granted: tuple[Family, str, str] = self.request.refresh_token
-        family, successor, scope = granted
+        family, successor, scope = self.request.refreshed
         access_token = services.tokens.access_token(tx, self.request.client, family, scope)
         token: dict[str, object] = {
             "access_token": access_token,
@@ -58,4 +55,4 @@ class RefreshTokenGrant(_RefreshTokenGrant):
         }
         if scopes.OPENID in scopes.parse(scope):
             token["id_token"] = services.tokens.id_token(tx, family, nonce=None, access_token=access_token)
-        return 200, token, self.TOKEN_RESPONSE_HEADER
+        return 200, token, ()

@@ -6,20 +6,22 @@ is status, body and headers, which `endpoints.py` and `pages.py` turn into Flask
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from authlib.oauth2.rfc6749 import AuthorizationServer as _AuthorizationServer
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import OAuth2Payload, OAuth2Request
 
-from idp.clients.authentication import METHODS, authenticate
+from idp.clients.authentication import METHODS, Headers, authenticate
 from idp.clients.rules import GRANT_TYPES, Client
 from idp.clients.service import ClientService
+from idp.grants.rules import Code
 from idp.grants.service import CodeService
 from idp.logout.service import LogoutService
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
 from idp.sessions.service import SessionService
+from idp.tokens.rules import Family
 from idp.tokens.service import TokenService
 
 Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
@@ -37,6 +39,16 @@ class Services:
     logout: LogoutService
 
 
+class TokenGrant(Protocol):
+    """A grant at the token endpoint, as Authlib's server drives it."""
+
+    def validate_token_request(self) -> None:
+        """Check everything, and spend what is presented. Raises OAuth2Error."""
+
+    def create_token_response(self) -> Response:
+        """Issue."""
+
+
 class Payload(OAuth2Payload):
     """The request's parameters as Authlib reads them."""
 
@@ -49,7 +61,7 @@ class Payload(OAuth2Payload):
         return self._parameters
 
     @property
-    def datalist(self) -> Mapping[str, list[str]]:  # type: ignore[override]
+    def datalist(self) -> Mapping[str, list[str]]:
         """Repeated ones show as two values: that is all that Authlib asks of it."""
         return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
 
@@ -57,10 +69,17 @@ class Payload(OAuth2Payload):
 class ParsedRequest(OAuth2Request):
     """A request whose parameters were parsed strictly, and the transaction in which it is answered."""
 
-    def __init__(self, tx: Transaction, issuer: str, headers: Mapping[str, str], parameters: Parameters) -> None:
+    payload: Payload
+    client: Client  # type: ignore[assignment]
+    authorization_code: Code
+    #: What a refresh gives: the family, its next refresh token, and the scope asked for.
+    refreshed: tuple[Family, str, str]
+
+    def __init__(self, tx: Transaction, issuer: str, headers: Headers, parameters: Parameters) -> None:
         # The address comes from the configuration, never from `Host`.
-        super().__init__("POST", issuer, headers=headers)
+        super().__init__("POST", issuer)
         self.tx = tx
+        self.sent_headers = headers
         self.parameters = parameters
         self.payload = Payload(parameters)
 
@@ -97,28 +116,28 @@ class AuthorizationServer(_AuthorizationServer):
         endpoint: str = "token",
     ) -> Client:
         """The client that the request comes from. Raises ClientAuthenticationError."""
-        client = authenticate(self.services.clients, request.headers, request.parameters, endpoint)
+        client = authenticate(self.services.clients, request.sent_headers, request.parameters, endpoint)
         request.client = client
         request.auth_method = client.token_endpoint_auth_method
         return client
 
-    def get_token_grant(self, request: ParsedRequest):  # type: ignore[no-untyped-def]  # noqa: ANN201 - Authlib's grant
-        """The grant that was asked for. An unknown client learns nothing of it: it is authenticated first."""
+    def get_token_grant(self, request: ParsedRequest) -> TokenGrant:
+        """The grant that was asked for; errors say what there is."""
         if request.payload.grant_type is None:
             description = "grant_type is missing."
             raise InvalidRequestError(description)
         try:
-            return super().get_token_grant(request)
+            grant: TokenGrant = super().get_token_grant(request)  # type: ignore[assignment]
         except UnsupportedGrantTypeError as error:
             error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
             raise
+        return grant
 
     def create_token_response(self, request: ParsedRequest) -> Response:
         """Answer a token request; errors go to the edge, which knows whether their changes must be kept."""
         grant = self.get_token_grant(request)
         grant.validate_token_request()
-        response: Response = grant.create_token_response()
-        return response
+        return grant.create_token_response()
 
     def handle_response(self, status: int, body: object, headers: Sequence[tuple[str, str]]) -> Response:
         """A response as values."""

@@ -31,8 +31,7 @@ def add(tx: Transaction, code: Code) -> None:
 
 def consume(tx: Transaction, code_hash: str, client_id: str, family_id: str) -> Code | None:
     """Spend the code, in one statement, for the family that it gives; None when it cannot be spent."""
-    row = tx.changed(_CONSUME, {"of": code_hash, "by": client_id, "now": tx.now, "gives": family_id})
-    return None if row is None else Code(*row)
+    return tx.one(Code, _CONSUME, {"of": code_hash, "by": client_id, "now": tx.now, "gives": family_id})
 
 
 def of_client(tx: Transaction, code_hash: str, client_id: str) -> Code | None:

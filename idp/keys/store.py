@@ -36,4 +36,4 @@ def add(tx: Transaction, key: Key) -> bool:
 
 def activate(tx: Transaction, kid: str, at: Instant) -> bool:
     """Let an announced key sign from `at` on, earlier than planned; False when it does already."""
-    return tx.changed(_ACTIVATE, {"of": kid, "at": at}) is not None
+    return tx.changed(_ACTIVATE, {"of": kid, "at": at})

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Engine,
     Executable,
     MetaData,
-    Row,
     Select,
     Table,
     create_engine,
@@ -49,14 +48,10 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {float: Double()}  # noqa: RUF012 - the name and form are SQLAlchemy's
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double()}
 
 
-class _Dataclass(Protocol):
-    __dataclass_fields__: Any  # type: ignore[explicit-any]
-
-
-_T = TypeVar("_T", bound=_Dataclass)
+_T = TypeVar("_T")
 
 
 def table_of(model: type[Base]) -> Table:
@@ -68,12 +63,13 @@ def table_of(model: type[Base]) -> Table:
     return table
 
 
-def columns_for(model: type[Base], value: type[_Dataclass]) -> list[Column[Any]]:  # type: ignore[explicit-any]
+def columns_for(model: type[Base], value: type[object]) -> list[Column[Any]]:
     """The columns of `model` in the order of the fields of the dataclass `value`, for `returning()`."""
-    return [table_of(model).c[item.name] for item in fields(value)]
+    columns = table_of(model).c
+    return [columns[item.name] for item in fields(value)]  # type: ignore[arg-type]
 
 
-def select_of(model: type[Base], value: type[_Dataclass]) -> Select[Any]:  # type: ignore[explicit-any]
+def select_of(model: type[Base], value: type[object]) -> Select[Any]:
     """`SELECT` what the dataclass `value` needs from the table of `model`."""
     return select(*columns_for(model, value))
 
@@ -86,24 +82,24 @@ class Transaction:
     now: Instant
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
 
-    def execute(  # type: ignore[explicit-any]
+    def execute(
         self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None
     ) -> CursorResult[Any]:
         """Run one statement."""
-        return self.connection.execute(statement, parameters)  # type: ignore[arg-type, return-value]
+        return self.connection.execute(statement, parameters)
 
-    def one(self, value: type[_T], statement: Executable, parameters: Mapping[str, object]) -> _T | None:
+    def one(self, value: Callable[..., _T], statement: Executable, parameters: Mapping[str, object]) -> _T | None:
         """The first row as a `value`, or None."""
         row = self.execute(statement, parameters).first()
         return None if row is None else value(*row)
 
-    def all(self, value: type[_T], statement: Executable, parameters: Mapping[str, object] | None = None) -> list[_T]:
+    def all(self, value: Callable[..., _T], statement: Executable, parameters: Mapping[str, object] | None = None) -> list[_T]:
         """Every row as a `value`."""
         return [value(*row) for row in self.execute(statement, parameters).all()]
 
-    def changed(self, statement: Executable, parameters: Mapping[str, object]) -> Row[Any] | None:  # type: ignore[explicit-any]
-        """The row that an `UPDATE ... RETURNING` changed, or None: the one way in which anything single-use is consumed."""
-        return self.execute(statement, parameters).first()
+    def changed(self, statement: Executable, parameters: Mapping[str, object]) -> bool:
+        """Whether an `UPDATE ... RETURNING` changed a row: the one way in which anything single-use is consumed."""
+        return self.execute(statement, parameters).first() is not None
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call `action` once, after the commit; never when the transaction is rolled back."""

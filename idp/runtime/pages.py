@@ -35,7 +35,7 @@ def blueprint(name: str) -> Blueprint:
     return people
 
 
-def render(template: str, status: int = 200, **context: Any) -> Response:  # type: ignore[explicit-any]
+def render(template: str, status: int = 200, **context: Any) -> Response:
     """A page."""
     response = make_response(render_template(template, **context), status)
     response.headers.update(NO_STORE)
@@ -44,9 +44,7 @@ def render(template: str, status: int = 200, **context: Any) -> Response:  # typ
 
 def error_page(error: PageError) -> Response:
     """An error as a page."""
-    return render(
-        "error.html", error.status, error=error.error, description=error.description, sentence=error.sentence, status=error.status
-    )
+    return render("error.html", error.status, error=error.error, description=error.description, sentence=error.sentence)
 
 
 def see_other(location: str) -> Response:

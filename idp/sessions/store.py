@@ -81,22 +81,19 @@ def alive_by_cookie(tx: Transaction, cookie_hash: str, policy: Policy) -> Sessio
 
 def hold(tx: Transaction, sid: str, policy: Policy) -> Session | None:
     """Note a use of the session and keep its row locked until the commit; None when it is not alive any more."""
-    row = tx.changed(_HOLD, {"of": sid} | _alive_at(policy, tx.now))
-    return None if row is None else Session(*row)
+    return tx.one(Session, _HOLD, {"of": sid} | _alive_at(policy, tx.now))
 
 
 def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: Policy) -> Session | None:
     """Give the session a new cookie and a new `auth_time`. `sign_in` is (amr, address, user agent)."""
     amr, address, user_agent = sign_in
     values = {"of": sid, "new_cookie_hash": cookie_hash, "new_amr": amr, "new_address": address, "new_user_agent": user_agent}
-    row = tx.changed(_RENEW, values | _alive_at(policy, tx.now))
-    return None if row is None else Session(*row)
+    return tx.one(Session, _RENEW, values | _alive_at(policy, tx.now))
 
 
 def end(tx: Transaction, sid: str, reason: str) -> Session | None:
     """Mark the session ended; None when it was already, or never was."""
-    row = tx.changed(_END, {"of": sid, "now": tx.now, "reason": reason})
-    return None if row is None else Session(*row)
+    return tx.one(Session, _END, {"of": sid, "now": tx.now, "reason": reason})
 
 
 def take_part(tx: Transaction, sid: str, client_id: str) -> None:

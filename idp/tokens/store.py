@@ -50,7 +50,7 @@ def rotate(
     tx: Transaction, client_id: str, presented: RefreshToken, successor: RefreshToken, until: Instant
 ) -> Family | None:
     """Consume the live token and put its successor in its place, in one statement; None when it is not the live one."""
-    row = tx.changed(
+    return tx.one(Family, 
         _ROTATE,
         {
             "of": presented.family_id,
@@ -62,7 +62,6 @@ def rotate(
             "until": until,
         },
     )
-    return None if row is None else Family(*row)
 
 
 def _end_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
@@ -82,7 +81,7 @@ _END_OF_CLIENT = _end_where(_families.c.client_id == bindparam("of"))
 
 def end(tx: Transaction, family_id: str, reason: str) -> bool:
     """Mark a family ended; False when it was already, or never was."""
-    return tx.changed(_END, {"of": family_id, "now": tx.now, "reason": reason}) is not None
+    return tx.changed(_END, {"of": family_id, "now": tx.now, "reason": reason})
 
 
 def end_of_session(tx: Transaction, sid: str, reason: str) -> int:
@@ -110,4 +109,4 @@ def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:
 
 def is_ended(tx: Transaction, jti: str) -> bool:
     """Whether this one access token was ended."""
-    return tx.execute(_IS_ENDED, {"jti": jti}).first() is not None
+    return tx.changed(_IS_ENDED, {"jti": jti})

@@ -1,0 +1,1 @@
+"""Notes: a Flask web app that signs in with Authlib, and signs out when the provider says so."""
