@@ -1,4 +1,4 @@
-"""A receiver of back-channel logout, to be copied: it needs joserfc and httpx, and nothing else from this folder.
+"""A receiver of back-channel logout, to be copied: it needs joserfc and httpx2, and nothing else from this folder.
 
 `validate_logout_token` is the rule: OpenID Connect Back-Channel Logout 1.0 §2.6, its steps in their order, with no I/O.
 `Receiver` is what stands around it in an app: reading the form, fetching keys, remembering what was received.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
-import httpx
+import httpx2
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
@@ -175,8 +175,8 @@ def keys_of(jwks: Mapping[str, object]) -> Keys:
 
 
 def fetch_keys(issuer: str) -> Keys:
-    """The provider's keys, found by discovery. Raises httpx.HTTPError or ValueError when it cannot be asked."""
-    with httpx.Client(timeout=5) as client:
+    """The provider's keys, found by discovery. Raises httpx2.HTTPError or ValueError when it cannot be asked."""
+    with httpx2.Client(timeout=5) as client:
         metadata = client.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
         if metadata["issuer"] != issuer:  # OpenID Connect Discovery 1.0 §4.3: one provider must not speak for another
             message = f"the discovery document of {issuer} names another issuer"
@@ -269,7 +269,7 @@ class Receiver:
             self._asked_at = self._clock()
             try:
                 self._keys = self._fetch(self._issuer)
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
                 message = "the provider's keys cannot be fetched"
                 raise KeysUnavailableError(message) from error
             return self._keys

@@ -27,6 +27,7 @@ from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer
 from idp.grants.server import Services as GrantServices
 from idp.grants.service import CodeService
+from idp.housekeeping import Housekeeper
 from idp.keys.rules import Policy as KeyPolicy
 from idp.keys.service import KeyService
 from idp.logout import endpoints as logout_endpoints
@@ -49,6 +50,7 @@ from idp.tokens.rules import Policy as TokenPolicy
 from idp.tokens.service import TokenService
 
 MAXIMUM_BODY = 64 * 1024
+_STOP_SECONDS = 2.0
 _FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known")
 
 
@@ -68,17 +70,21 @@ class Provider:
     accounts: AccountService
     consents: ConsentService
     codes: CodeService
+    authorization: AuthorizationService
     worker: Worker
+    housekeeper: Housekeeper
 
     def start(self) -> None:
-        """Start what runs beside the requests: the key schedule and the delivery worker."""
+        """Start what runs beside the requests: the key schedule, the delivery worker and the housekeeping."""
         self.keys.start()
         self.worker.start()
+        self.housekeeper.start()
 
     def stop(self) -> None:
         """Stop it again, and close the database."""
+        self.housekeeper.stop()
         self.keys.stop()
-        self.worker.stop()
+        self.worker.stop(_STOP_SECONDS)
         self.database.dispose()
 
 
@@ -123,6 +129,15 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         concurrency=settings.delivery_concurrency,
         poll_seconds=settings.delivery_poll_seconds,
     )
+    accounts = AccountService(database, settings, secrets, logout)
+    consents = ConsentService()
+    codes = CodeService(settings.authorization_code_lifetime)
+    authorization = AuthorizationService(
+        database,
+        AuthorizationServices(clients, tokens, codes, consents),
+        settings.authorization_request_lifetime,
+        accounts_pages.browser_of_request,
+    )
     return Provider(
         settings=settings,
         database=database,
@@ -133,10 +148,12 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         deliveries=deliveries,
         tokens=tokens,
         logout=logout,
-        accounts=AccountService(database, settings, secrets, logout),
-        consents=ConsentService(),
-        codes=CodeService(settings.authorization_code_lifetime),
+        accounts=accounts,
+        consents=consents,
+        codes=codes,
+        authorization=authorization,
         worker=worker,
+        housekeeper=Housekeeper(database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy]),
     )
 
 
@@ -196,10 +213,7 @@ def _configure(app: Flask, provider: Provider) -> None:
 
 def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     database, clients, tokens, settings = provider.database, provider.clients, provider.tokens, provider.settings
-    services = AuthorizationServices(clients, tokens, provider.codes, provider.consents)
-    authorization = AuthorizationService(
-        database, services, settings.authorization_request_lifetime, accounts_pages.browser_of_request
-    )
+    authorization = provider.authorization
     grants = GrantServices(settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout)
     machines = [
         grants_endpoints.endpoints(database, AuthorizationServer(grants)),
@@ -251,7 +265,9 @@ def _handle_errors(app: Flask) -> None:
         if request.path.startswith(_FOR_MACHINES):
             response = json_response(status, {"error": code, "error_description": str(error.name)})
         else:
-            response = error_page(PageError(code, str(error.name), "This page is not there, or not in this way.", status))
+            response = error_page(
+                PageError(code, str(error.name), "This page is not there, or not in this way.", status)
+            )
         allowed = dict(error.get_headers()).get("Allow")
         if allowed is not None:
             response.headers["Allow"] = allowed

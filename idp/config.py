@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
 
     delivery_timeout: Seconds = 5
-    delivery_concurrency: int = Field(default=16, ge=1)
+    delivery_concurrency: int = Field(default=64, ge=1)
     delivery_lifetime: Seconds = 86400
     delivery_poll_seconds: Annotated[float, Field(gt=0)] = 0.5
 
@@ -121,7 +121,13 @@ class Settings(BaseSettings):
     @classmethod
     def _issuer_holds(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        if (
+            parts.scheme not in {"https", "http"}
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
             problem = "must be an absolute https URL without query or fragment, for instance https://id.example.org"
             raise ValueError(problem)
         if value.endswith("/"):

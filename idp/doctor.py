@@ -52,7 +52,9 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
             "set IDP_ISSUER to an https URL and terminate TLS in front",
         )
     if settings.templates_dir is not None and not settings.templates_dir.is_dir():
-        yield Finding("wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it")
+        yield Finding(
+            "wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it"
+        )
     problem = app.key_policy(settings).problem()
     if problem is not None:
         yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")
@@ -60,7 +62,9 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
     if kept.exists() and stat.S_IMODE(kept.stat().st_mode) & 0o077:
         yield Finding("wrong", "secret key", f"{kept} can be read by others", f"chmod 600 {kept}")
     if settings.embedded and settings.data_dir.exists() and not os.access(settings.data_dir, os.W_OK):
-        yield Finding("wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp")
+        yield Finding(
+            "wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp"
+        )
 
 
 def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:
@@ -69,7 +73,9 @@ def _with_database(settings: Settings, what: str, look: Callable[[Database], Fin
         return look(database)
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or type(error).__name__).strip().splitlines()[0]
-        return Finding("wrong", what, f"the database cannot be used: {reason}", "check IDP_DATABASE_URL and that the server runs")
+        return Finding(
+            "wrong", what, f"the database cannot be used: {reason}", "check IDP_DATABASE_URL and that the server runs"
+        )
     finally:
         database.dispose()
 
@@ -94,7 +100,9 @@ def _schema(settings: Settings) -> Finding:
         if there == needed:
             return Finding("good", "schema", f"revision {needed}")
         if settings.embedded:
-            return Finding("note", "schema", f"revision {there}, this version needs {needed}", "`idp serve` brings it up to date")
+            return Finding(
+                "note", "schema", f"revision {there}, this version needs {needed}", "`idp serve` brings it up to date"
+            )
         return Finding("wrong", "schema", f"revision {there}, this version needs {needed}", "run `idp migrate`")
 
     return _with_database(settings, "schema", look)

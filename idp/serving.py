@@ -58,7 +58,10 @@ def serve(settings: Settings) -> None:
         )
         audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
         if not settings.secure:
-            audit.warn("server.insecure", note="the issuer is plain http: loopback only, cookies without Secure, for development")
+            audit.warn(
+                "server.insecure",
+                note="the issuer is plain http: loopback only, cookies without Secure, for development",
+            )
         server.serve()
 
 
@@ -99,5 +102,3 @@ def work(settings: Settings) -> None:
     audit.record("worker.started")
     stopping.wait()
     provider.stop()
-
-

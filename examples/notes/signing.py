@@ -1,9 +1,8 @@
 """Signing in, signing out, and being signed out: the part of the app that talks with the provider."""
 
-import httpx
 import requests
 from authlib.integrations.flask_client import OAuth, OAuthError
-from flask import Blueprint, Flask, Response, abort, redirect, render_template, request
+from flask import Blueprint, Flask, Response, abort, flash, redirect, request
 from joserfc.errors import JoseError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
@@ -13,8 +12,6 @@ from examples.notes.cookie import COOKIE, current, refuse_forgery
 from examples.receiver import LogoutToken, Receiver, refused
 from examples.sessions import LIFETIME, SessionEndedError, Sessions
 from examples.settings import Settings
-
-UNREACHABLE = (requests.RequestException, httpx.HTTPError)
 
 
 def blueprint(app: Flask, settings: Settings, sessions: Sessions, receiver: Receiver | None) -> Blueprint:
@@ -38,7 +35,7 @@ def _add_sign_in(routes: Blueprint, provider, settings: Settings, sessions: Sess
     def login() -> AnyResponse:
         try:
             return provider.authorize_redirect(f"{settings.base}/callback")  # with PKCE, state and nonce
-        except UNREACHABLE:
+        except requests.RequestException:
             abort(502, f"The provider at {settings.issuer} does not answer. Try again in a moment.")
 
     @routes.get("/callback")
@@ -56,7 +53,7 @@ def _add_sign_in(routes: Blueprint, provider, settings: Settings, sessions: Sess
             abort(400, "You are not signed in: the provider's answer is not what we asked for.")
         except SessionEndedError:
             abort(400, "You are not signed in: the session at the provider has already ended.")
-        except UNREACHABLE:
+        except requests.RequestException:
             abort(502, f"The provider at {settings.issuer} does not answer. Try again in a moment.")
         _end_former(sessions)
         tell("signed_in", app="notes", sid=session.sid, name=session.name)
@@ -85,7 +82,7 @@ def _add_sign_out(routes: Blueprint, provider, settings: Settings, sessions: Ses
                 f"{settings.base}/signed-out", id_token_hint=session.id_token, client_id=settings.client_id
             )
             answer.status_code = 303  # a POST leads on by GET (RFC 9110 §15.4.4)
-        except UNREACHABLE:
+        except requests.RequestException:
             abort(502, f"The provider at {settings.issuer} does not answer, so you are still signed in. Try again.")
         sessions.end_one(session)
         tell("session_ended", app="notes", sid=session.sid, by="sign-out")
@@ -93,12 +90,13 @@ def _add_sign_out(routes: Blueprint, provider, settings: Settings, sessions: Ses
         return answer
 
     @routes.get("/signed-out")
-    def signed_out() -> str:
+    def signed_out() -> AnyResponse:
         try:
             provider.validate_logout_response()  # the state that we sent has come back, to the browser that sent it
         except OAuthError:
             abort(400, "Nobody signed out here just now, so this answer from the provider is not believed.")
-        return render_template("page.html", notice="You are signed out everywhere.")
+        flash("You are signed out everywhere.")
+        return redirect("/", 303)
 
 
 def _add_receiver(routes: Blueprint, receiver: Receiver, sessions: Sessions) -> None:

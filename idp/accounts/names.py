@@ -34,7 +34,16 @@ _BLOCKS = {
     "CYRILLIC": ((0x400, 0x45F), (0x48A, 0x52F)),
     "HANGUL": ((0xAC00, 0xD7A3),),
 }
-_MORE = {"ɓ": "LATIN", "ɖ": "LATIN", "ɗ": "LATIN", "ə": "LATIN", "ɛ": "LATIN", "ɔ": "LATIN", "ー": "KATAKANA", "々": "CJK"}
+_MORE = {
+    "ɓ": "LATIN",
+    "ɖ": "LATIN",
+    "ɗ": "LATIN",
+    "ə": "LATIN",
+    "ɛ": "LATIN",
+    "ɔ": "LATIN",
+    "ー": "KATAKANA",
+    "々": "CJK",
+}
 #: What `İ` is folded to; without its second dot it is the `i` that it prints as.
 _DOTTED_I = "i\u0307"
 _PRINTS_NOTHING = frozenset("\u17b4\u17b5")
@@ -101,7 +110,11 @@ def _script(char: str) -> str | None:
         return None  # clicks, which print as strokes
     blocks = _BLOCKS.get(script, ((0, 0x10FFFF),))
     spelled = char + folded(char)
-    return script if all(other in _MORE or any(first <= ord(other) <= last for first, last in blocks) for other in spelled) else None
+    return (
+        script
+        if all(other in _MORE or any(first <= ord(other) <= last for first, last in blocks) for other in spelled)
+        else None
+    )
 
 
 def _has_heap_of_marks(name: str) -> bool:

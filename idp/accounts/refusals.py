@@ -1,5 +1,7 @@
 """What this room refuses, and in which words."""
 
+from math import ceil
+
 SIGN_IN_SENTENCE = "The username or the password is not right."
 
 
@@ -26,7 +28,8 @@ class SignInThrottledError(Exception):
     """Too many sign-ins failed; nothing was checked. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Too many sign-ins failed: try again in {retry_after} seconds.")
+        minutes = ceil(retry_after / 60)
+        super().__init__(f"Too many sign-ins failed. Try again in {'a minute' if minutes == 1 else f'{minutes} minutes'}.")
         self.retry_after = retry_after
 
 
@@ -34,5 +37,5 @@ class PasswordsBusyError(Exception):
     """Too many passwords are being checked at this moment; nothing was decided. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Too many people are signing in: try again in {retry_after} seconds.")
+        super().__init__(f"Too many people are signing in. Try again in {retry_after} seconds.")
         self.retry_after = retry_after

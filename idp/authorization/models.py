@@ -16,6 +16,7 @@ class PendingRow(Base):
     browser_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[float]
     expires_at: Mapped[float] = mapped_column(index=True)
+    signed_in_at: Mapped[float | None]
     selected_at: Mapped[float | None]
     consented_at: Mapped[float | None]
     denied_at: Mapped[float | None]

@@ -64,7 +64,9 @@ def pages(database: Database, service: AuthorizationService, issuer: str) -> Blu
                 raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
             return answer.success(service.issue(tx, asked, session), asked)
         if asked.silent:
-            return ended(tx, asked, request_id, SILENT_ERRORS[todo], "prompt=none, but the person would have to be asked.")
+            return ended(
+                tx, asked, request_id, SILENT_ERRORS[todo], "prompt=none, but the person would have to be asked."
+            )
         stored = request_id or service.store(tx, asked, bound=True)
         page = {Step.SIGN_IN: "login", Step.SELECT_ACCOUNT: "login/select", Step.CONSENT: "consent"}[todo]
         return see_other(f"{page}?request={stored}")
@@ -93,12 +95,12 @@ class Answer:
         fields = [("error", str(error.error)), ("error_description", str(error.get_error_description()))]
         return self._send(fields, redirect_uri, response_mode, state)
 
-    def _send(self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None) -> Response:
+    def _send(
+        self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None
+    ) -> Response:
         fields = [*fields, *([("state", state)] if state is not None else []), ("iss", self._issuer)]
         if response_mode != "form_post":
             return see_other(uris.with_parameters(redirect_uri, fields))
         forms_may_lead_to([uris.origin(redirect_uri)])
         g.scripts = True
         return render("form_post.html", redirect_uri=redirect_uri, fields=dict(fields))
-
-

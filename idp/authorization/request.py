@@ -131,7 +131,11 @@ def _check_response(parameters: Parameters, client: Client) -> None:
 def _scope(parameters: Parameters, client: Client) -> str:
     """What may be granted: unknown scopes are left out (OIDC Core §3.1.2.1), and nothing at all is an error."""
     asked = client.get_allowed_scope(parameters.get("scope"))
-    kept = [name for name in scopes.parse(asked) if name != scopes.OFFLINE_ACCESS or client.check_grant_type("refresh_token")]
+    kept = [
+        name
+        for name in scopes.parse(asked)
+        if name != scopes.OFFLINE_ACCESS or client.check_grant_type("refresh_token")
+    ]
     if not kept:
         description = f"scope must hold at least one of: {client.scope}."
         raise InvalidScopeError(errors.description(description))

@@ -58,6 +58,7 @@ class Pending:
     browser_hash: str | None
     created_at: Instant
     expires_at: Instant
+    signed_in_at: Instant | None
     selected_at: Instant | None
     consented_at: Instant | None
     denied_at: Instant | None
@@ -77,6 +78,7 @@ class Progress:
     """What happened since the request began. A request that is not stored has just begun."""
 
     began_at: Instant
+    signed_in: bool = False
     selected: bool = False
     consented: bool = False
     denied: bool = False
@@ -102,13 +104,19 @@ SILENT_ERRORS = {
 
 
 def next_step(asked: Asked, progress: Progress, person: Person | None, now: Instant, *, consent_needed: bool) -> Step:
-    """The next step of a request. A sign-in counts for `prompt=login` and `max_age` when it came after the request."""
+    """The next step of a request.
+
+    A sign-in counts for `prompt=login` and `max_age` when it was done for this request, or came after it: the first does
+    not depend on two instances having the same time.
+    """
     if progress.denied:
         return Step.DENIED
     if person is None:
         return Step.SIGN_IN
-    fresh = person.auth_time >= progress.began_at
-    if not fresh and ("login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)):
+    fresh = progress.signed_in or person.auth_time >= progress.began_at
+    if not fresh and (
+        "login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)
+    ):
         return Step.SIGN_IN
     if asked.subject_required is not None and person.subject != asked.subject_required:
         return Step.WRONG_PERSON if fresh else Step.SIGN_IN

@@ -37,7 +37,9 @@ class Services:
 class AuthorizationService:
     """The state of every authorization request. `browser` is the secret that binds one to the browser that began it."""
 
-    def __init__(self, database: Database, services: Services, request_lifetime: int, browser: Callable[[], str]) -> None:
+    def __init__(
+        self, database: Database, services: Services, request_lifetime: int, browser: Callable[[], str]
+    ) -> None:
         self._database = database
         self._services = services
         self._lifetime = request_lifetime
@@ -53,7 +55,9 @@ class AuthorizationService:
 
         return request.read(parameters, self._services.clients.find, subject_of_hint)
 
-    def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
+    def next_step(
+        self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None
+    ) -> Step:
         """What must happen next."""
         person = None if session is None else Person(session.subject, session.auth_time)
         needed = (
@@ -70,7 +74,7 @@ class AuthorizationService:
         request_id = secrets.token(REQUEST_ID_BYTES)
         browser_hash = secrets.digest(self._browser()) if bound else None
         expires_at = tx.now + self._lifetime
-        store.add(tx, Pending(request_id, asked.dump(), browser_hash, tx.now, expires_at, None, None, None, None))
+        store.add(tx, Pending(request_id, asked.dump(), browser_hash, tx.now, expires_at, None, None, None, None, None))
         return request_id
 
     def resume(self, tx: Transaction, request_id: str) -> tuple[Client, Asked, Progress] | None:
@@ -89,6 +93,7 @@ class AuthorizationService:
             return None  # removed or changed while the person was away
         progress = Progress(
             pending.created_at,
+            signed_in=pending.signed_in_at is not None,
             selected=pending.selected_at is not None,
             consented=pending.consented_at is not None,
             denied=pending.denied_at is not None,
@@ -112,7 +117,13 @@ class AuthorizationService:
             amr=session.amr,
         )
         redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
-        return self._services.codes.issue(tx, session.sid, given, Binding(redirect_uri, asked.code_challenge, asked.nonce))
+        return self._services.codes.issue(
+            tx, session.sid, given, Binding(redirect_uri, asked.code_challenge, asked.nonce)
+        )
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete requests that nobody can go on with; returns their number."""
+        return store.forget_expired(tx)
 
     # -- as the sign-in page sees it (accounts.pages.PendingRequests) ---------------------------------------------
 
@@ -128,6 +139,11 @@ class AuthorizationService:
             redirect_origin=uris.origin(asked.redirect_uri),
             subject_required=asked.subject_required,
         )
+
+    def signed_in(self, tx: Transaction, request_id: str) -> None:
+        """Somebody signed in for this request."""
+        if self._find(tx, request_id) is not None:
+            store.mark(tx, request_id, "signed_in_at")
 
     def select(self, tx: Transaction, request_id: str) -> None:
         """The person goes on as who they are."""
@@ -152,5 +168,3 @@ class AuthorizationService:
     def location(self, request_id: str) -> str:
         """Where the request goes on."""
         return f"authorize?{CONTINUE}={request_id}"
-
-

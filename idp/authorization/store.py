@@ -1,6 +1,6 @@
 """Statements on stored authorization requests."""
 
-from sqlalchemy import and_, bindparam, insert, or_, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, update
 
 from idp.authorization.models import PendingRow
 from idp.authorization.rules import Pending
@@ -23,9 +23,15 @@ _BIND = (
     .returning(*columns_for(PendingRow, Pending))
 )
 _MARK = {
-    name: update(_requests).where(_requests.c.request_id == bindparam("of"), _open).values({name: bindparam("now")}).returning(_requests.c.request_id)
-    for name in ("selected_at", "consented_at", "denied_at", "used_at")
+    name: update(_requests)
+    .where(_requests.c.request_id == bindparam("of"), _open)
+    .values({name: bindparam("now")})
+    .returning(_requests.c.request_id)
+    for name in ("signed_in_at", "selected_at", "consented_at", "denied_at", "used_at")
 }
+
+
+_FORGET = delete(_requests).where(_requests.c.expires_at <= bindparam("now"))
 
 
 def add(tx: Transaction, pending: Pending) -> None:
@@ -46,3 +52,8 @@ def bind(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
 def mark(tx: Transaction, request_id: str, what: str) -> bool:
     """Note that something happened to an open request; False when it is open no more."""
     return tx.changed(_MARK[what], {"of": request_id, "now": tx.now})
+
+
+def forget_expired(tx: Transaction) -> int:
+    """Delete requests that nobody can go on with; returns their number."""
+    return tx.execute(_FORGET, {"now": tx.now}).rowcount

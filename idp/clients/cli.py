@@ -18,7 +18,9 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--file", "file", type=click.File("rb"), required=True, help="RFC 7591 metadata as JSON; - for standard input.")
+@click.option(
+    "--file", "file", type=click.File("rb"), required=True, help="RFC 7591 metadata as JSON; - for standard input."
+)
 @json_option
 @click.pass_obj
 def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001
@@ -44,7 +46,14 @@ def list_(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noq
     """List the relying parties, oldest first."""
     with obj.database.reading() as tx:
         clients = obj.clients.listed(tx)
-    columns = ("client_id", "client_name", "token_endpoint_auth_method", "grant_types", "backchannel_logout_uri", "registered")
+    columns = (
+        "client_id",
+        "client_name",
+        "token_endpoint_auth_method",
+        "grant_types",
+        "backchannel_logout_uri",
+        "registered",
+    )
     rows = [_shown(client) if as_json else _row(client, columns) for client in clients]
     emit(rows, as_json=as_json, columns=columns)
 

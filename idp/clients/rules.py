@@ -63,7 +63,9 @@ class Client:
     def of(cls, record: ClientRecord) -> "Client":
         """The client that a row describes."""
         metadata = json.loads(record.metadata)
-        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()}
+        values: dict[str, Any] = {
+            n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()
+        }
         return cls(record.client_id, record.secret_hash, record.created_at, **values)
 
     @property
@@ -132,4 +134,8 @@ def registered(client: Client) -> Mapping[str, object]:
     """The client's metadata as RFC 7591 §3.2.1 answers it: every member that has a value."""
     names = [name for name in Client.__dataclass_fields__ if name not in {"client_id", "secret_hash", "created_at"}]
     values = {name: getattr(client, name) for name in names}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value not in (None, ())}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if value not in (None, ())
+    }

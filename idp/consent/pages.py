@@ -57,7 +57,9 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
         found = pending.consent(tx, request_id)
         if found is None or not current_user.is_authenticated:
             sentence = "This request has expired or was answered already. Go back to the app and start again."
-            raise PageError("invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence)
+            raise PageError(
+                "invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence
+            )
         return found
 
     @routes.get("/consent")
@@ -68,7 +70,9 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
             before = consents.find(tx, current_user.account.subject, found.client.client_id)
         forms_may_lead_to([found.redirect_origin])
         shown = [
-            AskedScope(name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name]))
+            AskedScope(
+                name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name])
+            )
             for name in found.scopes
         ]
         return render(

@@ -63,7 +63,9 @@ class Payload(OAuth2Payload):
     @property
     def datalist(self) -> Mapping[str, list[str]]:
         """Repeated ones show as two values: that is all that Authlib asks of it."""
-        return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
+        return {
+            name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()
+        }
 
 
 class ParsedRequest(OAuth2Request):

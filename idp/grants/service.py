@@ -9,6 +9,10 @@ from idp.runtime.database import Transaction
 from idp.tokens.rules import Authorization
 
 
+#: A code that comes again is recognised as a replay for this long after it expired; later it is simply unknown.
+REMEMBERED_SECONDS = 86400
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """What a code is bound to besides its client (RFC 6749 §4.1.3, RFC 7636 §4.4, OIDC Core §3.1.2.1)."""
@@ -57,3 +61,7 @@ class CodeService:
         """The family that a spent code of this client gave: what must end when the code comes again."""
         known = store.of_client(tx, secrets.digest(code), client_id)
         return None if known is None or known.used_at is None else known.family_id
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete codes that expired long ago; returns their number."""
+        return store.forget(tx, tx.now - REMEMBERED_SECONDS)

@@ -1,9 +1,10 @@
 """Statements on authorization codes, prepared once."""
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, delete, insert, update
 
 from idp.grants.models import CodeRow
 from idp.grants.rules import Code
+from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _codes = table_of(CodeRow)
@@ -22,6 +23,7 @@ _CONSUME = (
     .values(used_at=bindparam("now"), family_id=bindparam("gives"))
     .returning(*columns_for(CodeRow, Code))
 )
+_FORGET = delete(_codes).where(_codes.c.expires_at <= bindparam("before"))
 
 
 def add(tx: Transaction, code: Code) -> None:
@@ -37,3 +39,8 @@ def consume(tx: Transaction, code_hash: str, client_id: str, family_id: str) -> 
 def of_client(tx: Transaction, code_hash: str, client_id: str) -> Code | None:
     """The code, spent or not, if it was issued to this client: another client's guess finds nothing."""
     return tx.one(Code, _OF_CLIENT, {"code_hash": code_hash, "client_id": client_id})
+
+
+def forget(tx: Transaction, before: Instant) -> int:
+    """Delete the codes that expired before an instant; returns their number."""
+    return tx.execute(_FORGET, {"before": before}).rowcount

@@ -168,4 +168,3 @@ class KeyService:
                 self.keep_up()
             except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the schedule
                 audit.warn("key.keep_up_failed", error=type(error).__name__)
-

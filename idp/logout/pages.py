@@ -52,7 +52,9 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
         try:
             return read(tx, given, clients, tokens)
         except LogoutRequestError as error:
-            sentence = "The app asked to sign you out in a way that makes no sense. You can sign out on your account page."
+            sentence = (
+                "The app asked to sign you out in a way that makes no sense. You can sign out on your account page."
+            )
             raise PageError("invalid_request", str(error), sentence) from None
 
     return routes

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _ALLOWED = "GET, HEAD, OPTIONS"
+_PREFLIGHT = (
+    ("Allow", _ALLOWED),
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", _ALLOWED),
+    ("Access-Control-Max-Age", "86400"),
+)
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,7 @@ def _send(ready: Ready, environ: "WSGIEnvironment", start_response: "StartRespon
     method = environ.get("REQUEST_METHOD", "GET")
     headers = list(ready.headers)
     if method == "OPTIONS":
-        allowed = [("Access-Control-Allow-Methods", _ALLOWED), ("Access-Control-Max-Age", "86400"), ("Allow", _ALLOWED)]
-        start_response("204 No Content", [*headers[:-4], ("Access-Control-Allow-Origin", "*"), *allowed])
+        start_response("204 No Content", [*STRICT.items(), *_PREFLIGHT])
         return []
     if method not in {"GET", "HEAD"}:
         start_response("405 Method Not Allowed", [("Allow", _ALLOWED), ("Content-Length", "0"), *STRICT.items()])

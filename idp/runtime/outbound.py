@@ -195,5 +195,10 @@ def _target(url: str) -> _Target:
 
 def _headers(target: _Target, body: bytes, method: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
     length = {"Content-Length": str(len(body))} if method == "POST" else {}
-    ours = {"Host": target.authority, "User-Agent": f"idp/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+    ours = {
+        "Host": target.authority,
+        "User-Agent": f"idp/{__version__}",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+    }
     return list({**ours, **headers, **length, "Connection": "close"}.items())

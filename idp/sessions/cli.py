@@ -25,7 +25,11 @@ def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[
             raise Refused(message)
         sessions = obj.sessions.listed(tx, subject=None if account is None else account.subject)
         rows = [_row(session, obj.sessions.clients_of(tx, session.sid), as_json=as_json) for session in sessions]
-    emit(rows, as_json=as_json, columns=("sid", "subject", "started_at", "last_used_at", "expires_at", "address", "clients"))
+    emit(
+        rows,
+        as_json=as_json,
+        columns=("sid", "subject", "started_at", "last_used_at", "expires_at", "address", "clients"),
+    )
 
 
 @group.command()

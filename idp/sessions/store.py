@@ -87,7 +87,13 @@ def hold(tx: Transaction, sid: str, policy: Policy) -> Session | None:
 def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: Policy) -> Session | None:
     """Give the session a new cookie and a new `auth_time`. `sign_in` is (amr, address, user agent)."""
     amr, address, user_agent = sign_in
-    values = {"of": sid, "new_cookie_hash": cookie_hash, "new_amr": amr, "new_address": address, "new_user_agent": user_agent}
+    values = {
+        "of": sid,
+        "new_cookie_hash": cookie_hash,
+        "new_amr": amr,
+        "new_address": address,
+        "new_user_agent": user_agent,
+    }
     return tx.one(Session, _RENEW, values | _alive_at(policy, tx.now))
 
 
@@ -110,7 +116,9 @@ def listed(
     tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None
 ) -> list[Session]:
     """The sessions that are alive, of one person or one client if named, newest use first."""
-    query: Select[tuple[object, ...]] = select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
+    query: Select[tuple[object, ...]] = (
+        select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
+    )
     if subject is not None:
         query = query.where(_sessions.c.subject == subject)
     if client_id is not None:

@@ -1,6 +1,6 @@
 """Statements on families and single tokens, prepared once."""
 
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -33,6 +33,7 @@ _ROTATE = (
     .returning(*columns_for(FamilyRow, Family))
 )
 _END_TOKEN = insert(_ended)
+_FORGET = delete(_ended).where(_ended.c.expires_at <= bindparam("now"))
 _IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
 
 
@@ -50,7 +51,8 @@ def rotate(
     tx: Transaction, client_id: str, presented: RefreshToken, successor: RefreshToken, until: Instant
 ) -> Family | None:
     """Consume the live token and put its successor in its place, in one statement; None when it is not the live one."""
-    return tx.one(Family, 
+    return tx.one(
+        Family,
         _ROTATE,
         {
             "of": presented.family_id,
@@ -110,3 +112,8 @@ def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:
 def is_ended(tx: Transaction, jti: str) -> bool:
     """Whether this one access token was ended."""
     return tx.changed(_IS_ENDED, {"jti": jti})
+
+
+def forget_expired(tx: Transaction) -> int:
+    """Delete what is known of single tokens that have expired anyway; returns their number."""
+    return tx.execute(_FORGET, {"now": tx.now}).rowcount

@@ -1,0 +1,92 @@
+"""`python -m benchmarks`: requests per second and latencies of a real `idp serve`, beside what this machine can do at most."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import click
+
+from benchmarks import limits, report, servers, verifying
+from benchmarks.cases import FailedRequestError
+from benchmarks.figures import Bench, Figures
+from benchmarks.load import WARM_UP
+from idp.config import Settings
+from tests.support import postgres
+
+#: For each worker of the server, so that none is ever idle.
+CONNECTIONS_PER_WORKER = 4
+MAXIMUM_SECONDS = 60
+DATABASES = ("sqlite", "postgresql")
+
+
+class Run:
+    """One run: figures as they come, and the tokens that were verified."""
+
+    def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
+        self.seconds = seconds
+        self.say = say
+        self.figures: list[Figures] = []
+        self.limits: dict[int, float] = {}
+        self.verified = 0
+
+    def limit(self, workers: int) -> None:
+        """The bare RSA limit of as many processes as workers, and the empty view."""
+        self.say(f"bare RSA-2048, {workers} process(es)")
+        self.limits[workers] = limits.signatures_per_second(workers, self.seconds)
+        with servers.empty_view(workers) as (pid, port):
+            bench = Bench("-", workers, pid, port, self.seconds, self.limits[workers], lambda _bodies: None)
+            self._measure(bench, [servers.empty_lanes(port, workers * CONNECTIONS_PER_WORKER)])
+
+    def provider(self, database: str, url: str, workers: int) -> None:
+        """Every case on one provider."""
+        with servers.provider(workers, url) as running:
+            assert running.process is not None
+
+            def verify(bodies: Sequence[bytes]) -> None:
+                self.verified += verifying.verify(bodies, running.issuer)
+
+            bench = Bench(database, workers, running.process.pid, running.port, self.seconds, self.limits[workers], verify)
+            self._measure(bench, servers.cases(running, workers * CONNECTIONS_PER_WORKER))
+
+    def _measure(self, bench: Bench, cases: list) -> None:
+        for lanes in cases:
+            self.say(f"{lanes[0].name}, {bench.database}, {bench.workers} worker(s)")
+            self.figures.append(bench.measure(lanes))
+
+
+def _urls(database: str) -> Iterator[tuple[str, AbstractContextManager[str]]]:
+    if database != "postgresql":
+        yield "sqlite", nullcontext("")
+    if database != "sqlite":
+        yield "postgresql", postgres.database()
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(0.2, MAXIMUM_SECONDS), default=3.0, show_default=True, help="For each line.")
+@click.option("--database", type=click.Choice([*DATABASES, "both"]), default="both", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def main(*, seconds: float, database: str, as_json: bool) -> None:
+    """Load a real `idp serve` on this machine and say how it compares with the machine's limits."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every `with` ends what it started
+    worker_counts = sorted({Settings.model_fields["workers"].get_default(call_default_factory=True), 1}, reverse=True)
+    run = Run(seconds, lambda text: click.echo(f"… {text}", err=True))
+    lines = len(worker_counts) * (2 + 4 * (2 if database == "both" else 1))
+    run.say(f"{lines} measurements of {seconds:g} s and {WARM_UP:g} s of warming up each")
+    try:
+        for workers in worker_counts:
+            run.limit(workers)
+        for name, opened in _urls(database):
+            with opened as url:
+                for workers in worker_counts:
+                    run.provider(name, url, workers)
+    except (FailedRequestError, verifying.BadTokenError) as error:
+        click.echo(f"benchmarks: {error}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(report.as_json(run.limits, run.figures, run.verified))
+    else:
+        report.table(run.limits, run.figures, run.verified)
+
+
+main()

@@ -1,0 +1,74 @@
+"""What is printed: a table for people, one JSON object for programs."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import CORES, Figures
+
+_HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "signatures/s", "of RSA limit", "server", "load", "other")
+
+
+def as_json(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> str:
+    """Everything that was measured. `limits` are bare signatures per second by the number of processes."""
+    return json.dumps(
+        {
+            "machine": {"cores": CORES, "python": platform.python_version(), "system": platform.system()},
+            "rsa_2048_signatures_per_second": {str(processes): limit for processes, limit in limits.items()},
+            "jwks_of_empty_view": {str(workers): _jwks(figures, workers) for workers in limits},
+            "tokens_verified": verified,
+            "figures": [line.shown() for line in figures],
+        },
+        indent=2,
+    )
+
+
+def table(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> None:
+    """Print the table and how it is to be read."""
+    console = Console()
+    shown = Table(title="idp serve under load", header_style="bold")
+    for heading in _HEADINGS:
+        shown.add_column(heading, justify="left" if heading in {"database", "case"} else "right", no_wrap=True)
+    before = None
+    for line in figures:
+        if before is not None and (line.database, line.workers) != before:
+            shown.add_section()
+        before = (line.database, line.workers)
+        shown.add_row(*_row(line))
+    console.print(shown, width=max(console.width, 132))
+    for processes, limit in limits.items():
+        console.print(f"Bare RSA-2048 limit, {processes} process(es), nothing else running: {limit:,.0f} signatures/s.")
+    for workers in limits:
+        ratio = _jwks(figures, workers)
+        if ratio is not None:
+            console.print(f"/jwks does {ratio:.2f} times what an empty Flask view does with {workers} worker(s).")
+    console.print(
+        f"The load generator shares the {CORES} core(s) with the server: server, load and other say who used how much of "
+        "them. Latencies are those of a server kept busy (closed loop), so they grow with the connections.",
+        f"{verified} of the issued tokens, drawn at random, were verified by PyJWT with the published keys.",
+        sep="\n",
+    )
+
+
+def _row(line: Figures) -> list[str]:
+    return [
+        line.database,
+        str(line.workers),
+        line.case,
+        f"{line.rate:,.0f}",
+        f"{line.p50:.2f}",
+        f"{line.p99:.2f}",
+        f"{line.signatures:,.0f}" if line.signatures else "-",
+        f"{line.signing:.0%}" if line.signing is not None else "-",
+        *(f"{share:.0%}" for share in (line.server_share, line.load_share, line.other_share)),
+    ]
+
+
+def _jwks(figures: Sequence[Figures], workers: int) -> float | None:
+    """How `/jwks` compares with the empty view of the same run."""
+    rates = {line.case: line.rate for line in figures if line.workers == workers}
+    empty, jwks = rates.get("empty Flask view"), rates.get("/jwks")
+    return jwks / empty if empty and jwks else None

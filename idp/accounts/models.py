@@ -1,0 +1,34 @@
+"""Tables of people and of their failed sign-ins."""
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from idp.runtime.database import Base
+
+
+class AccountRow(Base):
+    """See `rules.Account`. Names are unique twice: as they are typed (folded) and as they print (skeleton)."""
+
+    __tablename__ = "accounts"
+
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    username: Mapped[str] = mapped_column(String(64))
+    username_folded: Mapped[str] = mapped_column(String(64), unique=True)
+    username_skeleton: Mapped[str] = mapped_column(String(256), unique=True)
+    name: Mapped[str | None] = mapped_column(String(128))
+    email: Mapped[str | None] = mapped_column(String(254))
+    email_verified: Mapped[bool]
+    password_hash: Mapped[str] = mapped_column(String(256))
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+    disabled_at: Mapped[float | None]
+
+
+class SignInThrottleRow(Base):
+    """How many sign-ins failed in one bucket. `bucket` is a keyed hash: of a name, a browser or an address."""
+
+    __tablename__ = "sign_in_throttles"
+
+    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int]
+    expires_at: Mapped[float] = mapped_column(index=True)

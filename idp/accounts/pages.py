@@ -1,0 +1,362 @@
+"""Pages for people: signing in, choosing who to go on as, one's account, and the front door.
+
+A refused sign-in is answered with 200 and the page again, not with 401: that would need a `WWW-Authenticate` challenge
+(RFC 9110 §15.5.2), and proxies that send people to sign in on a 401 would loop. `sign_in.refused` counts them.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlencode
+
+from flask import Blueprint, Flask, Response, request
+from flask import session as browser_session
+from flask_login import LoginManager, current_user, login_user
+from flask_wtf.csrf import CSRFError
+
+from idp.accounts import devices, names, rules
+from idp.accounts.pending import PendingRequests, PendingSignIn
+from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError
+from idp.accounts.rules import Account
+from idp.accounts.service import AccountService, Endings
+from idp.accounts.signed_in import SignedIn
+from idp.clients.service import ClientService
+from idp.config import Settings
+from idp.logout.rules import Reason
+from idp.protocol.parameters import Parameters
+from idp.runtime import secrets
+from idp.runtime.clock import in_words
+from idp.runtime.database import Database, Transaction
+from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.sessions.rules import Session, SignIn
+from idp.sessions.service import SessionService, Started
+
+__all__ = ["PendingRequests", "PendingSignIn", "browser_of_request", "install", "pages", "signed_in"]
+
+_BROWSER = "browser"
+_PAGES = "_pages"
+_STALE = "This page was open for too long, or your browser did not send its cookie. Please try again."
+_EXPIRED = "The app's request has expired. Sign in here, then go back to the app and start again."
+_AGAIN = "Please sign in again to go on."
+
+
+class Needs(Protocol):
+    """What these pages use of the application."""
+
+    @property
+    def settings(self) -> Settings: ...  # noqa: D102
+    @property
+    def database(self) -> Database: ...  # noqa: D102
+    @property
+    def clients(self) -> ClientService: ...  # noqa: D102
+    @property
+    def sessions(self) -> SessionService: ...  # noqa: D102
+    @property
+    def accounts(self) -> AccountService: ...  # noqa: D102
+    @property
+    def logout(self) -> Endings: ...  # noqa: D102
+
+
+# -- who is at this browser -------------------------------------------------------------------------------------------
+
+
+def browser_of_request() -> str:
+    """The secret that names this browser, made when it has none. A stored authorization request is bound to it."""
+    known = browser_session.get(_BROWSER)
+    if not isinstance(known, str):
+        known = browser_session[_BROWSER] = secrets.token()
+    return known
+
+
+def signed_in() -> SignedIn | None:
+    """Who is signed in at this browser."""
+    return current_user._get_current_object() if current_user.is_authenticated else None  # noqa: SLF001 - Flask-Login's proxy
+
+
+def install(app: Flask, needs: Needs, pending: PendingRequests) -> None:
+    """Teach the application who is signed in, and register the pages."""
+    manager = LoginManager()
+    manager.session_protection = None  # the session is the server's; an address may change under way
+    # There is no "remember me", and Flask-Login fails on a forged cookie of it that is not ASCII.
+    app.config["REMEMBER_COOKIE_NAME"] = None
+    manager.init_app(app, add_context_processor=False)
+
+    @manager.user_loader  # type: ignore[untyped-decorator]
+    def load(cookie: str) -> SignedIn | None:
+        with needs.database.reading() as tx:
+            session = needs.sessions.of_cookie(tx, cookie)
+            account = None if session is None else needs.accounts.get(tx, session.subject)
+        if session is None or account is None or account.is_disabled:
+            return None
+        return SignedIn(session, account, cookie)
+
+    @app.before_request
+    def who() -> None:
+        """Ask before a page opens a transaction: noting the use of a session opens one of its own."""
+        if (request.blueprint or "").endswith(_PAGES):
+            signed_in()
+
+    app.register_blueprint(pages(needs, pending))
+
+
+def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
+    """Every page of this room."""
+    routes = blueprint("accounts")
+    entry, own = SignInPage(needs, pending), AccountPage(needs)
+    routes.get("/")(own.home)
+    routes.get("/login", endpoint="login")(entry.show)
+    routes.post("/login")(entry.submit)
+    routes.get("/login/select")(entry.ask)
+    routes.post("/login/select")(entry.choose)
+    routes.get("/account", endpoint="account")(own.show)
+    routes.post("/account/sign-out")(own.sign_out)
+    routes.post("/account/sign-out-everywhere")(own.sign_out_everywhere)
+
+    @routes.errorhandler(CSRFError)
+    def stale(_error: CSRFError) -> Response:
+        if request.path == "/login":
+            return entry.stale()
+        return error_page(PageError("invalid_request", "The CSRF token is missing or does not match.", _STALE))
+
+    return routes
+
+
+# -- signing in -------------------------------------------------------------------------------------------------------
+
+
+class SignInPage:
+    """`/login`: a step of a stored authorization request, or on its own. It goes back to where the request goes on."""
+
+    def __init__(self, needs: Needs, pending: PendingRequests) -> None:
+        self._needs = needs
+        self._pending = pending
+        self._at = Addresses(needs.settings)
+        self._device_cookie = "__Host-idp_device" if needs.settings.secure else "idp_device"
+
+    def show(self) -> Response:
+        """The page."""
+        given = parameters()
+        found = self._find(given)
+        if found is None and signed_in() is not None:
+            return see_other(self._at("account"))
+        return self._page(given, found)
+
+    def submit(self) -> Response:
+        """Sign in. Whatever is wrong is said on the page again."""
+        given = parameters()
+        device = request.cookies.get(self._device_cookie)
+        try:
+            account = self._needs.accounts.sign_in(given.get("username", ""), given.get("password", ""), _address(), device)
+            return self._enter(account, given)
+        except SignInRefusedError as error:
+            return self._page(given, self._find(given), error=str(error))
+        except SignInThrottledError as error:
+            return self._later(429, given, error)
+        except PasswordsBusyError as error:
+            return self._later(503, given, error)
+
+    def stale(self) -> Response:
+        """The page again, for a form without a valid CSRF token."""
+        try:
+            given = parameters()
+        except PageError as error:
+            return error_page(error)
+        return self._page(given, self._find(given), status=400, error=_STALE)
+
+    def ask(self) -> Response:
+        """`prompt=select_account`: go on as who is signed in, or as somebody else?"""
+        given, person = parameters(), signed_in()
+        found = self._find(given)
+        if found is None or person is None:
+            return see_other(self._at("login", request=given.get("request")))
+        forms_may_lead_to([found.redirect_origin])
+        return render(
+            "select_account.html",
+            action=self._at("login/select"),
+            request_id=given["request"],
+            username=person.account.username,
+            client=found.client,
+        )
+
+    def choose(self) -> Response:
+        """The person's choice."""
+        given = parameters()
+        found = self._find(given)
+        if found is None or signed_in() is None or given.get("choice") != "continue":
+            return see_other(self._at("login", request=given.get("request"), other="1" if found else None))
+        with self._needs.database.writing() as tx:
+            self._pending.select(tx, given["request"])
+        return see_other(self._at(self._pending.location(given["request"])))
+
+    def _enter(self, account: Account, given: Parameters) -> Response:
+        """Start the session. Cookie and CSRF token are new, whatever the browser came with (no fixation)."""
+        with self._needs.database.writing() as tx:
+            held = self._needs.accounts.hold(tx, account.subject)
+            if held is None:
+                raise SignInRefusedError
+            started = self._start(tx, held)
+        found = self._find(given)
+        browser = browser_of_request()
+        browser_session.clear()
+        browser_session[_BROWSER] = browser
+        login_user(SignedIn(started.session, held, started.cookie))
+        response = see_other(self._at("account" if found is None else self._pending.location(given["request"])))
+        response.set_cookie(
+            self._device_cookie,
+            self._needs.accounts.remember_device(request.cookies.get(self._device_cookie), held),
+            max_age=devices.LIFETIME,
+            secure=self._needs.settings.secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+    def _start(self, tx: Transaction, account: Account) -> Started:
+        """The session goes on with its `sid` when the same person signs in again, and ends when another does."""
+        user_agent = "".join(char if char.isprintable() else " " for char in request.user_agent.string)
+        sign_in = SignIn(account.subject, rules.AMR, _address(), user_agent)
+        before = signed_in()
+        if before is not None and before.account.subject == account.subject:
+            renewed = self._needs.sessions.renew(tx, before.session.sid, sign_in)
+            if renewed is not None:
+                return renewed
+        elif before is not None:
+            self._needs.logout.end_session(tx, before.session.sid, Reason.REPLACED)
+        return self._needs.sessions.start(tx, sign_in)
+
+    def _find(self, given: Parameters) -> PendingSignIn | None:
+        request_id = given.get("request")
+        if request_id is None:
+            return None
+        with self._needs.database.reading() as tx:
+            return self._pending.sign_in(tx, request_id)
+
+    def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
+        person = signed_in() if "other" not in given else None
+        forms_may_lead_to([found.redirect_origin if found is not None else None])
+        return render(
+            "login.html",
+            status,
+            action=self._at("login"),
+            request_id=given.get("request") if found is not None else None,
+            username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
+            error=error,
+            client=found.client if found is not None else None,
+            notice=_EXPIRED if found is None and "request" in given else _AGAIN if person is not None else None,
+        )
+
+    def _later(self, status: int, given: Parameters, error: SignInThrottledError | PasswordsBusyError) -> Response:
+        response = self._page(given, self._find(given), status=status, error=str(error))
+        response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+
+def _expected(found: PendingSignIn | None, person: SignedIn | None) -> str:
+    """Whose name stands in the field: the app's hint, else who is signed in, unless the app asks for another person."""
+    if found is not None and found.login_hint is not None:
+        return found.login_hint
+    if found is None or person is None or found.subject_required not in {None, person.account.subject}:
+        return ""
+    return person.account.username
+
+
+def _address() -> str:
+    return request.remote_addr or "unknown"
+
+
+# -- one's account ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionShown:
+    """A session as its owner sees it."""
+
+    sid: str
+    device: str
+    address: str
+    signed_in_at: str
+    last_used_at: str
+    is_current: bool
+    clients: list[str]
+
+
+class AccountPage:
+    """`/account`: where one is signed in, and ending it there."""
+
+    def __init__(self, needs: Needs) -> None:
+        self._needs = needs
+        self._at = Addresses(needs.settings)
+
+    def home(self) -> Response:
+        """The front door."""
+        person = signed_in()
+        return render(
+            "home.html",
+            username=None if person is None else person.account.username,
+            issuer=self._needs.settings.issuer,
+            account_url=self._at("account"),
+            login_url=self._at("login"),
+        )
+
+    def show(self) -> Response:
+        """The sessions of the person who is signed in, this one first."""
+        person = signed_in()
+        if person is None:
+            return see_other(self._at("login"))
+        with self._needs.database.reading() as tx:
+            sessions = self._needs.sessions.listed(tx, subject=person.account.subject)
+            shown = [self._shown(tx, session, person) for session in sessions]
+        return render(
+            "account.html",
+            account=person.account,
+            sessions=sorted(shown, key=lambda session: not session.is_current),
+            action_session=self._at("account/sign-out"),
+            action_everywhere=self._at("account/sign-out-everywhere"),
+        )
+
+    def sign_out(self) -> Response:
+        """End one of one's own sessions."""
+        person, sid = signed_in(), parameters().get("sid", "")
+        if person is None:
+            return see_other(self._at("login"))
+        with self._needs.database.writing() as tx:
+            session = self._needs.sessions.get(tx, sid)
+            if session is not None and session.subject == person.account.subject:
+                self._needs.logout.end_session(tx, sid, Reason.SIGNED_OUT)
+        return self._left() if sid == person.session.sid else see_other(self._at("account"))
+
+    def sign_out_everywhere(self) -> Response:
+        """End every session of one's own, this one too."""
+        person = signed_in()
+        if person is None:
+            return see_other(self._at("login"))
+        with self._needs.database.writing() as tx:
+            self._needs.logout.end_account_sessions(tx, person.account.subject, Reason.SIGNED_OUT_EVERYWHERE)
+        return self._left()
+
+    def _left(self) -> Response:
+        browser_session.clear()
+        return see_other(self._at(""))
+
+    def _shown(self, tx: Transaction, session: Session, person: SignedIn) -> SessionShown:
+        clients = [self._needs.clients.get(tx, client_id) for client_id in self._needs.sessions.clients_of(tx, session.sid)]
+        return SessionShown(
+            sid=session.sid,
+            device=devices.in_words(session.user_agent),
+            address=session.address,
+            signed_in_at=in_words(session.auth_time),
+            last_used_at=in_words(session.last_used_at),
+            is_current=session.sid == person.session.sid,
+            clients=[client.name for client in clients if client is not None],
+        )
+
+
+class Addresses:
+    """Paths of our own, from the issuer and never from what a request says of its host."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.issuer_path
+
+    def __call__(self, path: str, **query: str | None) -> str:
+        """The absolute path of `path`, with those parameters of `query` that are not None."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return f"{self._root}/{path.lstrip('/')}" + (f"?{urlencode(given)}" if given else "")

@@ -1,0 +1,30 @@
+"""The authorization request that sent a person here, as far as signing in is concerned."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from idp.clients.rules import Client
+from idp.runtime.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSignIn:
+    """What the sign-in page shows of a stored request."""
+
+    client: Client
+    login_hint: str | None
+    redirect_origin: str | None
+    subject_required: str | None
+
+
+class PendingRequests(Protocol):
+    """The stored authorization requests of this very browser; `authorization` implements it."""
+
+    def sign_in(self, tx: Transaction, request_id: str) -> PendingSignIn | None:
+        """What the request asks of the sign-in; None for an unknown, expired or foreign one."""
+
+    def select(self, tx: Transaction, request_id: str) -> None:
+        """The person goes on as who they are."""
+
+    def location(self, request_id: str) -> str:
+        """Where the request goes on, relative to the issuer."""

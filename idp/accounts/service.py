@@ -1,0 +1,214 @@
+"""Accounts: adding, finding, disabling them, and signing in."""
+
+from dataclasses import replace
+from typing import Protocol
+
+from idp.accounts import devices, look_alikes, names, password_rules, rules, store, throttle_store
+from idp.accounts.passwords import Passwords
+from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
+from idp.accounts.rules import Account, NewAccount, PasswordHash
+from idp.accounts.throttle import Throttle
+from idp.accounts.throttle_store import Count
+from idp.config import Settings
+from idp.logout.rules import Reason
+from idp.runtime import audit, secrets
+from idp.runtime.database import Database, Transaction
+from idp.runtime.secrets import Secrets
+from idp.sessions.rules import Session
+
+
+class Endings(Protocol):
+    """The one door, as this room sees it; `logout` has it."""
+
+    def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
+        """End one session and all that hangs from it."""
+
+    def end_account_sessions(self, tx: Transaction, subject: str, reason: str) -> int:
+        """End every session of a person; returns their number. What was allowed offline stays allowed."""
+
+    def end_account(self, tx: Transaction, subject: str, reason: str) -> int:
+        """End everything of a person; returns the number of sessions that ended."""
+
+
+class AccountService:
+    """The people of this provider. Argon2 never runs inside a transaction: SQLite has one writer."""
+
+    def __init__(self, database: Database, settings: Settings, keys: Secrets, logout: Endings) -> None:
+        self._database = database
+        self._min_length = settings.accounts_password_min_length
+        self._keys = keys
+        self._logout = logout
+        self._throttle = Throttle(database, settings, keys)
+        self._passwords = Passwords(
+            memory_kib=settings.accounts_argon2_memory_kib,
+            time_cost=settings.accounts_argon2_time_cost,
+            parallelism=settings.accounts_argon2_parallelism,
+        )
+
+    # -- accounts -------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        username: str,
+        password: str,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        email_verified: bool = False,
+    ) -> NewAccount:
+        """An account that holds to the rules, for `add`. Call it outside of any transaction.
+
+        Raises AccountRefusedError with the sentence that says why not, and PasswordsBusyError.
+        """
+        username = names.displayed(username)
+        name, email = rules.display_name(name), rules.email_address(email)
+        password_hash = self.hash_password(username, password)
+        return NewAccount(username, name, email, email_verified and email is not None, password_hash)
+
+    def add(self, tx: Transaction, new: NewAccount) -> Account:
+        """Add an account. Raises UsernameRefusedError when its name is taken, or prints like one that is."""
+        account = Account(
+            subject=secrets.token(rules.SUBJECT_BYTES),
+            username=new.username,
+            username_folded=names.folded(new.username),
+            username_skeleton=look_alikes.skeleton(new.username),
+            name=new.name,
+            email=new.email,
+            email_verified=new.email_verified,
+            password_hash=new.password_hash,
+            created_at=tx.now,
+            updated_at=tx.now,
+            disabled_at=None,
+        )
+        if not store.add(tx, account):
+            taken = store.is_taken(tx, account.username_folded)
+            problem = "is taken" if taken else "looks like the name of another account"
+            message = f"The username {account.username} {problem}: choose another."
+            raise UsernameRefusedError(message)
+        tx.after_commit(lambda: audit.record("account.added", subject=account.subject))
+        return account
+
+    def find(self, tx: Transaction, username: str) -> Account | None:
+        """The account of a username in any spelling, disabled or not."""
+        folded = _folded(username)
+        return None if folded is None else store.by_name(tx, folded)
+
+    def get(self, tx: Transaction, subject: str) -> Account | None:
+        """The account, disabled or not."""
+        return store.by_subject(tx, subject)
+
+    def hold(self, tx: Transaction, subject: str) -> Account | None:
+        """The account unless disabled, kept as it is until the commit.
+
+        Whoever starts something for a person must hold the account: disabling it then waits, and ends what was started.
+        """
+        return store.hold(tx, subject)
+
+    def listed(self, tx: Transaction) -> list[Account]:
+        """Every account, by name."""
+        return store.listed(tx)
+
+    def hash_password(self, username: str, password: str) -> PasswordHash:
+        """The hash of a chosen password. Call it outside of any transaction.
+
+        Raises PasswordRefusedError with the sentence that says why not, and PasswordsBusyError.
+        """
+        return self._passwords.hash(password_rules.check(password, username, self._min_length))
+
+    def set_password(self, tx: Transaction, subject: str, password_hash: PasswordHash) -> bool:
+        """Give the account another password, made by `hash_password`. It ends no session; False when nobody is there."""
+        done = store.set_password(tx, subject, password_hash)
+        if done:
+            tx.after_commit(lambda: audit.record("account.password_set", subject=subject))
+        return done
+
+    def disable(self, tx: Transaction, subject: str) -> int | None:
+        """Disable the account and end everything of it: the number of sessions, or None when it was disabled already."""
+        if not store.disable(tx, subject):
+            return None
+        ended = self._logout.end_account(tx, subject, Reason.ACCOUNT_DISABLED)
+        tx.after_commit(lambda: audit.record("account.disabled", subject=subject, sessions=ended))
+        return ended
+
+    def enable(self, tx: Transaction, subject: str) -> bool:
+        """Let the person sign in again; False when they could. What was ended stays ended."""
+        done = store.enable(tx, subject)
+        if done:
+            tx.after_commit(lambda: audit.record("account.enabled", subject=subject))
+        return done
+
+    # -- signing in -----------------------------------------------------------------------------------------------
+
+    def sign_in(self, username: str, password: str, address: str, device: str | None) -> Account:
+        """Who this is. `device` is the cookie that `remember_device` once made. Call it outside of any transaction.
+
+        Raises SignInRefusedError, the same and after the same work for an unknown name, a disabled account and a wrong
+        password; SignInThrottledError when too many attempts failed; PasswordsBusyError.
+        """
+        known = _folded(username)
+        key = known if known is not None else f"\x00{username}"
+        tag = self._throttle.tag(key)
+        try:
+            reserved = self._throttle.reserve(key, address, device)
+        except SignInThrottledError:
+            audit.warn("sign_in.throttled", account=tag, address=address)
+            raise
+        try:
+            account, problem = self._check(known, password)
+        except BaseException:
+            self._give_back(reserved)
+            raise
+        if account is None or problem is not None:
+            audit.record("sign_in.refused", account=tag, address=address, reason=problem)
+            raise SignInRefusedError
+        return self._welcome(account, password, reserved)
+
+    def remember_device(self, cookie: str | None, account: Account) -> str:
+        """The device cookie of a browser in which the account just signed in; `cookie` is the one that it had."""
+        keys = self._keys.keys(devices.PURPOSE)
+        return devices.remember(keys, cookie, account.username_folded, self._database.clock())
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete what the throttle need not know any more. For the reaper; returns the number of rows."""
+        return throttle_store.forget_expired(tx)
+
+    def _check(self, folded: str | None, password: str) -> tuple[Account | None, str | None]:
+        """The account and what is wrong, for the log. One argon2 computation in every case."""
+        account = None
+        if folded is not None:
+            with self._database.reading() as tx:
+                account = store.by_name(tx, folded)
+        possible = password_rules.can_be_one(password)
+        stored = account.password_hash if account is not None and possible else None
+        matches = self._passwords.verify(stored, password if possible else "")
+        if account is None:
+            return None, "unknown_username"
+        if not matches:
+            return account, "wrong_password"
+        return account, Reason.ACCOUNT_DISABLED if account.is_disabled else None
+
+    def _welcome(self, account: Account, password: str, reserved: tuple[Count, ...]) -> Account:
+        """Uncount the attempt, and keep the password under the parameters in force."""
+        old_hash, new_hash = account.password_hash, None
+        if self._passwords.needs_rehash(old_hash):
+            try:
+                new_hash = self._passwords.hash(password)
+            except PasswordsBusyError:
+                new_hash = None  # next time
+        with self._database.writing() as tx:
+            self._throttle.give_back(tx, reserved)
+            if new_hash is not None and store.rehash(tx, account.subject, old_hash, new_hash):
+                tx.after_commit(lambda: audit.record("account.password_rehashed", subject=account.subject))
+                return replace(account, password_hash=new_hash)
+        return account
+
+    def _give_back(self, reserved: tuple[Count, ...]) -> None:
+        with self._database.writing() as tx:
+            self._throttle.give_back(tx, reserved)
+
+
+def _folded(username: str) -> str | None:
+    try:
+        return names.fold(username)
+    except UsernameRefusedError:
+        return None

@@ -1,0 +1,92 @@
+"""Statements on people, prepared once."""
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from idp.accounts.models import AccountRow
+from idp.accounts.rules import Account
+from idp.runtime.database import Transaction, columns_for, select_of, table_of
+
+_accounts = table_of(AccountRow)
+_all = columns_for(AccountRow, Account)
+
+_BY_SUBJECT = select_of(AccountRow, Account).where(_accounts.c.subject == bindparam("subject"))
+_BY_NAME = select_of(AccountRow, Account).where(_accounts.c.username_folded == bindparam("folded"))
+_HOLD = _BY_SUBJECT.where(_accounts.c.disabled_at.is_(None)).with_for_update(read=True)
+_LISTED = select_of(AccountRow, Account).order_by(_accounts.c.username_folded)
+_IS_TAKEN = select(func.count()).where(_accounts.c.username_folded == bindparam("folded"))
+_INSERT = {
+    "sqlite": sqlite_insert(_accounts).on_conflict_do_nothing().returning(_accounts.c.subject),
+    "postgresql": postgresql_insert(_accounts).on_conflict_do_nothing().returning(_accounts.c.subject),
+}
+_SET_PASSWORD = (
+    update(_accounts)
+    .where(_accounts.c.subject == bindparam("of"))
+    .values(password_hash=bindparam("new_hash"))
+    .returning(_accounts.c.subject)
+)
+_REHASH = _SET_PASSWORD.where(_accounts.c.password_hash == bindparam("old_hash"))
+_DISABLE = (
+    update(_accounts)
+    .where(_accounts.c.subject == bindparam("of"), _accounts.c.disabled_at.is_(None))
+    .values(disabled_at=bindparam("now"))
+    .returning(_accounts.c.subject)
+)
+_ENABLE = (
+    update(_accounts)
+    .where(_accounts.c.subject == bindparam("of"), _accounts.c.disabled_at.is_not(None))
+    .values(disabled_at=None)
+    .returning(_accounts.c.subject)
+)
+
+
+def add(tx: Transaction, account: Account) -> bool:
+    """Insert an account; False when its name is taken, or prints like one that is."""
+    values = {column.name: getattr(account, column.name) for column in _all}
+    return tx.changed(_INSERT[tx.connection.dialect.name], values) is not None
+
+
+def is_taken(tx: Transaction, folded: str) -> bool:
+    """Whether the very name is taken, not only one that prints like it."""
+    return bool(tx.execute(_IS_TAKEN, {"folded": folded}).scalar_one())
+
+
+def by_subject(tx: Transaction, subject: str) -> Account | None:
+    """The account, disabled or not."""
+    return tx.one(Account, _BY_SUBJECT, {"subject": subject})
+
+
+def by_name(tx: Transaction, folded: str) -> Account | None:
+    """The account of a folded username, disabled or not."""
+    return tx.one(Account, _BY_NAME, {"folded": folded})
+
+
+def hold(tx: Transaction, subject: str) -> Account | None:
+    """The account unless disabled, its row locked until the commit (SQLite's one writer needs no lock)."""
+    return tx.one(Account, _HOLD, {"subject": subject})
+
+
+def listed(tx: Transaction) -> list[Account]:
+    """Every account, by name."""
+    return tx.all(Account, _LISTED)
+
+
+def set_password(tx: Transaction, subject: str, new_hash: str) -> bool:
+    """Give the account another password; False when there is none."""
+    return tx.changed(_SET_PASSWORD, {"of": subject, "new_hash": new_hash}) is not None
+
+
+def rehash(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> bool:
+    """Keep the same password under other parameters; False when the password was changed meanwhile."""
+    return tx.changed(_REHASH, {"of": subject, "old_hash": old_hash, "new_hash": new_hash}) is not None
+
+
+def disable(tx: Transaction, subject: str) -> bool:
+    """Mark the account disabled; False when it was already, or never was."""
+    return tx.changed(_DISABLE, {"of": subject, "now": tx.now}) is not None
+
+
+def enable(tx: Transaction, subject: str) -> bool:
+    """Let the account sign in again; False when it could."""
+    return tx.changed(_ENABLE, {"of": subject}) is not None

@@ -1,0 +1,82 @@
+"""How often a sign-in may fail (THREATS 29).
+
+An attempt is counted before its password is looked at, and uncounted when the password was right: parallel guesses
+cannot slip through. The buckets are those of the account, whether or not it exists, and of the address; a browser that
+has signed in to the account before has one of its own instead, which strangers cannot fill. Every bucket is emptied by
+the clock, and lies in the database, so that a restart empties none.
+"""
+
+import hmac
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
+
+from idp.accounts import devices, throttle_store
+from idp.accounts.refusals import SignInThrottledError
+from idp.accounts.throttle_store import Count
+from idp.config import Settings
+from idp.runtime.database import Database, Transaction
+from idp.runtime.secrets import Secrets, b64url
+
+PURPOSE = "accounts throttle"
+#: Strangers get whole networks of IPv6 addresses: a /64 is one customer's.
+IPV6_PREFIX = 64
+
+
+class Throttle:
+    """Counts sign-ins that failed."""
+
+    def __init__(self, database: Database, settings: Settings, secrets: Secrets) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._window = settings.accounts_throttle_window
+        self._account_failures = settings.accounts_throttle_account_failures
+        self._address_failures = settings.accounts_throttle_address_failures
+
+    def reserve(self, folded: str, address: str, device: str | None) -> tuple[Count, ...]:
+        """Count an attempt on the account, in a transaction of its own. Raises SignInThrottledError, counting nothing."""
+        with self._database.writing() as tx:
+            counted = []
+            for bucket, limit in self._buckets(tx, folded, address, device):
+                count = throttle_store.count(tx, bucket, self._window)
+                if count.failures > limit:
+                    raise SignInThrottledError(max(1, ceil(count.expires_at - tx.now)))
+                counted.append(count)
+            return tuple(counted)
+
+    def give_back(self, tx: Transaction, reserved: tuple[Count, ...]) -> None:
+        """Uncount an attempt that did not fail."""
+        for count in reserved:
+            throttle_store.give_back(tx, count)
+
+    def tag(self, folded: str) -> str:
+        """What logs may tell of a username that was typed: people type passwords there."""
+        return self._hash("account", folded)
+
+    def _buckets(self, tx: Transaction, folded: str, address: str, device: str | None) -> list[tuple[str, int]]:
+        """The buckets and their limits, always in one order, so that two attempts cannot wait for each other."""
+        nonce = devices.recognise(self._secrets.keys(devices.PURPOSE), device, folded, tx.now)
+        if nonce is not None:
+            return [(self._hash("device", f"{nonce}.{folded}"), self._account_failures)]
+        return [
+            (self.tag(folded), self._account_failures),
+            (self._hash("address", network_of(address)), self._address_failures),
+        ]
+
+    def _hash(self, kind: str, value: str) -> str:
+        """Keyed, so that a stolen database or log tells nothing of what was typed (THREATS 46, 47)."""
+        message = f"{kind}.{value}".encode("utf-8", "surrogatepass")
+        return b64url(hmac.digest(self._secrets.key(PURPOSE), message, sha256))
+
+
+def network_of(address: str) -> str:
+    """The network that counts as one place: an IPv4 address, an IPv6 /64."""
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, IPv6Address):
+        if known.ipv4_mapped is not None:
+            return str(known.ipv4_mapped)
+        return str(ip_network((known, IPV6_PREFIX), strict=False))
+    return str(known)

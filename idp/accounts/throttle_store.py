@@ -1,0 +1,71 @@
+"""Statements on buckets of failed sign-ins. Counting is one statement, so that no two guesses count as one."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, case, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idp.accounts.models import SignInThrottleRow
+from idp.runtime.clock import Instant
+from idp.runtime.database import Transaction, table_of
+
+_throttles = table_of(SignInThrottleRow)
+_failures, _expires_at = _throttles.c.failures, _throttles.c.expires_at
+# A window is over by the clock; one that would end too late is, too: the clock was set back, or the setting changed.
+_over = or_(_expires_at <= bindparam("now"), _expires_at > bindparam("latest"))
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a bucket holds, the attempt that asked included, and when it is emptied."""
+
+    bucket: str
+    failures: int
+    expires_at: Instant
+
+
+def _counting(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    return insert.on_conflict_do_update(
+        index_elements=[_throttles.c.bucket],
+        set_={
+            "failures": case((_over, insert.excluded.failures), else_=_failures + insert.excluded.failures),
+            "expires_at": case((_over, insert.excluded.expires_at), else_=_expires_at),
+        },
+    )
+
+
+_RETURNED = (_throttles.c.bucket, _failures, _expires_at)
+_COUNT = {
+    "sqlite": _counting(sqlite.insert(_throttles)).returning(*_RETURNED),
+    "postgresql": _counting(postgresql.insert(_throttles)).returning(*_RETURNED),
+}
+_GIVE_BACK = (
+    update(_throttles)
+    .where(_throttles.c.bucket == bindparam("of"), _expires_at == bindparam("window"), _failures > 0)
+    .values(failures=_failures - 1)
+)
+_EXPIRED = select(_throttles.c.bucket).where(_expires_at <= bindparam("now")).with_for_update(skip_locked=True)
+_FORGET = delete(_throttles).where(_throttles.c.bucket.in_(_EXPIRED))
+
+
+def count(tx: Transaction, bucket: str, window: int) -> Count:
+    """Count one attempt, in the window that is open or in a new one."""
+    values = {
+        "bucket": bucket,
+        "failures": 1,
+        "expires_at": tx.now + window,
+        "now": tx.now,
+        "latest": tx.now + 2 * window,
+    }
+    row = tx.execute(_COUNT[tx.connection.dialect.name], values).one()
+    return Count(row.bucket, row.failures, row.expires_at)
+
+
+def give_back(tx: Transaction, counted: Count) -> None:
+    """Uncount one attempt, if its window is still open."""
+    tx.execute(_GIVE_BACK, {"of": counted.bucket, "window": counted.expires_at})
+
+
+def forget_expired(tx: Transaction) -> int:
+    """Delete the buckets whose window is over, save those that a sign-in holds at this moment. Returns how many."""
+    return tx.execute(_FORGET, {"now": tx.now}).rowcount

@@ -1,0 +1,53 @@
+"""The outbox."""
+
+from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, and_
+from sqlalchemy.orm import Mapped, mapped_column
+
+from idp.runtime.database import Base
+
+
+class DeliveryRow(Base):
+    """See `rules.Delivery`. A row stays after its end, so that operators can ask what became of it.
+
+    No foreign keys: a client may be removed while it must still be told.
+    """
+
+    __tablename__ = "deliveries"
+
+    delivery_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    client_id: Mapped[str] = mapped_column(String(128))
+    sid: Mapped[str | None] = mapped_column(String(64))
+    uri: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, str]] = mapped_column(JSON)
+    created_at: Mapped[float] = mapped_column(index=True)
+    expires_at: Mapped[float]
+    next_attempt_at: Mapped[float]
+    attempts: Mapped[int]
+    leased_until: Mapped[float | None]
+    delivered_at: Mapped[float | None]
+    dead_at: Mapped[float | None]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(String(200))
+
+    __table_args__ = (UniqueConstraint("kind", "client_id", "sid"),)
+
+
+_pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))
+
+# What waits is few among millions that are done, and the worker asks for it several times a second: these indices
+# hold the pending rows alone. One is read lane by lane, the other for the moment at which the next one is due.
+Index(
+    "ix_deliveries_lane",
+    DeliveryRow.client_id,
+    DeliveryRow.next_attempt_at,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
+Index("ix_deliveries_due", DeliveryRow.next_attempt_at, sqlite_where=_pending, postgresql_where=_pending)
+Index(
+    "ix_deliveries_dead_at",
+    DeliveryRow.dead_at,
+    sqlite_where=DeliveryRow.dead_at.is_not(None),
+    postgresql_where=DeliveryRow.dead_at.is_not(None),
+)

@@ -1,0 +1,141 @@
+"""What a delivery is, what state it is in, and what follows from an attempt."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from idp.runtime.clock import Instant
+
+ID_BYTES = 16
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 300.0
+#: A relying party may ask for a longer rest than we would take ourselves, but not for the delivery's whole life.
+LONGEST_RETRY_AFTER = 3600.0
+#: A delivery that an operator sends again lives at least this long, though it had expired.
+RETRY_LIFETIME = 3600.0
+ERROR_LENGTH = 200
+
+_TIMEOUT = 408
+_TOO_MANY_REQUESTS = 429
+
+
+class State(StrEnum):
+    """Where a delivery stands. It is derived from its instants, and never stored."""
+
+    WAITING = "waiting"
+    IN_FLIGHT = "in-flight"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Verdict(StrEnum):
+    """What an attempt means."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """What a room asks to have delivered. There is one for each (kind, client, sid), however often it is asked."""
+
+    kind: str
+    client_id: str
+    sid: str | None
+    uri: str
+    payload: Mapping[str, str]
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery as it is stored. `payload` is what the composer of its `kind` needs, and holds no secret."""
+
+    delivery_id: str
+    kind: str
+    client_id: str
+    sid: str | None
+    uri: str
+    payload: Mapping[str, str]
+    created_at: Instant
+    expires_at: Instant
+    next_attempt_at: Instant
+    attempts: int
+    leased_until: Instant | None
+    delivered_at: Instant | None
+    dead_at: Instant | None
+    last_status: int | None
+    last_error: str | None
+
+    def state(self, now: Instant) -> State:
+        """Where it stands at `now`. An attempt whose lease ran out is waiting again."""
+        if self.delivered_at is not None:
+            return State.DELIVERED
+        if self.dead_at is not None:
+            return State.DEAD
+        return State.WAITING if self.leased_until is None or self.leased_until <= now else State.IN_FLIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is posted."""
+
+    body: bytes
+    content_type: str
+
+
+Composer: TypeAlias = Callable[[Delivery, Instant], Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt came to. `retry_after` is what the answer asked for, in seconds."""
+
+    verdict: Verdict
+    status: int | None = None
+    error: str | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt's result writes into the delivery."""
+
+    delivered_at: Instant | None
+    dead_at: Instant | None
+    next_attempt_at: Instant
+    last_status: int | None
+    last_error: str | None
+
+
+def judge(status: int) -> Verdict:
+    """What an answer's status means (Back-Channel Logout 1.0 §2.8: 200, 400; some frameworks answer 204).
+
+    A redirect is final: it is not followed, and will be answered again.
+    """
+    if 200 <= status < 300:  # noqa: PLR2004 - a class of HTTP statuses
+        return Verdict.DELIVERED
+    if 500 <= status < 600 or status in {_TIMEOUT, _TOO_MANY_REQUESTS}:  # noqa: PLR2004
+        return Verdict.RETRY
+    return Verdict.DEAD
+
+
+def backoff(attempts: int, jitter: float) -> float:
+    """Seconds to wait after `attempts` attempts; `jitter` in [0, 1) spreads those that failed together by ±25 %."""
+    wait: float = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempts - 1, 32))
+    return min(LONGEST_WAIT, wait * (0.75 + jitter / 2))
+
+
+def outcome(delivery: Delivery, result: Result, now: Instant, jitter: float) -> Outcome:
+    """What the result of an attempt that ended at `now` writes down."""
+    wait = max(backoff(delivery.attempts, jitter), min(result.retry_after or 0.0, LONGEST_RETRY_AFTER))
+    return Outcome(
+        delivered_at=now if result.verdict is Verdict.DELIVERED else None,
+        dead_at=now if result.verdict is Verdict.DEAD else None,
+        # It dies on time: an expired delivery is noticed when it is due.
+        next_attempt_at=min(now + wait, delivery.expires_at),
+        last_status=result.status,
+        last_error=None if result.error is None else result.error[:ERROR_LENGTH],
+    )

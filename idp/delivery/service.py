@@ -1,0 +1,81 @@
+"""Writing deliveries down, looking at them, and sending one again."""
+
+from collections.abc import Callable, Iterable
+
+from idp.delivery import rules, store
+from idp.delivery.rules import Delivery, NewDelivery, State
+from idp.runtime import audit, secrets
+from idp.runtime.database import Database, Transaction
+
+
+class DeliveryError(Exception):
+    """What was asked of a delivery cannot be done; its text is a sentence for people."""
+
+
+class DeliveryService:
+    """The outbox. Whoever writes into it does so in the transaction of what happened, so that neither can be lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._dialect = database.dialect
+        self._listeners: list[Callable[[], None]] = []
+
+    def enqueue(self, tx: Transaction, news: Iterable[NewDelivery]) -> None:
+        """Write deliveries down, due at once, and wake this process's worker after the commit."""
+        rows = [_new(tx, new) for new in news]
+        if rows:
+            store.add(tx, self._dialect, rows)
+            tx.after_commit(self.wake)
+
+    def when_woken(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever something may be due. It must return at once: committers call it."""
+        self._listeners.append(listener)
+
+    def wake(self) -> None:
+        """Something may be due now. Workers of other processes find it at their next poll."""
+        for listener in self._listeners:
+            listener()
+
+    def get(self, tx: Transaction, delivery_id: str) -> Delivery | None:
+        """The delivery."""
+        return store.by_id(tx, delivery_id)
+
+    def listed(self, tx: Transaction, state: State | None = None, limit: int = 100) -> list[Delivery]:
+        """The newest deliveries, of one state if named."""
+        return store.listed(tx, state, limit)
+
+    def retry(self, tx: Transaction, delivery_id: str) -> Delivery:
+        """Make a dead or waiting delivery due now, its attempts kept. Raises DeliveryError when it is neither."""
+        found = store.by_id(tx, delivery_id)
+        if found is None:
+            message = "There is no such delivery."
+            raise DeliveryError(message)
+        expires_at = max(found.expires_at, tx.now + rules.RETRY_LIFETIME)
+        again = store.retry(tx, delivery_id, expires_at)
+        if again is None:
+            message = (
+                "It was delivered already." if found.delivered_at is not None else "It is being attempted right now."
+            )
+            raise DeliveryError(message)
+        tx.after_commit(self.wake)
+        tx.after_commit(lambda: audit.record("delivery.requeued", delivery_id=delivery_id, kind=again.kind))
+        return again
+
+
+def _new(tx: Transaction, new: NewDelivery) -> Delivery:
+    return Delivery(
+        delivery_id=secrets.token(rules.ID_BYTES),
+        kind=new.kind,
+        client_id=new.client_id,
+        sid=new.sid,
+        uri=new.uri,
+        payload=dict(new.payload),
+        created_at=tx.now,
+        expires_at=new.expires_at,
+        next_attempt_at=tx.now,
+        attempts=0,
+        leased_until=None,
+        delivered_at=None,
+        dead_at=None,
+        last_status=None,
+        last_error=None,
+    )

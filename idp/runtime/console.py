@@ -1,0 +1,122 @@
+"""How every `idp` command speaks: a table for people, JSON for programs, one sentence for a refusal.
+
+Exit status: 0 done, 1 refused (`Refused`), 2 wrong usage (Click's own).
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from idp.runtime.clock import in_words
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: What JSON knows: strings, numbers, booleans, None, and lists and mappings of them.
+Record: TypeAlias = Mapping[str, object]
+
+_AS_JSON = "idp.as_json"
+_MAXIMUM_SECRET = 4096
+#: Wide enough that no identifier is cut when the output goes to a pipe or a file.
+_PIPE_WIDTH = 400
+
+
+class Refused(click.ClickException):  # noqa: N818 - it reads `raise Refused("there is no such delivery")`
+    """What was asked cannot be done: one sentence on standard error, as {"error": ...} with `--json`, and exit status 1."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        context = click.get_current_context(silent=True)
+        self._as_json = context is not None and bool(context.meta.get(_AS_JSON))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say it on standard error."""
+        stream = file or sys.stderr
+        click.echo(json.dumps({"error": self.message}) if self._as_json else f"Refused: {self.message}", file=stream)
+
+
+def json_option(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Add `--json`, handed to the command as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.", callback=_remember)(command)
+
+
+def _remember(context: click.Context, _option: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - Click's signature
+    context.meta[_AS_JSON] = value
+    return value
+
+
+def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[str] = ()) -> None:
+    """Print one record, or a table of them, to standard output.
+
+    `columns` names what people see, in that order; everything when empty. JSON always has everything. For people,
+    a value under a name that ends in `_at` is an instant.
+    """
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    if isinstance(found, Mapping):
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name in columns or found:
+            table.add_row(name, _cell(name, found.get(name)))
+    elif not found:
+        click.echo("None.")
+        return
+    else:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        shown = columns or list(found[0])
+        for name in shown:
+            table.add_column(name, overflow="fold")
+        for record in found:
+            table.add_row(*(_cell(name, record.get(name)) for name in shown))
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+def read_secret_from_stdin(what: str = "Secret") -> str:
+    """The first line of standard input, without its end; asked for without echo when a person types it.
+
+    Never an argument: arguments stand in the shell's history and in the list of processes.
+    """
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, err=True))
+    try:
+        line = sys.stdin.readline(_MAXIMUM_SECRET + 1)
+    except UnicodeDecodeError:
+        message = f"{what}: standard input is not UTF-8 text."
+        raise Refused(message) from None
+    secret = line.removesuffix("\n").removesuffix("\r")
+    if not secret or len(secret) > _MAXIMUM_SECRET:
+        message = f"{what}: give it in the first line of standard input, in 1 to {_MAXIMUM_SECRET} characters."
+        raise Refused(message)
+    return secret
+
+
+def _cell(name: str, value: object) -> Text:
+    """Names and errors come from outside: no markup, no escape sequence, no direction override reaches the terminal."""
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in _plain(name, value)))
+
+
+def _plain(name: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return in_words(value) if name.endswith("_at") else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_plain(key, inner)}" for key, inner in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(_plain(name, inner) for inner in value)
+    return str(value)

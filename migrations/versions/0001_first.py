@@ -1,0 +1,221 @@
+"""The tables of the first release.
+
+Revision: 0001, the first
+"""
+
+from alembic import op
+import sqlalchemy as sa
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "accounts",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("username_folded", sa.String(length=64), nullable=False),
+        sa.Column("username_skeleton", sa.String(length=256), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=True),
+        sa.Column("email", sa.String(length=254), nullable=True),
+        sa.Column("email_verified", sa.Boolean(), nullable=False),
+        sa.Column("password_hash", sa.String(length=256), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("disabled_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_accounts")),
+        sa.UniqueConstraint("username_folded", name=op.f("uq_accounts_username_folded")),
+        sa.UniqueConstraint("username_skeleton", name=op.f("uq_accounts_username_skeleton")),
+    )
+    op.create_table(
+        "authorization_codes",
+        sa.Column("code_hash", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("redirect_uri", sa.Text(), nullable=True),
+        sa.Column("code_challenge", sa.String(length=64), nullable=True),
+        sa.Column("nonce", sa.Text(), nullable=True),
+        sa.Column("sid", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("offline", sa.Boolean(), nullable=False),
+        sa.Column("auth_time", sa.Double(), nullable=False),
+        sa.Column("acr", sa.String(length=64), nullable=False),
+        sa.Column("amr", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.Column("family_id", sa.String(length=32), nullable=True),
+        sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_authorization_codes")),
+    )
+    op.create_index(op.f("ix_authorization_codes_expires_at"), "authorization_codes", ["expires_at"], unique=False)
+    op.create_table(
+        "authorization_requests",
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("browser_hash", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("signed_in_at", sa.Double(), nullable=True),
+        sa.Column("selected_at", sa.Double(), nullable=True),
+        sa.Column("consented_at", sa.Double(), nullable=True),
+        sa.Column("denied_at", sa.Double(), nullable=True),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_authorization_requests")),
+    )
+    op.create_index(
+        op.f("ix_authorization_requests_expires_at"), "authorization_requests", ["expires_at"], unique=False
+    )
+    op.create_table(
+        "clients",
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
+    )
+    op.create_table(
+        "consents",
+        sa.Column("consent_id", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("granted_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("consent_id", name=op.f("pk_consents")),
+    )
+    op.create_index(
+        "uq_consents_alive",
+        "consents",
+        ["subject", "client_id"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("delivery_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("sid", sa.String(length=64), nullable=True),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("next_attempt_at", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("leased_until", sa.Double(), nullable=True),
+        sa.Column("delivered_at", sa.Double(), nullable=True),
+        sa.Column("dead_at", sa.Double(), nullable=True),
+        sa.Column("last_status", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("kind", "client_id", "sid", name=op.f("uq_deliveries_kind_client_id_sid")),
+    )
+    op.create_index(op.f("ix_deliveries_created_at"), "deliveries", ["created_at"], unique=False)
+    op.create_index(
+        "ix_deliveries_dead_at",
+        "deliveries",
+        ["dead_at"],
+        unique=False,
+        sqlite_where=sa.text("dead_at IS NOT NULL"),
+        postgresql_where=sa.text("dead_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_due",
+        "deliveries",
+        ["next_attempt_at"],
+        unique=False,
+        sqlite_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
+        postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
+    )
+    op.create_index(
+        "ix_deliveries_lane",
+        "deliveries",
+        ["client_id", "next_attempt_at"],
+        unique=False,
+        sqlite_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
+        postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
+    )
+    op.create_table(
+        "ended_tokens",
+        sa.Column("jti", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("jti", name=op.f("pk_ended_tokens")),
+    )
+    op.create_index(op.f("ix_ended_tokens_expires_at"), "ended_tokens", ["expires_at"], unique=False)
+    op.create_table(
+        "sessions",
+        sa.Column("sid", sa.String(length=64), nullable=False),
+        sa.Column("cookie_hash", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("auth_time", sa.Double(), nullable=False),
+        sa.Column("last_used_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("amr", sa.String(length=64), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("user_agent", sa.String(length=256), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("end_reason", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("sid", name=op.f("pk_sessions")),
+        sa.UniqueConstraint("cookie_hash", name=op.f("uq_sessions_cookie_hash")),
+    )
+    op.create_index("ix_sessions_subject_ended_at", "sessions", ["subject", "ended_at"], unique=False)
+    op.create_table(
+        "sign_in_throttles",
+        sa.Column("bucket", sa.String(length=64), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_sign_in_throttles")),
+    )
+    op.create_index(op.f("ix_sign_in_throttles_expires_at"), "sign_in_throttles", ["expires_at"], unique=False)
+    op.create_table(
+        "signing_keys",
+        sa.Column("kid", sa.String(length=64), nullable=False),
+        sa.Column("alg", sa.String(length=16), nullable=False),
+        sa.Column("predecessor", sa.String(length=64), nullable=False),
+        sa.Column("published_at", sa.Double(), nullable=False),
+        sa.Column("active_at", sa.Double(), nullable=False),
+        sa.Column("revoked_at", sa.Double(), nullable=True),
+        sa.Column("revoked_reason", sa.String(length=200), nullable=True),
+        sa.Column("public", sa.Text(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
+        sa.UniqueConstraint("alg", "predecessor", name=op.f("uq_signing_keys_alg_predecessor")),
+    )
+    op.create_table(
+        "token_families",
+        sa.Column("family_id", sa.String(length=32), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("sid", sa.String(length=64), nullable=True),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("offline", sa.Boolean(), nullable=False),
+        sa.Column("auth_time", sa.Double(), nullable=False),
+        sa.Column("acr", sa.String(length=64), nullable=False),
+        sa.Column("amr", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=True),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("rotated_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("end_reason", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("family_id", name=op.f("pk_token_families")),
+    )
+    op.create_index("ix_token_families_client_id", "token_families", ["client_id"], unique=False)
+    op.create_index(op.f("ix_token_families_sid"), "token_families", ["sid"], unique=False)
+    op.create_index("ix_token_families_subject_client_id", "token_families", ["subject", "client_id"], unique=False)
+    op.create_table(
+        "session_clients",
+        sa.Column("sid", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("first_used_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["sid"], ["sessions.sid"], name=op.f("fk_session_clients_sid"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("sid", "client_id", name=op.f("pk_session_clients")),
+    )
+    op.create_index(op.f("ix_session_clients_client_id"), "session_clients", ["client_id"], unique=False)

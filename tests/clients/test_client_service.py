@@ -1,0 +1,100 @@
+"""Finding clients: kept for a stated time, forgotten when removed, and their secrets shown once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from idp.clients import ending
+from idp.clients.models import ClientRow
+from idp.clients.service import ClientService
+from idp.runtime.database import Base, Database, table_of
+
+METADATA = {"redirect_uris": ["https://app.example/callback"]}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
+    made = Database(f"sqlite:///{tmp_path / 'db.sqlite3'}", clock)
+    Base.metadata.create_all(made.engine, tables=[table_of(ClientRow)])
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def clients(database: Database) -> ClientService:
+    return ClientService(database, cache_seconds=5, loopback_http=False)
+
+
+def test_a_registration_answers_as_rfc_7591_says(database: Database, clients: ClientService) -> None:
+    with database.writing() as tx:
+        answer = clients.add(tx, METADATA | {"client_name": "An app"}).response()
+    assert answer["client_name"] == "An app"
+    assert answer["client_id_issued_at"] == 1_000_000
+    assert answer["client_secret_expires_at"] == 0
+    assert len(str(answer["client_secret"])) >= 43
+    assert "secret_hash" not in answer
+
+
+def test_a_public_client_has_no_secret(database: Database, clients: ClientService) -> None:
+    with database.writing() as tx:
+        answer = clients.add(tx, METADATA | {"token_endpoint_auth_method": "none"}).response()
+    assert "client_secret" not in answer
+    assert "client_secret_expires_at" not in answer
+
+
+def test_another_process_hears_of_a_removal_within_the_stated_seconds(
+    database: Database, clients: ClientService, clock: Clock
+) -> None:
+    elsewhere = ClientService(database, cache_seconds=5, loopback_http=False)
+    with database.writing() as tx:
+        client_id = clients.add(tx, METADATA).client.client_id
+    assert elsewhere.find(client_id) is not None
+    with database.writing() as tx:
+        ending.mark_removed(tx, client_id)
+    clock.now += 5.1
+    assert elsewhere.find(client_id) is None
+
+
+def test_a_clock_that_jumps_back_keeps_no_client_for_longer(database: Database, clients: ClientService, clock: Clock) -> None:
+    with database.writing() as tx:
+        client_id = clients.add(tx, METADATA).client.client_id
+    assert clients.find(client_id) is not None
+    with database.writing() as tx:
+        ending.mark_removed(tx, client_id)
+    clock.now -= 3600
+    assert clients.find(client_id) is None
+
+
+@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 100_000, "' OR 1=1 --"])
+def test_who_is_not_registered_is_nobody(clients: ClientService, client_id: str | None) -> None:
+    assert clients.find(client_id) is None
+
+
+def test_strangers_fill_no_memory(clients: ClientService) -> None:
+    for number in range(100):
+        clients.find(f"stranger{number}")
+    assert len(clients._cache) == 0
+
+
+def test_only_the_origins_of_registered_redirect_uris_may_read_answers(database: Database, clients: ClientService, clock: Clock) -> None:
+    assert not clients.allows_origin("https://app.example")
+    with database.writing() as tx:
+        clients.add(tx, METADATA)
+    clock.now += 5.1
+    assert clients.allows_origin("https://app.example")
+    for other in ("https://app.example:8443", "http://app.example", "https://app.example.evil", "null", "*", ""):
+        assert not clients.allows_origin(other)

@@ -1,0 +1,219 @@
+"""Reading client metadata: every member checked, and no JSON whatever breaks it (RFC 7591 §2, §3.2.2)."""
+
+import json
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from idp.clients.metadata import MAXIMUM_LIST, MAXIMUM_STRING, MetadataError, parse
+from idp.clients.rules import AUTH_METHODS, Client, ClientRecord, registered
+from idp.protocol.uris import is_wellformed
+
+MINIMAL = {"redirect_uris": ["https://app.example/callback"]}
+MEMBERS = (
+    "redirect_uris post_logout_redirect_uris token_endpoint_auth_method grant_types response_types scope application_type "
+    "client_name client_uri logo_uri policy_uri tos_uri contacts default_max_age backchannel_logout_uri "
+    "backchannel_logout_session_required backchannel_logout_include_sub first_party access_token_header_typ resources"
+).split()
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+PLAUSIBLE = st.sampled_from(
+    [
+        "https://app.example/callback",
+        "http://localhost:8001/x",
+        "com.example.app:/x",
+        "javascript:alert(1)",
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "none",
+        "client_secret_post",
+        "native",
+        "code",
+        "at+jwt",
+        "openid",
+        True,
+        60,
+    ]
+)
+METADATA = st.dictionaries(
+    st.sampled_from(MEMBERS) | st.text(max_size=10), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=4), max_size=8
+)
+
+
+def read(**members: object) -> dict[str, object]:
+    return parse(MINIMAL | members, loopback_http=False)
+
+
+def test_the_least_that_can_be_registered_gets_its_defaults() -> None:
+    assert read() == MINIMAL | {"grant_types": ["authorization_code"], "response_types": ["code"]}
+
+
+def test_a_member_that_is_null_or_unknown_is_left_out() -> None:
+    assert read(client_name=None, software_statement="x", jwks={"keys": []}) == read()
+
+
+GOOD: list[tuple[str, object]] = [
+    ("redirect_uris", ["https://a.example/cb", "https://a.example/cb?x=1"]),
+    ("post_logout_redirect_uris", ["https://a.example/bye"]),
+    *(("token_endpoint_auth_method", method) for method in AUTH_METHODS),
+    ("grant_types", ["authorization_code", "refresh_token"]),
+    ("grant_types", ["authorization_code", "client_credentials"]),
+    ("response_types", ["code"]),
+    ("scope", "openid email reports:read"),
+    ("application_type", "web"),
+    ("application_type", "native"),
+    ("client_name", "Ä name"),
+    ("client_uri", "https://a.example/"),
+    ("logo_uri", "https://a.example/logo.png"),
+    ("policy_uri", "https://a.example/policy"),
+    ("tos_uri", "https://a.example/tos"),
+    ("contacts", ["ops@a.example"]),
+    ("default_max_age", 0),
+    ("default_max_age", 3600),
+    ("backchannel_logout_uri", "https://a.example/backchannel?logout=backchannel"),
+    ("backchannel_logout_session_required", True),
+    ("backchannel_logout_include_sub", False),
+    ("first_party", True),
+    ("access_token_header_typ", "JWT"),
+    ("access_token_header_typ", "at+jwt"),
+    ("resources", ["https://api.example/"]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
+def test_a_good_value_is_kept_as_it_is(name: str, value: object) -> None:
+    assert read(**{name: value})[name] == value
+
+
+def test_every_member_has_a_good_and_a_bad_example_here() -> None:
+    assert {name for name, _ in GOOD} == {name for name, _ in BAD} == set(MEMBERS)
+
+
+_URI_LISTS = ("redirect_uris", "post_logout_redirect_uris", "resources")
+_URIS = ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri")
+_BOOLEANS = ("backchannel_logout_session_required", "backchannel_logout_include_sub", "first_party")
+BAD: list[tuple[str, object]] = [
+    *((name, value) for name in _URI_LISTS for value in ("https://a.example/cb", {}, 1, [1], [None], [["x"]], [{}], ["x"], ["https://a.example/ä"])),
+    *((name, ["https://a.example/"] * 1 + [f"https://a.example/{n}" for n in range(MAXIMUM_LIST)]) for name in _URI_LISTS),
+    *((name, value) for name in _URIS for value in (["https://a.example/"], 1, "", "x", "javascript:alert(1)", "https://u@a.example/", "http://a.example/", "https://a.example/#x")),
+    *((name, value) for name in _BOOLEANS for value in ("true", 1, 0, [], {})),
+    ("token_endpoint_auth_method", "private_key_jwt"),
+    ("token_endpoint_auth_method", ["none"]),
+    ("token_endpoint_auth_method", True),
+    ("token_endpoint_auth_method", {}),
+    ("grant_types", "authorization_code"),
+    ("grant_types", ["password"]),
+    ("grant_types", ["implicit"]),
+    ("grant_types", [["authorization_code"]]),
+    ("grant_types", [{}]),
+    ("grant_types", ["refresh_token"]),
+    ("grant_types", []),
+    ("response_types", ["token"]),
+    ("response_types", ["code token"]),
+    ("response_types", []),
+    ("response_types", [{}]),
+    ("scope", ["openid"]),
+    ("scope", 1),
+    ("scope", ""),
+    ("scope", "openid ä"),
+    ("scope", 'openid "'),
+    ("scope", "a" * 129),
+    ("scope", "a" * (MAXIMUM_STRING + 1)),
+    ("application_type", "desktop"),
+    ("client_name", 1),
+    ("client_name", ""),
+    ("client_name", "a" * (MAXIMUM_STRING + 1)),
+    ("client_name", "a\nb"),
+    ("client_name", "a\x00"),
+    ("client_name", ["x"]),
+    ("contacts", "ops@a.example"),
+    ("contacts", [1]),
+    ("contacts", [{}]),
+    ("contacts", ["a\nb"]),
+    ("default_max_age", -1),
+    ("default_max_age", 1.5),
+    ("default_max_age", "60"),
+    ("default_max_age", True),
+    ("default_max_age", 10**30),
+    ("access_token_header_typ", "at+JWT"),
+    ("access_token_header_typ", "logout+jwt"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_refused_and_the_member_named(name: str, value: object) -> None:
+    with pytest.raises(MetadataError, match=name) as refused:
+        read(**{name: value})
+    assert refused.value.error in {"invalid_client_metadata", "invalid_redirect_uri"}
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\x7f", "a\x85", "a\u2028b", "Evil\u202egpj.exe", "a\u2066b", "\ufeff", "\u200b"])
+def test_a_client_name_that_prints_as_something_else_or_cannot_be_printed_is_refused(name: str) -> None:
+    with pytest.raises(MetadataError, match="client_name"):
+        read(client_name=name)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["javascript:alert(1)", "data:text/html,x", "http://a.example/cb", "https://*.a.example/cb", "https://a.example/cb#x", "com.example.app:/cb"],
+)
+def test_a_redirect_uri_that_is_unsafe_has_its_own_error_code(uri: str) -> None:
+    with pytest.raises(MetadataError) as refused:
+        read(redirect_uris=[uri])
+    assert refused.value.error == "invalid_redirect_uri"
+    with pytest.raises(MetadataError, match="post_logout_redirect_uris"):
+        read(post_logout_redirect_uris=[uri])
+
+
+@pytest.mark.parametrize("metadata", [None, [], "x", 1, True, {}, {"redirect_uris": []}])
+def test_what_is_no_object_or_names_no_redirect_uri_is_refused(metadata: object) -> None:
+    with pytest.raises(MetadataError):
+        parse(metadata, loopback_http=True)
+
+
+def test_a_client_for_machines_only_needs_no_redirect_uri() -> None:
+    known = parse({"grant_types": ["client_credentials"]}, loopback_http=False)
+    assert known["response_types"] == []
+
+
+def test_a_public_client_gets_no_token_for_itself() -> None:
+    with pytest.raises(MetadataError, match="client_credentials"):
+        read(grant_types=["authorization_code", "client_credentials"], token_endpoint_auth_method="none")
+
+
+def test_a_value_that_is_repeated_is_kept_once() -> None:
+    assert read(redirect_uris=["https://a.example/cb"] * 3)["redirect_uris"] == ["https://a.example/cb"]
+
+
+@given(METADATA | JSON, st.booleans())
+@example({"redirect_uris": [{}]}, False)
+@example({"contacts": [[{}]]}, False)
+@example({"redirect_uris": ["https://a.example/cb"], "client_name": "\ud800"}, False)
+@example({"redirect_uris": ["https://a.example/cb"], "default_max_age": float("nan")}, False)
+@settings(deadline=None, max_examples=1000)
+def test_any_json_is_registered_or_refused_with_a_metadata_error(metadata: object, loopback_http: bool) -> None:
+    try:
+        known = parse(metadata, loopback_http=loopback_http)
+    except MetadataError as refused:
+        assert str(refused)
+        return
+    stored = json.dumps(known)
+    client = Client.of(ClientRecord("id", stored, None, 0.0, None))
+    assert all(is_wellformed(uri) for uri in client.redirect_uris)
+    json.dumps(registered(client), ensure_ascii=False).encode()
+
+
+@given(st.sampled_from(MEMBERS), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=3))
+@settings(deadline=None, max_examples=1000)
+def test_any_value_of_any_member_is_kept_or_refused(name: str, value: object) -> None:
+    try:
+        known = read(**{name: value})
+    except MetadataError:
+        return
+    Client.of(ClientRecord("id", json.dumps(known), None, 0.0, None))

@@ -1,0 +1,178 @@
+"""Lanes, leases, and several workers at once."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from idp.delivery import store
+from idp.delivery.rules import Outcome
+from idp.delivery.service import DeliveryService
+from idp.delivery.worker import Worker
+from idp.runtime.database import Transaction
+from idp.runtime.outbound import Outbound
+from tests.delivery.conftest import Office
+from tests.delivery.receivers import Receiver, eventually
+
+Receivers = Callable[[], Receiver]
+
+
+def delivered(office: Office) -> set[str]:
+    return {one.client_id for one in office.all() if one.delivered_at is not None}
+
+
+def test_one_relying_party_that_hangs_delays_none_of_nine(office: Office, receiver: Receivers) -> None:
+    hanging, healthy = receiver(), receiver()
+    hanging.hold()
+    office.open(timeout=30, lease=60)
+    for sid in range(30):  # a backlog twice as large as the pool
+        office.send(hanging.url(), client_id="hanging", sid=f"s{sid}")
+    eventually(lambda: hanging.requests)
+    for number in range(9):
+        office.send(healthy.url(), client_id=f"healthy-{number}")
+    eventually(lambda: delivered(office) == {f"healthy-{number}" for number in range(9)})
+    assert len(hanging.requests) == 1, "one lane, one attempt in flight"
+    hanging.release()
+    eventually(lambda: "hanging" in delivered(office) and len(hanging.requests) == 30)
+
+
+def test_where_threads_are_short_first_attempts_go_before_repeated_ones(office: Office, receiver: Receivers) -> None:
+    held, failing, fresh = receiver(), receiver(), receiver()
+    failing.answers(500)
+    office.send(failing.url(), client_id="failing")
+    office.open(concurrency=1, timeout=30, lease=60)
+    office.until(lambda one: one.attempts == 1 and one.leased_until is None)
+    held.hold()
+    office.send(held.url(), client_id="held")
+    eventually(lambda: held.requests)
+    office.clock.now += 10
+    office.send(fresh.url(), client_id="fresh")
+    held.release()
+    eventually(lambda: len(failing.requests) == 2)
+    assert len(fresh.requests) == 1
+    assert fresh.requests[0].at < failing.requests[1].at
+
+
+def test_workers_side_by_side_never_send_one_delivery_twice(office: Office, receiver: Receivers) -> None:
+    parties = [receiver() for _ in range(5)]
+    for number in range(200):
+        office.send(parties[number % 5].url(), client_id=f"app-{number % 5}", sid=f"s{number}")
+    for _ in range(4):  # each with a service of its own, as in processes of their own
+        office.open(poll_seconds=0.01, service=DeliveryService(office.database))
+    eventually(lambda: all(one.delivered_at for one in office.all()))
+    sent = Counter(body for party in parties for body in party.bodies)
+    assert len(sent) == 200
+    assert set(sent.values()) == {1}
+    assert {one.attempts for one in office.all()} == {1}
+
+
+def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
+    for number in range(50):
+        office.send("http://127.0.0.1:9/", client_id=f"app-{number}")
+    wanted = [one.delivery_id for one in office.all()]
+    taken: list[str] = []
+    together = threading.Barrier(8)
+
+    def claim() -> None:
+        together.wait()
+        with office.database.writing() as tx:
+            taken.extend(one.delivery_id for one in store.claim(tx, wanted, tx.now + 60))
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(wanted)
+
+
+def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(office: Office, receiver: Receivers) -> None:
+    party = receiver()
+    office.send(party.url())
+    with office.database.writing() as tx:
+        (lost,) = store.claim(tx, [office.only().delivery_id], tx.now + 60)
+    office.open()
+    office.clock.now += 59
+    office.service.wake()
+    assert office.state() == "in-flight"
+    assert party.requests == []
+    office.clock.now += 1
+    office.service.wake()
+    done = office.until(lambda one: one.delivered_at is not None)
+    assert done.attempts == lost.attempts + 1
+
+
+def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(office: Office) -> None:
+    office.send("http://127.0.0.1:9/")
+    with office.database.writing() as tx:
+        (slow,) = store.claim(tx, [office.only().delivery_id], tx.now + 60)
+    office.clock.now += 61
+    with office.database.writing() as tx:
+        (quick,) = store.claim(tx, [slow.delivery_id], tx.now + 60)
+        assert not store.settle(tx, slow, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+    assert office.only() == quick
+    with office.database.writing() as tx:
+        assert store.settle(tx, slow, Outcome(tx.now, None, tx.now, 200, None))
+        assert not store.settle(tx, quick, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+    assert office.state() == "delivered"
+
+
+def test_a_database_that_fails_after_the_answer_stops_no_worker(
+    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party = receiver()
+    settle, failures = store.settle, ["once"]
+
+    def fragile(tx: Transaction, *rest: object) -> bool:
+        if failures:
+            failures.pop()
+            raise OperationalError("UPDATE", {}, Exception("the database is away"))
+        return settle(tx, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "settle", fragile)
+    office.open(lease=30)
+    office.send(party.url())
+    eventually(lambda: not failures)
+    assert office.state() == "in-flight"
+    office.clock.now += 30
+    office.service.wake()
+    office.until(lambda one: one.delivered_at is not None)
+    assert party.bodies[0] != party.bodies[1], "sent again, because nobody knows that it had arrived"
+
+
+def test_a_database_that_fails_before_the_claim_stops_no_worker(
+    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party = receiver()
+    heads, failures = store.heads, ["twice", "once"]
+
+    def fragile(tx: Transaction) -> list[store.Head]:
+        if failures:
+            failures.pop()
+            raise OperationalError("SELECT", {}, Exception("the database is away"))
+        return heads(tx)
+
+    monkeypatch.setattr(store, "heads", fragile)
+    office.open(poll_seconds=0.02)
+    office.send(party.url())
+    office.until(lambda one: one.delivered_at is not None)
+
+
+def test_stopping_waits_for_what_is_in_flight_and_takes_nothing_more(office: Office, receiver: Receivers) -> None:
+    party = receiver()
+    party.hold()
+    worker = office.open(timeout=30, lease=60)
+    office.send(party.url(), client_id="a")
+    eventually(lambda: party.requests)
+    assert not worker.stop(0.05)
+    office.send(party.url(), client_id="b")
+    party.release()
+    assert worker.stop(20)
+    assert delivered(office) == {"a"}
+
+
+def test_a_lease_shorter_than_an_attempt_is_an_error(office: Office) -> None:
+    with pytest.raises(ValueError, match="lease"):
+        Worker(office.database, office.service, Outbound(timeout=5), {}, lease=5)
