@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import click
@@ -12,10 +12,12 @@ from benchmarks.cases import FailedRequestError
 from benchmarks.figures import Bench, Figures
 from benchmarks.load import WARM_UP
 from idp.config import Settings
+from idp.runtime import audit
 from tests.support import postgres
 
 #: For each worker of the server, so that none is ever idle.
 CONNECTIONS_PER_WORKER = 4
+CASES = 4
 MAXIMUM_SECONDS = 60
 DATABASES = ("sqlite", "postgresql")
 
@@ -55,11 +57,9 @@ class Run:
             self.figures.append(bench.measure(lanes))
 
 
-def _urls(database: str) -> Iterator[tuple[str, AbstractContextManager[str]]]:
-    if database != "postgresql":
-        yield "sqlite", nullcontext("")
-    if database != "sqlite":
-        yield "postgresql", postgres.database()
+def _fresh(database: str) -> AbstractContextManager[str]:
+    """The URL of an empty database; none for the embedded one, which the provider makes itself."""
+    return nullcontext("") if database == "sqlite" else postgres.database()
 
 
 @click.command()
@@ -70,15 +70,17 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
     """Load a real `idp serve` on this machine and say how it compares with the machine's limits."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every `with` ends what it started
     worker_counts = sorted({Settings.model_fields["workers"].get_default(call_default_factory=True), 1}, reverse=True)
+    audit.configure("console", "warning")
     run = Run(seconds, lambda text: click.echo(f"… {text}", err=True))
-    lines = len(worker_counts) * (2 + 4 * (2 if database == "both" else 1))
+    databases = DATABASES if database == "both" else (database,)
+    lines = len(worker_counts) * (2 + CASES * len(databases))
     run.say(f"{lines} measurements of {seconds:g} s and {WARM_UP:g} s of warming up each")
     try:
         for workers in worker_counts:
             run.limit(workers)
-        for name, opened in _urls(database):
-            with opened as url:
-                for workers in worker_counts:
+        for name in databases:
+            for workers in worker_counts:
+                with _fresh(name) as url:
                     run.provider(name, url, workers)
     except (FailedRequestError, verifying.BadTokenError) as error:
         click.echo(f"benchmarks: {error}", err=True)

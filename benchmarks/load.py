@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
+from threading import BrokenBarrierError
 
 from benchmarks.cases import Case, FailedRequestError
 from benchmarks.lane import BrokenAnswerError, Lane
@@ -26,7 +27,7 @@ _NANOSECONDS = 1e9
 class Tally:
     """What one load process saw in the measured time. `latencies` are nanoseconds."""
 
-    latencies: array[int] = field(default_factory=lambda: array("q"))
+    latencies: "array[int]" = field(default_factory=lambda: array("q"))
     sample: list[bytes] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -60,15 +61,19 @@ def run(port: int, lanes: Sequence[Case], processes: int, seconds: float, watch:
         arguments = (port, list(lanes[index::processes]), seconds, limit, barrier, theirs)
         workers.append(context.Process(target=_work, args=arguments, name="idp-bench-load", daemon=True))
         ends.append(ours)
+    started = []
     try:
         for worker in workers:
             worker.start()
+            started.append(worker)
         barrier.wait(_START_SECONDS)
         time.sleep(WARM_UP)
         watch(seconds)
         return [_result(end) for end in ends]
+    except BrokenBarrierError:  # one of them failed before the start, and says why
+        return [_result(end) for end in ends]
     finally:
-        for worker in workers:
+        for worker in started:
             worker.join(5)
             worker.kill()
             worker.join()
@@ -93,6 +98,8 @@ def _work(port: int, cases: list[Case], seconds: float, limit: int, barrier: Bar
         began, cpu = time.perf_counter(), time.process_time()
         _drive(lanes, seconds, limit, tally)
         tally.seconds, tally.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    except BrokenBarrierError:
+        tally.failure = "another load process failed"
     except (FailedRequestError, BrokenAnswerError, OSError, ValueError) as error:
         barrier.abort()
         tally.failure = f"{type(error).__name__}: {error}"

@@ -9,7 +9,9 @@ from rich.table import Table
 
 from benchmarks.figures import CORES, Figures
 
-_HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "signatures/s", "of RSA limit", "server", "load", "other")
+_HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "sign/s", "of RSA", "server", "load", "other")
+#: What the table needs.
+_WIDTH = 124
 
 
 def as_json(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> str:
@@ -28,7 +30,9 @@ def as_json(limits: Mapping[int, float], figures: Sequence[Figures], verified: i
 
 def table(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> None:
     """Print the table and how it is to be read."""
-    console = Console()
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH  # a file or a pipe: nothing is cut
     shown = Table(title="idp serve under load", header_style="bold")
     for heading in _HEADINGS:
         shown.add_column(heading, justify="left" if heading in {"database", "case"} else "right", no_wrap=True)
@@ -38,7 +42,7 @@ def table(limits: Mapping[int, float], figures: Sequence[Figures], verified: int
             shown.add_section()
         before = (line.database, line.workers)
         shown.add_row(*_row(line))
-    console.print(shown, width=max(console.width, 132))
+    console.print(shown)
     for processes, limit in limits.items():
         console.print(f"Bare RSA-2048 limit, {processes} process(es), nothing else running: {limit:,.0f} signatures/s.")
     for workers in limits:

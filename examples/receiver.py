@@ -226,6 +226,18 @@ class Receiver:
         self._asked_at = -math.inf
         self._lock = threading.Lock()
 
+    def warm(self) -> None:
+        """Fetch the keys in the background if there are none yet: call it when somebody signs in.
+
+        The first logout token is then not delayed by two requests, and is understood while the provider restarts.
+        """
+        if not self._keys:
+            threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        with suppress(KeysUnavailableError):
+            self._keys_after({})
+
     def receive(self, body: bytes, end: Callable[[LogoutToken], object]) -> Answer:
         """Carry out the request whose form-encoded body is `body` (§2.5): calls `end`, says what to answer (§2.8)."""
         try:
@@ -261,7 +273,7 @@ class Receiver:
         Anybody may post here with a `kid` of their own invention: the cool-down keeps us from flooding the provider.
         """
         with self._lock:
-            if self._keys is not known:
+            if self._keys != known:
                 return self._keys
             if self._clock() - self._asked_at < COOL_DOWN:
                 message = "kid is unknown, and the provider's keys were asked for a moment ago"

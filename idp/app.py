@@ -165,6 +165,7 @@ def create_app(provider: Provider) -> Flask:
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in _template_folders(settings)])
     app.jinja_env.globals["provider_name"] = settings.provider_name
     _configure(app, provider)
+    app.before_request(_keep_body)  # before CSRFProtect reads the form, after which the raw body would be gone
     csrf = CSRFProtect(app)
     _register(app, provider, csrf)
     _harden(app, settings)
@@ -182,6 +183,11 @@ def create_app(provider: Provider) -> Flask:
     )
     app.extensions["idp"] = provider
     return app
+
+
+def _keep_body() -> None:
+    """Keep the body as it came: parameters are read from it strictly, once (`idp.protocol.parameters`)."""
+    request.get_data()
 
 
 def _template_folders(settings: Settings) -> list[str]:

@@ -11,8 +11,6 @@ from examples.settings import Settings
 
 settings = Settings.from_environment(port=8002)
 listening = socket.create_server(("127.0.0.1", settings.port), backlog=256)
-config = uvicorn.Config(
-    create_app(settings), log_level="warning", ws_max_size=LONGEST_MESSAGE, timeout_graceful_shutdown=1
-)
+config = uvicorn.Config(create_app(settings), log_level="warning", ws_max_size=LONGEST_MESSAGE, timeout_graceful_shutdown=1)
 tell("started", app="arena", url=settings.base)
 uvicorn.Server(config).run(sockets=[listening])

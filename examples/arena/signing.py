@@ -5,7 +5,7 @@ import time
 from urllib.parse import parse_qs
 
 import httpx2
-from authlib.integrations.starlette_client import OAuth, OAuthError
+from authlib.integrations.starlette_client import OAuth, OAuthError, StarletteOAuth2App
 from joserfc.errors import JoseError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -27,7 +27,7 @@ class Signing:
 
     def __init__(self, settings: Settings, sessions: Sessions, game: Game, receiver: Receiver) -> None:
         self._settings, self._sessions, self._game, self._receiver = settings, sessions, game, receiver
-        self._provider = OAuth().register(
+        self._provider: StarletteOAuth2App = OAuth().register(
             "provider",
             client_id=settings.client_id,
             client_secret=settings.client_secret,
@@ -56,6 +56,7 @@ class Signing:
         except httpx2.HTTPError:
             raise self._unreachable from None
         self._end_here(current(request, self._sessions))  # what a new sign-in replaces must not live on unseen
+        self._receiver.warm()
         tell("signed_in", app="arena", sid=session.sid, name=session.name)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, session.key, max_age=LIFETIME, httponly=True, samesite="lax")

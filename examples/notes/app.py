@@ -26,7 +26,8 @@ def create_app(settings: Settings, *, sessions: Sessions | None = None, receiver
         MAX_CONTENT_LENGTH=64 * 1024,
     )
     known = sessions or Sessions()
-    app.register_blueprint(signing.blueprint(app, settings, known, receiver))
+    receives = receiver or Receiver(issuer=settings.issuer, client_id=settings.client_id)
+    app.register_blueprint(signing.blueprint(app, settings, known, receives))
     _add_guards(app, settings)
     _add_pages(app, known)
     return app

@@ -1,7 +1,7 @@
 """Signing in, signing out, and being signed out: the part of the app that talks with the provider."""
 
 import requests
-from authlib.integrations.flask_client import OAuth, OAuthError
+from authlib.integrations.flask_client import FlaskOAuth2App, OAuth, OAuthError
 from flask import Blueprint, Flask, Response, abort, flash, redirect, request
 from joserfc.errors import JoseError
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -14,9 +14,9 @@ from examples.sessions import LIFETIME, SessionEndedError, Sessions
 from examples.settings import Settings
 
 
-def blueprint(app: Flask, settings: Settings, sessions: Sessions, receiver: Receiver | None) -> Blueprint:
+def blueprint(app: Flask, settings: Settings, sessions: Sessions, receiver: Receiver) -> Blueprint:
     """The routes, for one provider."""
-    provider = OAuth(app).register(
+    provider: FlaskOAuth2App = OAuth(app).register(
         "provider",
         client_id=settings.client_id,
         client_secret=settings.client_secret,
@@ -24,13 +24,15 @@ def blueprint(app: Flask, settings: Settings, sessions: Sessions, receiver: Rece
         client_kwargs={"scope": "openid profile email", "code_challenge_method": "S256", "default_timeout": 10},
     )
     routes = Blueprint("signing", __name__)
-    _add_sign_in(routes, provider, settings, sessions)
+    _add_sign_in(routes, provider, settings, sessions, receiver)
     _add_sign_out(routes, provider, settings, sessions)
-    _add_receiver(routes, receiver or Receiver(issuer=settings.issuer, client_id=settings.client_id), sessions)
+    _add_receiver(routes, receiver, sessions)
     return routes
 
 
-def _add_sign_in(routes: Blueprint, provider, settings: Settings, sessions: Sessions) -> None:  # noqa: ANN001 - Authlib has no types here
+def _add_sign_in(
+    routes: Blueprint, provider: FlaskOAuth2App, settings: Settings, sessions: Sessions, receiver: Receiver
+) -> None:
     @routes.get("/login")
     def login() -> AnyResponse:
         try:
@@ -56,6 +58,7 @@ def _add_sign_in(routes: Blueprint, provider, settings: Settings, sessions: Sess
         except requests.RequestException:
             abort(502, f"The provider at {settings.issuer} does not answer. Try again in a moment.")
         _end_former(sessions)
+        receiver.warm()
         tell("signed_in", app="notes", sid=session.sid, name=session.name)
         answer = redirect("/", 303)
         answer.set_cookie(COOKIE, session.key, max_age=LIFETIME, httponly=True, samesite="Lax")
@@ -69,7 +72,7 @@ def _end_former(sessions: Sessions) -> None:
         sessions.end_one(former)
 
 
-def _add_sign_out(routes: Blueprint, provider, settings: Settings, sessions: Sessions) -> None:  # noqa: ANN001
+def _add_sign_out(routes: Blueprint, provider: FlaskOAuth2App, settings: Settings, sessions: Sessions) -> None:
     @routes.post("/sign-out")
     def sign_out() -> AnyResponse:
         """RP-Initiated Logout 1.0 §2: end our session, then ask the provider to end its own and everybody else's."""

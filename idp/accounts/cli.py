@@ -41,8 +41,15 @@ def group() -> None:
 @click.option("--name", help="Their name, as apps show it.")
 @json_option
 @click.pass_obj
-def add(
-    needs: Needs, username: str, email: str | None, name: str | None, *, password_stdin: bool, email_verified: bool, as_json: bool
+def add(  # noqa: PLR0913 - one for each option
+    needs: Needs,
+    username: str,
+    email: str | None,
+    name: str | None,
+    *,
+    password_stdin: bool,  # noqa: ARG001 - the caller says aloud where the password comes from
+    email_verified: bool,
+    as_json: bool,
 ) -> None:
     """Add a person."""
     password = read_secret_from_stdin("Password")
@@ -82,7 +89,7 @@ def show(needs: Needs, username: str, *, as_json: bool) -> None:
 @click.option("--password-stdin", is_flag=True, required=True, help="Read the password from standard input.")
 @json_option
 @click.pass_obj
-def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: bool) -> None:
+def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: bool) -> None:  # noqa: ARG001
     """Give a person another password. Their sessions go on: end them with `idp user sign-out`."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
@@ -108,7 +115,8 @@ def disable(needs: Needs, username: str, *, as_json: bool) -> None:
     if ended is None:
         message = f"{account.username} is disabled already."
         raise Refused(message)
-    emit({"username": account.username, "subject": account.subject, "disabled": True, "sessions_ended": ended}, as_json=as_json)
+    done = {"username": account.username, "subject": account.subject, "disabled": True, "sessions_ended": ended}
+    emit(done, as_json=as_json)
 
 
 @group.command()

@@ -3,6 +3,7 @@
 A skeleton is for comparing only. It errs on the side of alikeness: the price is that the second of `burns` and `bums`
 must choose another name. Known limit: Indic and other signs that can be put together in two ways that print alike.
 """
+# ruff: noqa: RUF001, RUF003 - look-alikes are what this file is about
 
 import unicodedata
 
@@ -59,25 +60,18 @@ _LETTERS = {
 _SIGNS = {"\u0306": "\u030c", "\u0326": "\u0327", "\u0308": "\u030b", "\u0302": "\u0311", "\u0303": "\u0342"}
 _TABLE = str.maketrans({alike: key for key, alikes in (_LETTERS | _SIGNS).items() for alike in alikes})
 _PAIRS = (("rn", "m"), ("vv", "w"))
-_DOTTED = "ij"
-_DOT_ABOVE = "\u0307"
 _POINTED_SCRIPTS = ("ARABIC", "HEBREW")
 
 
 def skeleton(name: str) -> str:
     """What names that print alike have in common. `name` is the displayed one."""
     letters = unicodedata.normalize("NFD", name.replace("İ", "i")).translate(_TABLE).casefold().translate(_TABLE)
-    bare = ""
-    for char in letters:
-        if not _is_faint(char, bare[-1:]):
-            bare += char
+    bare = "".join(char for char in letters if not _is_vowel_point(char))
     for pair, single in _PAIRS:
         bare = bare.replace(pair, single)
     return unicodedata.normalize("NFC", bare)
 
 
-def _is_faint(char: str, before: str) -> bool:
-    """Whether nobody sees it: a dot on a dotted letter, a vowel point."""
-    if char == _DOT_ABOVE:
-        return before != "" and before in _DOTTED
+def _is_vowel_point(char: str) -> bool:
+    """Whether it is one of the small signs that many leave out, and few see."""
     return unicodedata.category(char) == "Mn" and unicodedata.name(char, "").startswith(_POINTED_SCRIPTS)

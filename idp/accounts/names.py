@@ -20,12 +20,11 @@ _MAXIMUM_RAW = 4 * MAXIMUM_LENGTH
 _MARKS_IN_A_ROW = 3
 _PUNCTUATION = frozenset("._-@+")
 _DIGITS = frozenset("0123456789")
-_SCRIPTS = frozenset(
-    (
-        "LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW ARABIC THAANA ETHIOPIC DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA "
-        "TAMIL TELUGU KANNADA MALAYALAM SINHALA THAI LAO TIBETAN MYANMAR KHMER HANGUL CJK HIRAGANA KATAKANA BOPOMOFO"
-    ).split()
+_LIVING = (
+    "LATIN GREEK CYRILLIC ARMENIAN GEORGIAN HEBREW ARABIC THAANA ETHIOPIC DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA "
+    "TAMIL TELUGU KANNADA MALAYALAM SINHALA THAI LAO TIBETAN MYANMAR KHMER HANGUL CJK HIRAGANA KATAKANA BOPOMOFO"
 )
+_SCRIPTS = frozenset(_LIVING.split())
 _TOGETHER = ({"LATIN", "CJK", "HIRAGANA", "KATAKANA"}, {"LATIN", "CJK", "BOPOMOFO"}, {"LATIN", "CJK", "HANGUL"})
 #: Where a script's living alphabets are: its phonetic and historic letters are where most look-alikes live.
 _BLOCKS = {
@@ -78,9 +77,14 @@ def _problem(name: str) -> str | None:
         return _TOO_LONG
     if not any(char in _DIGITS or _is_letter(char) for char in name):
         return "A username has at least one letter or digit."
-    for char in name:
-        if char not in _PUNCTUATION and char not in _DIGITS and _script(char) is None:
-            return f"A username holds letters, digits and . _ - @ + only; it may not hold {_called(char)}."
+    strange = [char for char in name if char not in _PUNCTUATION | _DIGITS and _script(char) is None]
+    if strange:
+        return f"A username holds letters, digits and . _ - @ + only; it may not hold {_called(strange[0])}."
+    return _problem_together(name)
+
+
+def _problem_together(name: str) -> str | None:
+    """What is wrong with the order or the company of characters that may each be there."""
     if name.startswith("-") or _is_mark(name[0]) or _has_heap_of_marks(name):
         return "A username may not begin with a hyphen or a combining sign, nor heap signs on one letter."
     scripts = {script for script in map(_script, name) if script is not None}

@@ -69,16 +69,19 @@ def browser_of_request() -> str:
 
 def signed_in() -> SignedIn | None:
     """Who is signed in at this browser."""
-    return current_user._get_current_object() if current_user.is_authenticated else None  # noqa: SLF001 - Flask-Login's proxy
+    if not current_user.is_authenticated:
+        return None
+    return current_user._get_current_object()  # type: ignore[no-any-return]  # noqa: SLF001 - Flask-Login's proxy
 
 
 def install(app: Flask, needs: Needs, pending: PendingRequests) -> None:
     """Teach the application who is signed in, and register the pages."""
     manager = LoginManager()
     manager.session_protection = None  # the session is the server's; an address may change under way
-    # There is no "remember me", and Flask-Login fails on a forged cookie of it that is not ASCII.
+    # Not `init_app`: for its "remember me" cookie it would open the session at every answer, those to machines too.
+    # There is no such cookie here, and Flask-Login fails on a forged one that is not ASCII.
+    app.login_manager = manager  # type: ignore[attr-defined]
     app.config["REMEMBER_COOKIE_NAME"] = None
-    manager.init_app(app, add_context_processor=False)
 
     @manager.user_loader  # type: ignore[untyped-decorator]
     def load(cookie: str) -> SignedIn | None:
@@ -144,8 +147,9 @@ class SignInPage:
         """Sign in. Whatever is wrong is said on the page again."""
         given = parameters()
         device = request.cookies.get(self._device_cookie)
+        username, password = given.get("username", ""), given.get("password", "")
         try:
-            account = self._needs.accounts.sign_in(given.get("username", ""), given.get("password", ""), _address(), device)
+            account = self._needs.accounts.sign_in(username, password, _address(), device)
             return self._enter(account, given)
         except SignInRefusedError as error:
             return self._page(given, self._find(given), error=str(error))
@@ -194,6 +198,8 @@ class SignInPage:
             if held is None:
                 raise SignInRefusedError
             started = self._start(tx, held)
+            if "request" in given:
+                self._pending.signed_in(tx, given["request"])
         found = self._find(given)
         browser = browser_of_request()
         browser_session.clear()
@@ -230,7 +236,9 @@ class SignInPage:
         with self._needs.database.reading() as tx:
             return self._pending.sign_in(tx, request_id)
 
-    def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
+    def _page(
+        self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None
+    ) -> Response:
         person = signed_in() if "other" not in given else None
         forms_may_lead_to([found.redirect_origin if found is not None else None])
         return render(
@@ -338,7 +346,8 @@ class AccountPage:
         return see_other(self._at(""))
 
     def _shown(self, tx: Transaction, session: Session, person: SignedIn) -> SessionShown:
-        clients = [self._needs.clients.get(tx, client_id) for client_id in self._needs.sessions.clients_of(tx, session.sid)]
+        took_part = self._needs.sessions.clients_of(tx, session.sid)
+        clients = [self._needs.clients.get(tx, client_id) for client_id in took_part]
         return SessionShown(
             sid=session.sid,
             device=devices.in_words(session.user_agent),

@@ -1,6 +1,6 @@
-"""Which passwords may be chosen (OWASP ASVS 5 V6.2, NIST SP 800-63B-4 §3.1.1): long ones, of any characters, that are not common.
+"""Which passwords may be chosen (OWASP ASVS 5 V6.2, NIST SP 800-63B-4 §3.1.1).
 
-There is no rule on kinds of characters and no expiry: both make passwords worse.
+Long ones, of any characters, that are not common. There is no rule on kinds of characters and no expiry: both make passwords worse.
 """
 
 import unicodedata

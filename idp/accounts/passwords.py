@@ -17,12 +17,13 @@ AT_ONCE = 4
 WAITING = 32
 #: Seconds a caller waits for its turn, and how soon one that was sent away may come again.
 PATIENCE = 5
+_NO_ROOM = {"Memory allocation error", "Threading failure"}
 _SALT_BYTES = 16
 _HASH_BYTES = 32
 
 
 class Passwords:
-    """Makes and checks password hashes. At most `at_once` computations run, at most `waiting` callers wait for a turn."""
+    """Makes and checks password hashes. At most `at_once` computations run, and `waiting` callers wait for a turn."""
 
     def __init__(
         self, *, memory_kib: int, time_cost: int, parallelism: int, at_once: int = AT_ONCE, waiting: int = WAITING
@@ -54,8 +55,10 @@ class Passwords:
                 return self._hasher.verify(stored or self._nobodys, normalised(password))
             except (VerifyMismatchError, InvalidHashError):
                 return False
-            except VerificationError:  # no memory for it
-                raise PasswordsBusyError(PATIENCE) from None
+            except VerificationError as error:
+                if str(error) in _NO_ROOM:
+                    raise PasswordsBusyError(PATIENCE) from None
+                return False  # a damaged hash
 
     def needs_rehash(self, stored: str) -> bool:
         """Whether the hash was made with other parameters than those in force."""

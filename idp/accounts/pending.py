@@ -23,6 +23,9 @@ class PendingRequests(Protocol):
     def sign_in(self, tx: Transaction, request_id: str) -> PendingSignIn | None:
         """What the request asks of the sign-in; None for an unknown, expired or foreign one."""
 
+    def signed_in(self, tx: Transaction, request_id: str) -> None:
+        """Somebody signed in for this request: `prompt=login` and `max_age` are satisfied, whatever clocks say."""
+
     def select(self, tx: Transaction, request_id: str) -> None:
         """The person goes on as who they are."""
 

@@ -29,7 +29,8 @@ class SignInThrottledError(Exception):
 
     def __init__(self, retry_after: int) -> None:
         minutes = ceil(retry_after / 60)
-        super().__init__(f"Too many sign-ins failed. Try again in {'a minute' if minutes == 1 else f'{minutes} minutes'}.")
+        wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+        super().__init__(f"Too many sign-ins failed. Try again in {wait}.")
         self.retry_after = retry_after
 
 

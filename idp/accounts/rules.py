@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account that holds to every rule, with its password hashed: what is left to see is whether the name is free."""
+    """An account that holds to every rule, its password hashed: left to see is whether the name is free."""
 
     username: str
     name: str | None
@@ -81,7 +81,7 @@ def display_name(name: str | None) -> str | None:
 
 
 def email_address(email: str | None) -> str | None:
-    """The address as it is kept, or None for an empty one. Raises AccountRefusedError. Whether it works is not checked."""
+    """The address as it is kept, or None for an empty one; whether it works is not asked. Raises AccountRefusedError."""
     kept = (email or "").strip()
     if not kept:
         return None

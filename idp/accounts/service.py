@@ -116,14 +116,14 @@ class AccountService:
         return self._passwords.hash(password_rules.check(password, username, self._min_length))
 
     def set_password(self, tx: Transaction, subject: str, password_hash: PasswordHash) -> bool:
-        """Give the account another password, made by `hash_password`. It ends no session; False when nobody is there."""
+        """Give the account another password, made by `hash_password`. Ends no session; False when nobody is there."""
         done = store.set_password(tx, subject, password_hash)
         if done:
             tx.after_commit(lambda: audit.record("account.password_set", subject=subject))
         return done
 
     def disable(self, tx: Transaction, subject: str) -> int | None:
-        """Disable the account and end everything of it: the number of sessions, or None when it was disabled already."""
+        """Disable the account and end everything of it: the number of sessions, or None when it was disabled."""
         if not store.disable(tx, subject):
             return None
         ended = self._logout.end_account(tx, subject, Reason.ACCOUNT_DISABLED)

@@ -44,7 +44,7 @@ _ENABLE = (
 def add(tx: Transaction, account: Account) -> bool:
     """Insert an account; False when its name is taken, or prints like one that is."""
     values = {column.name: getattr(account, column.name) for column in _all}
-    return tx.changed(_INSERT[tx.connection.dialect.name], values) is not None
+    return tx.changed(_INSERT[tx.connection.dialect.name], values)
 
 
 def is_taken(tx: Transaction, folded: str) -> bool:
@@ -74,19 +74,19 @@ def listed(tx: Transaction) -> list[Account]:
 
 def set_password(tx: Transaction, subject: str, new_hash: str) -> bool:
     """Give the account another password; False when there is none."""
-    return tx.changed(_SET_PASSWORD, {"of": subject, "new_hash": new_hash}) is not None
+    return tx.changed(_SET_PASSWORD, {"of": subject, "new_hash": new_hash})
 
 
 def rehash(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> bool:
     """Keep the same password under other parameters; False when the password was changed meanwhile."""
-    return tx.changed(_REHASH, {"of": subject, "old_hash": old_hash, "new_hash": new_hash}) is not None
+    return tx.changed(_REHASH, {"of": subject, "old_hash": old_hash, "new_hash": new_hash})
 
 
 def disable(tx: Transaction, subject: str) -> bool:
     """Mark the account disabled; False when it was already, or never was."""
-    return tx.changed(_DISABLE, {"of": subject, "now": tx.now}) is not None
+    return tx.changed(_DISABLE, {"of": subject, "now": tx.now})
 
 
 def enable(tx: Transaction, subject: str) -> bool:
     """Let the account sign in again; False when it could."""
-    return tx.changed(_ENABLE, {"of": subject}) is not None
+    return tx.changed(_ENABLE, {"of": subject})

@@ -34,7 +34,7 @@ class Throttle:
         self._address_failures = settings.accounts_throttle_address_failures
 
     def reserve(self, folded: str, address: str, device: str | None) -> tuple[Count, ...]:
-        """Count an attempt on the account, in a transaction of its own. Raises SignInThrottledError, counting nothing."""
+        """Count an attempt, in a transaction of its own. Raises SignInThrottledError, counting nothing."""
         with self._database.writing() as tx:
             counted = []
             for bucket, limit in self._buckets(tx, folded, address, device):

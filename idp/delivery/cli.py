@@ -37,7 +37,7 @@ def list_(needs: Needs, state: str | None, limit: int, *, as_json: bool) -> None
     """List deliveries, the newest first."""
     with needs.database.reading() as tx:
         found = needs.deliveries.listed(tx, State(state) if state else None, limit)
-        emit([_record(one, tx.now) for one in found], as_json=as_json, columns=_COLUMNS)
+    emit([_record(one, tx.now) for one in found], as_json=as_json, columns=_COLUMNS)
 
 
 @group.command()
@@ -51,7 +51,7 @@ def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
         if found is None:
             message = "There is no such delivery."
             raise Refused(message)
-        emit(_record(found, tx.now), as_json=as_json)
+    emit(_record(found, tx.now), as_json=as_json)
 
 
 @group.command()
@@ -65,7 +65,7 @@ def retry(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
             found = needs.deliveries.retry(tx, delivery_id)
         except DeliveryError as error:
             raise Refused(str(error)) from None
-        emit(_record(found, tx.now), as_json=as_json)
+    emit(_record(found, tx.now), as_json=as_json)
 
 
 def _record(found: Delivery, now: Instant) -> Record:

@@ -1,23 +1,30 @@
 """Emptying the outbox: claim what is due, attempt it in parallel, write down what came of it.
 
 One lane per client: at most one attempt of this process is in flight for each, so that N relying parties that hang
-hold N threads, whatever waits for them, and nobody else is delayed while `concurrency` is larger than N. No connection
-to the database is held during an attempt.
+hold N threads, whatever waits for them, and nobody else is delayed while `concurrency` is larger than N.
+
+One thread speaks to the database, the others only make requests: outcomes that came in together are written together,
+with the next claims, in one commit, and no connection is held during an attempt.
 """
 
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 from random import SystemRandom
+from typing import NamedTuple
 
 from prometheus_client import Histogram
 
-from idp.delivery import answers, rules, store
+from idp.delivery import rules, store
+from idp.delivery.attempt import attempt
 from idp.delivery.rules import Composer, Delivery, Outcome, Result, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
-from idp.runtime.database import Database
-from idp.runtime.outbound import Outbound, OutboundError, RefusedError
+from idp.runtime.clock import Instant
+from idp.runtime.database import Database, Transaction
+from idp.runtime.outbound import Outbound
 
 #: What a lease lasts beyond the longest attempt: time to sign and to write the outcome down.
 LEASE_MARGIN = 10.0
@@ -26,6 +33,7 @@ _CONTENTION_PAUSE = 0.02
 #: The database failed: try again after this long, or after the poll's pause where that is shorter.
 _FAILURE_PAUSE = 1.0
 
+_random = SystemRandom()
 _SECONDS = Histogram(
     "idp_delivery_seconds",
     "From the commit of what happened to its arrival at the relying party",
@@ -51,7 +59,7 @@ class Worker:
         concurrency: int = 64,
         poll_seconds: float = 0.5,
         lease: float | None = None,
-        jitter: Callable[[], float] = SystemRandom().random,
+        jitter: Callable[[], float] = _random.random,
     ) -> None:
         self._database = database
         self._outbound = outbound
@@ -63,8 +71,11 @@ class Worker:
             message = "a lease must be longer than the time-out of an attempt: two workers would attempt at once"
             raise ValueError(message)
         self._jitter = jitter
-        self._busy: set[str] = set()
-        self._guard = threading.Lock()
+        # What came of attempts: their threads put it there, and never see the database.
+        self._finished: SimpleQueue[_Finished] = SimpleQueue()
+        # The loop's own: what is not written down yet, and each client in flight with the end of its lease.
+        self._unwritten: list[_Finished] = []
+        self._lanes: dict[str, Instant] = {}
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -92,71 +103,89 @@ class Worker:
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="idp-delivery") as pool:
             while not self._stopping.is_set():
                 self._woken.clear()  # before looking: what is committed after the look sets it again
-                try:
-                    pause = self._round(pool)
-                except Exception as error:  # noqa: BLE001 - a database that is away comes back; the worker must be there
-                    audit.warn("delivery.stalled", error=type(error).__name__)
-                    pause = min(self._poll_seconds, _FAILURE_PAUSE)
-                self._woken.wait(pause)
+                self._woken.wait(self._carefully(lambda: self._round(pool)))
+        # Every attempt has ended now.
+        self._carefully(self._last_round)
+
+    def _carefully(self, work: Callable[[], float]) -> float:
+        """A database that is away comes back, and the worker must be there: a failure is only a pause."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next round begins afresh
+            audit.warn("delivery.stalled", error=type(error).__name__, unwritten=len(self._unwritten))
+            return min(self._poll_seconds, _FAILURE_PAUSE)
 
     def _round(self, pool: Executor) -> float:
-        """Claim what is due and can be attempted now. Returns the seconds until there may be more of it."""
-        with self._guard:
-            busy = set(self._busy)
-        free = self._concurrency - len(busy)
-        if free <= 0:
-            return self._poll_seconds
-        with self._database.reading() as tx:
-            wanted = [head.delivery_id for head in store.heads(tx) if head.client_id not in busy][:free]
-            next_due = store.next_due(tx)
-            pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
-        if not wanted:
-            return pause
+        """Write down what came of attempts and claim what is due: one commit for all. Returns seconds to rest."""
+        self._collect()
+        if not self._unwritten:
+            # Nothing to write, most of the time: the writer's lock is not taken to find that out.
+            with self._database.reading() as tx:
+                wanted, pause = self._due(tx)
+            if not wanted:
+                return pause
         with self._database.writing() as tx:
-            claimed = store.claim(tx, wanted, tx.now + self._lease)
-        with self._guard:
-            self._busy.update(delivery.client_id for delivery in claimed)
+            self._settle(tx)
+            wanted, pause = self._due(tx)
+            claimed = store.claim(tx, wanted, tx.now + self._lease) if wanted else []
+        self._free_lanes()
         for delivery in claimed:
+            self._lanes[delivery.client_id] = delivery.leased_until or 0.0
             pool.submit(self._attempt, delivery)
         return pause if len(claimed) == len(wanted) else _CONTENTION_PAUSE
 
-    def _attempt(self, delivery: Delivery) -> None:
-        try:
-            self._settle(delivery, self._result(delivery))
-        except Exception as error:  # noqa: BLE001 - the lease passes, and somebody attempts it again
-            audit.warn("delivery.unsettled", delivery_id=delivery.delivery_id, error=type(error).__name__)
-        finally:
-            with self._guard:
-                self._busy.discard(delivery.client_id)
-            self._woken.set()
-
-    def _result(self, delivery: Delivery) -> Result:
-        """Attempt it. Whatever goes wrong is a result: one delivery must not stop the others."""
-        now = self._database.clock()
-        if delivery.expires_at <= now:
-            return Result(Verdict.DEAD, delivery.last_status, f"expired; {delivery.last_error or 'never attempted'}")
-        composer = self._composers.get(delivery.kind)
-        if composer is None:
-            return Result(Verdict.RETRY, error="this worker knows no such kind")
-        try:
-            message = composer(delivery, now)
-            answer = self._outbound.post(delivery.uri, body=message.body, content_type=message.content_type)
-        except RefusedError as error:
-            return Result(Verdict.DEAD, error=str(error))
-        except OutboundError as error:
-            return Result(Verdict.RETRY, error=str(error))
-        except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
-            return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}")
-        return answers.result_of(answer, self._database.clock())
-
-    def _settle(self, delivery: Delivery, result: Result) -> None:
-        outcome = rules.outcome(delivery, result, self._database.clock(), self._jitter())
+    def _last_round(self) -> float:
+        self._collect()
         with self._database.writing() as tx:
+            self._settle(tx)
+        return 0.0
+
+    def _due(self, tx: Transaction) -> tuple[list[str], float]:
+        """The deliveries to claim, one for each free lane, and for how long there will be nothing else."""
+        done = {one.delivery.client_id for one in self._unwritten}
+        taken = {client_id for client_id, until in self._lanes.items() if until > tx.now and client_id not in done}
+        free = max(0, self._concurrency - len(taken))
+        wanted = [head.delivery_id for head in store.heads(tx) if head.client_id not in taken][:free]
+        next_due = store.next_due(tx)
+        return wanted, self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
+
+    def _attempt(self, delivery: Delivery) -> None:
+        result = attempt(delivery, self._composers, self._outbound, self._database.clock)
+        self._finished.put(_Finished(delivery, result, self._database.clock()))
+        self._woken.set()
+
+    def _collect(self) -> None:
+        """Take in what attempts came to. It stays until it is written down, or until another worker answers for it."""
+        while not self._finished.empty():
+            self._unwritten.append(self._finished.get())
+        now = self._database.clock()
+        self._unwritten = [
+            done
+            for done in self._unwritten
+            # An arrival is worth writing down at any time; the rest would be refused by `store.settle` from then on.
+            if done.result.verdict is Verdict.DELIVERED or (done.delivery.leased_until or 0.0) > now
+        ]
+
+    def _settle(self, tx: Transaction) -> None:
+        for delivery, result, at in self._unwritten:
+            outcome = rules.outcome(delivery, result, at, self._jitter())
             if store.settle(tx, delivery, outcome):
-                tx.after_commit(lambda: _tell(delivery, outcome))
+                tx.after_commit(partial(_tell, delivery, outcome, at))
+
+    def _free_lanes(self) -> None:
+        for done in self._unwritten:
+            if self._lanes.get(done.delivery.client_id) == done.delivery.leased_until:
+                del self._lanes[done.delivery.client_id]
+        self._unwritten = []
 
 
-def _tell(delivery: Delivery, outcome: Outcome) -> None:
+class _Finished(NamedTuple):
+    delivery: Delivery
+    result: Result
+    at: Instant
+
+
+def _tell(delivery: Delivery, outcome: Outcome, at: Instant) -> None:
     what = {
         "delivery_id": delivery.delivery_id,
         "kind": delivery.kind,
@@ -171,5 +200,5 @@ def _tell(delivery: Delivery, outcome: Outcome) -> None:
     elif outcome.dead_at is not None:
         audit.warn("delivery.died", **what, **how, error=outcome.last_error)
     else:
-        again_in = round(outcome.next_attempt_at - (delivery.leased_until or 0), 1)
+        again_in = round(outcome.next_attempt_at - at, 1)
         audit.record("delivery.retried", **what, **how, error=outcome.last_error, again_in=again_in)

@@ -17,6 +17,7 @@ def group() -> None:
 @click.pass_obj
 def list_(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
     """Show every key: what it does now, and from when to when."""
+    obj.keys.load()
     now = obj.database.clock()
     rows = [_row(span, now, as_json=as_json) for span in obj.keys.spans()]
     emit(rows, as_json=as_json, columns=("kid", "alg", "state", "published", "signs_from", "signs_until", "removed"))
@@ -45,4 +46,4 @@ def rotate(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # no
         raise Refused(message) from None
     now = obj.database.clock()
     said = "signs now" if at <= now else f"signs from {in_words(at)}, when every cache of the JWKS has it"
-    emit({"kid": kid, "signs_from": at} if as_json else {"kid": kid, "": said}, as_json=as_json)
+    emit({"kid": kid, "signs_from": at} if as_json else {"kid": kid, "plan": said}, as_json=as_json)

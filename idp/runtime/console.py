@@ -27,7 +27,7 @@ _MAXIMUM_SECRET = 4096
 _PIPE_WIDTH = 400
 
 
-class Refused(click.ClickException):  # noqa: N818 - it reads `raise Refused("there is no such delivery")`
+class Refused(click.ClickException):
     """What was asked cannot be done: one sentence on standard error, as {"error": ...} with `--json`, and exit status 1."""
 
     exit_code = 1

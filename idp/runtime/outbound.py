@@ -184,8 +184,9 @@ def _target(url: str) -> _Target:
         message = "The URL is not contacted: it is not an absolute URL in RFC 3986 characters, without user or fragment"
         raise RefusedError(message)
     parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        message = "The URL is not contacted: it is not an https URL"
+    bracketed = parts.netloc.startswith("[")
+    if parts.scheme not in {"https", "http"} or not parts.hostname or bracketed != (":" in parts.hostname):
+        message = "The URL is not contacted: it is not an https URL with a host"
         raise RefusedError(message)
     rest = url[len(parts.scheme) + len("://") + len(parts.netloc) :]
     path = rest if rest.startswith("/") else f"/{rest}"

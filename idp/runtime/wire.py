@@ -101,13 +101,11 @@ class _Reader:
 
     def response(self) -> h11.Response:
         """The final status and its headers; interim answers are passed over."""
-        while True:
-            event = self._event()
-            if isinstance(event, h11.Response):
-                return event
-            if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:  # noqa: PLR2004 - upgrade
+        while not isinstance(event := self._event(), h11.Response):
+            if not isinstance(event, h11.InformationalResponse):
                 message = "no answer to the request"
                 raise h11.RemoteProtocolError(message)
+        return event
 
     def body(self, max_bytes: int) -> tuple[bytes, str]:
         """The body's first `max_bytes`, and why there is no more of it."""
@@ -117,7 +115,7 @@ class _Reader:
             while isinstance(event := self._event(), h11.Data):
                 content += event.data
                 if len(content) > max_bytes:
-                    raise TooMuchError  # noqa: TRY301 - told with the other reasons, below
+                    raise TooMuchError
         except (OSError, h11.RemoteProtocolError) as error:
             return content[:max_bytes], in_words(error)
         return content, ""

@@ -1,37 +1,39 @@
 """Finding clients: kept for a stated time, forgotten when removed, and their secrets shown once."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from idp.clients import ending
 from idp.clients.models import ClientRow
 from idp.clients.service import ClientService
-from idp.runtime.database import Base, Database, table_of
+from idp.runtime.database import Database
+from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
 
 METADATA = {"redirect_uris": ["https://app.example/callback"]}
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
+@pytest.fixture(scope="module")
+def _clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path / 'db.sqlite3'}", clock)
-    Base.metadata.create_all(made.engine, tables=[table_of(ClientRow)])
-    yield made
-    made.dispose()
+def clock(_clock: Clock) -> Clock:
+    _clock.now = EPOCH
+    return _clock
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def _database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _clock: Clock) -> Iterator[Database]:
+    with database_for(request, tmp_path_factory.mktemp("clients"), _clock, [ClientRow]) as made:
+        yield made
+
+
+@pytest.fixture
+def database(_database: Database, clock: Clock) -> Database:
+    empty(_database, [ClientRow])
+    return _database
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_a_registration_answers_as_rfc_7591_says(database: Database, clients: Cl
     with database.writing() as tx:
         answer = clients.add(tx, METADATA | {"client_name": "An app"}).response()
     assert answer["client_name"] == "An app"
-    assert answer["client_id_issued_at"] == 1_000_000
+    assert answer["client_id_issued_at"] == EPOCH
     assert answer["client_secret_expires_at"] == 0
     assert len(str(answer["client_secret"])) >= 43
     assert "secret_hash" not in answer
@@ -79,7 +81,7 @@ def test_a_clock_that_jumps_back_keeps_no_client_for_longer(database: Database, 
     assert clients.find(client_id) is None
 
 
-@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 100_000, "' OR 1=1 --"])
+@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 100_000, "' OR 1=1 --", "\x00", "a\x00b", "ä"])
 def test_who_is_not_registered_is_nobody(clients: ClientService, client_id: str | None) -> None:
     assert clients.find(client_id) is None
 

@@ -1,10 +1,15 @@
 """A fresh outbox on each database, a clock that is moved by hand, and workers that are stopped at the end."""
 
+import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from idp.delivery.models import DeliveryRow
 from idp.delivery.rules import Composer, Delivery, Message, NewDelivery
@@ -34,18 +39,38 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'idp.sqlite3'}"
-    if request.param == "postgresql":
-        try:
-            url = request.getfixturevalue("postgres_url").replace("postgresql://", "postgresql+psycopg://")
-        except pytest.FixtureLookupError:
-            pytest.skip("there is no PostgreSQL here")
-    database = Database(url, clock)
-    tables = [table_of(DeliveryRow)]
-    Base.metadata.drop_all(database.engine, tables)
-    Base.metadata.create_all(database.engine, tables)
-    yield database
-    database.dispose()
+    with database_on(request, tmp_path) as url:
+        database = Database(url, clock)
+        Base.metadata.create_all(database.engine, [table_of(DeliveryRow)])
+        yield database
+        database.dispose()
+
+
+@contextmanager
+def database_on(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """The address of an empty database; on PostgreSQL, of a schema of its own."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder / 'idp.sqlite3'}"
+        return
+    try:
+        given = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
+    except pytest.FixtureLookupError:
+        pytest.skip("there is no PostgreSQL here")
+    schema = f"delivery_{secrets.token_hex(6)}"
+    outside = create_engine(given)
+    with outside.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield given.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
+    with outside.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    outside.dispose()
+
+
+@pytest.fixture(autouse=True)
+def events() -> Iterator[list[EventDict]]:
+    """What the audit records."""
+    with capture_logs() as logs:
+        yield logs
 
 
 @pytest.fixture

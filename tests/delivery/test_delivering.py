@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from structlog.typing import EventDict
 
 from idp.delivery.rules import Delivery, Message
 from tests.delivery.conftest import NEVER, Office, compose
@@ -49,14 +50,17 @@ def test_the_query_reaches_the_relying_party_to_the_letter(office: Office, recei
     assert party.requests[0].target == target
 
 
-def test_a_server_error_is_tried_again_with_the_same_jti_and_a_fresh_message(office: Office, receiver: Receivers) -> None:
+def test_a_server_error_is_tried_again_with_the_same_jti_and_a_fresh_message(
+    office: Office, receiver: Receivers
+) -> None:
     party = receiver()
     party.answers(500, 503, 200)
     office.open()
     office.send(party.url())
     began = office.clock.now
     for attempts, wait, status in ((1, 0.5, 500), (2, 1.0, 503)):
-        waiting = office.until(lambda one, n=attempts: one.attempts == n and one.leased_until is None)
+        eventually(lambda n=attempts: office.only().attempts == n and office.only().leased_until is None)  # type: ignore[misc]
+        waiting = office.only()
         assert office.state() == "waiting"
         assert (waiting.last_status, waiting.last_error) == (status, f"answered {status}")
         assert waiting.next_attempt_at == pytest.approx(office.clock.now + wait)
@@ -133,6 +137,39 @@ def test_a_target_that_policy_forbids_is_dead_at_once_with_the_reason(office: Of
     dead = office.until(lambda one: one.dead_at is not None)
     assert dead.last_error is not None
     assert dead.last_error.startswith("169.254.169.254 is not contacted: 169.254.169.254 is a link-local address")
+
+
+def test_the_audit_tells_what_became_of_it_and_never_what_was_sent(
+    office: Office, receiver: Receivers, events: list[EventDict]
+) -> None:
+    party = receiver()
+    party.reply = lambda n: Reply(500, {}, party.bodies[n]) if n == 0 else Reply()
+    office.open()
+    office.send(party.url())
+    office.until(lambda one: one.attempts == 1 and one.leased_until is None)
+    office.clock.now += 2.5
+    office.service.wake()
+    eventually(lambda: len(events) == 2)
+    one = office.only()
+    what = {"delivery_id": one.delivery_id, "kind": "test", "client_id": "app", "sid": "s1"}
+    retried, delivered = events
+    assert retried == {
+        "event": "delivery.retried",
+        "log_level": "info",
+        **what,
+        "status": 500,
+        "attempts": 1,
+        "error": "answered 500",
+        "again_in": 0.5,
+    }
+    assert delivered == {
+        "event": "delivery.delivered",
+        "log_level": "info",
+        **what,
+        "status": 200,
+        "attempts": 2,
+        "ms": 2500,
+    }
 
 
 def test_a_composer_that_fails_stops_nobody_and_tells_nothing_secret(office: Office, receiver: Receivers) -> None:

@@ -4,25 +4,23 @@ from collections.abc import Callable
 
 import pytest
 
-from idp.delivery.rules import RETRY_LIFETIME, State
+from idp.delivery.rules import RETRY_LIFETIME, NewDelivery, State
 from idp.delivery.service import DeliveryError
 from tests.delivery.conftest import Office
-from tests.delivery.receivers import Receiver
+from tests.delivery.receivers import Receiver, eventually
 
 NOWHERE = "http://127.0.0.1:9/"
 
 
 def test_a_delivery_is_written_with_its_cause_or_not_at_all(office: Office) -> None:
-    class Trouble(Exception):
+    class TroubleError(Exception):
         pass
 
     woken: list[bool] = []
     office.service.when_woken(lambda: woken.append(True))
-    with pytest.raises(Trouble), office.database.writing() as tx:
-        from idp.delivery.rules import NewDelivery
-
+    with pytest.raises(TroubleError), office.database.writing() as tx:
         office.service.enqueue(tx, [NewDelivery("test", "app", "s1", NOWHERE, {"jti": "1"}, tx.now + 60)])
-        raise Trouble
+        raise TroubleError
     assert (office.all(), woken) == ([], [])
 
 
@@ -100,8 +98,6 @@ def test_the_list_tells_the_states_apart(office: Office, receiver: Callable[[], 
     def clients(state: State) -> list[str]:
         with office.database.reading() as tx:
             return [one.client_id for one in office.service.listed(tx, state)]
-
-    from tests.delivery.receivers import eventually
 
     eventually(lambda: clients(State.DELIVERED) == ["good"] and clients(State.DEAD) == ["bad"])
     eventually(lambda: clients(State.IN_FLIGHT) == ["held"])

@@ -11,9 +11,8 @@ from idp.delivery import store
 from idp.delivery.rules import Outcome
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
-from idp.runtime.database import Transaction
 from idp.runtime.outbound import Outbound
-from tests.delivery.conftest import Office
+from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
 
 Receivers = Callable[[], Receiver]
@@ -88,7 +87,9 @@ def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
     assert sorted(taken) == sorted(wanted)
 
 
-def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(office: Office, receiver: Receivers) -> None:
+def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(
+    office: Office, receiver: Receivers
+) -> None:
     party = receiver()
     office.send(party.url())
     with office.database.writing() as tx:
@@ -119,45 +120,59 @@ def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(o
     assert office.state() == "delivered"
 
 
-def test_a_database_that_fails_after_the_answer_stops_no_worker(
+class Trouble:
+    """Makes a function of `store` fail so many times, as when the database is away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+        self.left = times
+        self._real = getattr(store, name)
+        monkeypatch.setattr(store, name, self)
+
+    def __call__(self, *arguments: object) -> object:
+        if self.left > 0:
+            self.left -= 1
+            raise OperationalError("", {}, Exception("the database is away"))
+        return self._real(*arguments)
+
+
+def test_an_arrival_is_written_down_though_the_database_was_away(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party = receiver()
-    settle, failures = store.settle, ["once"]
-
-    def fragile(tx: Transaction, *rest: object) -> bool:
-        if failures:
-            failures.pop()
-            raise OperationalError("UPDATE", {}, Exception("the database is away"))
-        return settle(tx, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store, "settle", fragile)
-    office.open(lease=30)
+    trouble = Trouble(monkeypatch, "settle", 3)
+    office.open(poll_seconds=0.02)
     office.send(party.url())
-    eventually(lambda: not failures)
+    eventually(lambda: trouble.left == 0)
+    office.until(lambda one: one.delivered_at is not None)
+    assert len(party.requests) == 1
+
+
+def test_a_failure_that_could_not_be_written_down_is_attempted_again_after_its_lease(
+    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party = receiver()
+    party.answers(500, 200)
+    trouble = Trouble(monkeypatch, "settle", 10**9)
+    office.open(poll_seconds=0.02, lease=30)
+    office.send(party.url())
+    eventually(lambda: trouble.left < 10**9)
     assert office.state() == "in-flight"
     office.clock.now += 30
-    office.service.wake()
+    trouble.left = 0
     office.until(lambda one: one.delivered_at is not None)
-    assert party.bodies[0] != party.bodies[1], "sent again, because nobody knows that it had arrived"
+    assert len(party.requests) == 2
 
 
-def test_a_database_that_fails_before_the_claim_stops_no_worker(
-    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["heads", "claim", "next_due"])
+def test_a_database_that_fails_before_the_attempt_stops_no_worker(
+    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     party = receiver()
-    heads, failures = store.heads, ["twice", "once"]
-
-    def fragile(tx: Transaction) -> list[store.Head]:
-        if failures:
-            failures.pop()
-            raise OperationalError("SELECT", {}, Exception("the database is away"))
-        return heads(tx)
-
-    monkeypatch.setattr(store, "heads", fragile)
+    Trouble(monkeypatch, what, 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     office.until(lambda one: one.delivered_at is not None)
+    assert len(party.requests) == 1
 
 
 def test_stopping_waits_for_what_is_in_flight_and_takes_nothing_more(office: Office, receiver: Receivers) -> None:
@@ -171,6 +186,19 @@ def test_stopping_waits_for_what_is_in_flight_and_takes_nothing_more(office: Off
     party.release()
     assert worker.stop(20)
     assert delivered(office) == {"a"}
+
+
+def test_a_process_may_lend_its_own_thread(office: Office, receiver: Receivers) -> None:
+    worker = Worker(
+        office.database, office.service, Outbound(allow_loopback=True), {"test": compose}, poll_seconds=3600
+    )
+    thread = threading.Thread(target=worker.run_forever)
+    thread.start()
+    office.send(receiver().url())
+    office.until(lambda one: one.delivered_at is not None)
+    assert worker.stop()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_a_lease_shorter_than_an_attempt_is_an_error(office: Office) -> None:

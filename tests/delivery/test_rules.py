@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idp.delivery.answers import error_code, retry_after
+from idp.delivery.attempt import error_code, retry_after
 from idp.delivery.rules import FIRST_WAIT, LONGEST_WAIT, Verdict, backoff, judge
 
 NOW = 1_800_000_000.0

@@ -45,7 +45,9 @@ def claims() -> dict[str, Any]:
 def sign(provider_key: RSAKey) -> Callable[..., str]:
     def signed(claims: Mapping[str, Any], key: RSAKey | None = None, **header: object) -> str:
         full = {"alg": "RS256", "kid": "k1", "typ": "logout+jwt", **header}
-        return jwt.encode({name: value for name, value in full.items() if value is not None}, claims, key or provider_key, default_type=None)
+        return jwt.encode(
+            {name: value for name, value in full.items() if value is not None}, claims, key or provider_key, default_type=None
+        )
 
     return signed
 

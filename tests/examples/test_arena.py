@@ -58,10 +58,14 @@ def post_logout(base: str, token: str) -> httpx2.Response:
 def close_code(connection: ClientConnection) -> int:
     """Read on until the socket closes."""
     with pytest.raises(ConnectionClosed) as closed:
-        while True:
-            connection.recv(timeout=5)
+        _read_on(connection)
     assert closed.value.rcvd is not None
     return closed.value.rcvd.code
+
+
+def _read_on(connection: ClientConnection) -> None:
+    while True:
+        connection.recv(timeout=5)
 
 
 def players(connection: ClientConnection) -> list[list[object]]:
@@ -141,7 +145,9 @@ def test_a_bad_logout_token_is_refused_and_closes_nothing(base: str, open_socket
 
 
 @pytest.mark.parametrize("message", ["no json", "{}", "[1]", '["a", 1]', "[NaN, 1]", "[1, 2, 3]", "[" * 200])
-def test_a_message_that_is_no_move_closes_its_socket_but_not_the_session(open_socket: Open, alice: Session, message: str) -> None:
+def test_a_message_that_is_no_move_closes_its_socket_but_not_the_session(
+    open_socket: Open, alice: Session, message: str
+) -> None:
     connection = open_socket(alice)
     connection.send(message)
     assert close_code(connection) == 1008

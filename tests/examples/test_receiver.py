@@ -4,12 +4,12 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Container
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from examples.receiver import (
@@ -111,7 +111,9 @@ def test_the_type_is_compared_as_a_media_type(validate: Validate, sign: Sign, cl
     ],
     ids=str,
 )
-def test_one_wrong_claim_refuses_the_token(validate: Validate, sign: Sign, claims: Claims, changed: Claims, because: str) -> None:
+def test_one_wrong_claim_refuses_the_token(
+    validate: Validate, sign: Sign, claims: Claims, changed: Claims, because: str
+) -> None:
     with pytest.raises(LogoutTokenError, match=because):
         validate(sign({**claims, **changed}))
 
@@ -124,7 +126,7 @@ def test_one_missing_claim_refuses_the_token(validate: Validate, sign: Sign, cla
 
 
 @pytest.mark.parametrize("typ", [None, "JWT", "at+jwt", "secevent+jwt", "", 1, ["logout+jwt"]])
-def test_another_type_of_token_is_refused(validate: Validate, claims: Claims, provider_key: RSAKey, typ: object) -> None:
+def test_another_type_of_token_is_refused(validate: Validate, claims: Claims, typ: object) -> None:
     with pytest.raises(LogoutTokenError, match=r"typ is not logout\+jwt"):
         validate(forged({"alg": "RS256", "kid": "k1", "typ": typ}, claims))
 
@@ -187,13 +189,17 @@ def test_a_second_token_with_the_same_jti_is_refused(validate: Callable[..., Log
         validate(sign(claims), seen_jti={"jti-1"})
 
 
-def test_a_defect_is_reported_before_the_jti_is_looked_up(validate: Callable[..., LogoutToken], sign: Sign, claims: Claims) -> None:
+def test_a_defect_is_reported_before_the_jti_is_looked_up(
+    validate: Callable[..., LogoutToken], sign: Sign, claims: Claims
+) -> None:
     with pytest.raises(LogoutTokenError) as refusal:
         validate(sign({**claims, "aud": "somebody-else"}), seen_jti={"jti-1"})
     assert not isinstance(refusal.value, AlreadyReceivedError)
 
 
-@pytest.mark.parametrize("token", ["", ".", "..", "...", "a.b.c", "a.b.c.d.e", "e30.e30.", "W10.e30.", "é.é.é", "\x00.\x00.\x00"])
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "...", "a.b.c", "a.b.c.d.e", "e30.e30.", "W10.e30.", "é.é.é", "\x00.\x00.\x00"]
+)
 def test_what_is_no_token_is_refused(validate: Validate, token: str) -> None:
     with pytest.raises(LogoutTokenError):
         validate(token)
@@ -215,13 +221,9 @@ json_values = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(name=st.sampled_from(["iss", "aud", "iat", "exp", "jti", "sid", "sub", "events", "nonce"]), value=json_values)
-def test_no_value_of_a_claim_breaks_the_rule(
-    validate: Validate, sign: Sign, claims: Claims, name: str, value: object
-) -> None:
-    try:
+def test_no_value_of_a_claim_breaks_the_rule(validate: Validate, sign: Sign, claims: Claims, name: str, value: object) -> None:
+    with suppress(LogoutTokenError):
         assert validate(sign({**claims, name: value})).iss == ISSUER
-    except LogoutTokenError:
-        pass
 
 
 def test_a_header_that_nests_too_deeply_is_refused(validate: Validate) -> None:

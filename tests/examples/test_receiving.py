@@ -1,6 +1,7 @@
 """What stands around the rule: the form, the keys that change, the memory of what was received."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ import httpx2
 import pytest
 from joserfc.jwk import RSAKey
 
-from examples.receiver import COOL_DOWN, EVENT, Answer, Keys, LogoutToken, Receiver, keys_of
+from examples.receiver import COOL_DOWN, Answer, Keys, LogoutToken, Receiver, keys_of
 from tests.examples.conftest import CLIENT_ID, ISSUER, NOW
 
 Sign = Callable[..., str]
@@ -25,8 +26,9 @@ class World:
         self.receiver = Receiver(issuer=ISSUER, client_id=CLIENT_ID, fetch=self.fetch, clock=lambda: self.now)
 
     def fetch(self, _issuer: str) -> Keys:
+        down = self.down
         self.fetches += 1
-        if self.down:
+        if down:
             message = "refused"
             raise httpx2.ConnectError(message)
         return self.keys
@@ -89,6 +91,17 @@ def test_a_body_beyond_measure_is_refused(world: World) -> None:
 
 def test_keys_are_fetched_once_for_many_tokens(world: World, sign: Sign, claims: Claims) -> None:
     assert {world.post(sign({**claims, "jti": f"jti-{number}"})).status for number in range(5)} == {200}
+    assert world.fetches == 1
+
+
+def test_keys_fetched_at_a_sign_in_serve_the_first_token_without_the_provider(world: World, sign: Sign, claims: Claims) -> None:
+    world.receiver.warm()
+    deadline = time.monotonic() + 5
+    while not world.fetches and time.monotonic() < deadline:
+        time.sleep(0.01)
+    world.down = True
+    assert world.post(sign(claims)).status == 200
+    world.receiver.warm()
     assert world.fetches == 1
 
 

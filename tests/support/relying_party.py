@@ -122,14 +122,14 @@ class RelyingParty:
         assert page.query["iss"] == self.provider.issuer
         return page.query["code"]
 
-    def token(self, grant_type: str, **fields: str) -> httpx.Response:
+    def token(self, grant_type: str, /, **fields: str) -> httpx.Response:
         """A token request, authenticated as registered."""
         data = {"grant_type": grant_type, **fields}
         if self.auth is None:
             data["client_id"] = self.client_id
         return httpx.post(f"{self.provider.issuer}/token", data=data, auth=self.auth, timeout=20)
 
-    def redeem(self, code: str, **fields: str) -> httpx.Response:
+    def redeem(self, code: str, /, **fields: str) -> httpx.Response:
         """Exchange a code."""
         return self.token(
             "authorization_code", **({"code": code, "redirect_uri": self.redirect_uri, "code_verifier": self.verifier} | fields)
@@ -144,7 +144,7 @@ class RelyingParty:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def refresh(self, refresh_token: str, **fields: str) -> httpx.Response:
+    def refresh(self, refresh_token: str, /, **fields: str) -> httpx.Response:
         return self.token("refresh_token", refresh_token=refresh_token, **fields)
 
     def userinfo(self, access_token: str) -> httpx.Response:

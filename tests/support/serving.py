@@ -60,6 +60,7 @@ class RunningProvider:
             "WORKERS": "1",
             "ACCOUNTS_ARGON2_MEMORY_KIB": "64",
             "ACCOUNTS_ARGON2_TIME_COST": "1",
+            "CLIENTS_CACHE_SECONDS": "0",
         }
         if self.database_url:
             ours |= {"DATABASE_URL": self.database_url, "SECRET_KEY": "a test secret that is long enough, really"}

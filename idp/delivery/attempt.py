@@ -1,0 +1,69 @@
+"""One attempt: make the message, post it, and read the answer.
+
+What a relying party says is an outsider's text: only what has the expected form is kept of it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from idp.delivery.rules import Composer, Delivery, Result, Verdict, judge
+from idp.runtime.clock import Clock, Instant
+from idp.runtime.outbound import Answer, Outbound, OutboundError, RefusedError
+
+_SECONDS = re.compile(r"[0-9]{1,9}")
+#: An OAuth error code. A token that a hostile party echoes as its "error" does not fit (dots, capitals, length).
+_ERROR_CODE = re.compile(r"[a-z_]{1,40}")
+
+
+def attempt(delivery: Delivery, composers: Mapping[str, Composer], outbound: Outbound, clock: Clock) -> Result:
+    """Attempt `delivery` once. Whatever goes wrong is a result: one delivery must not stop the others."""
+    now = clock()
+    if delivery.expires_at <= now:
+        return Result(Verdict.DEAD, delivery.last_status, f"expired; {delivery.last_error or 'never attempted'}")
+    composer = composers.get(delivery.kind)
+    if composer is None:
+        return Result(Verdict.RETRY, error="this worker knows no such kind")
+    try:
+        message = composer(delivery, now)
+        answer = outbound.post(delivery.uri, body=message.body, content_type=message.content_type)
+    except RefusedError as error:
+        return Result(Verdict.DEAD, error=str(error))
+    except OutboundError as error:
+        return Result(Verdict.RETRY, error=str(error))
+    except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
+        return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}")
+    return read(answer, clock())
+
+
+def read(answer: Answer, now: Instant) -> Result:
+    """What an answer that arrived at `now` comes to."""
+    verdict = judge(answer.status)
+    if verdict is Verdict.DELIVERED:
+        return Result(verdict, answer.status)
+    code = error_code(answer.body)
+    error = f"answered {answer.status}" + (f" ({code})" if code else "")
+    return Result(verdict, answer.status, error, retry_after(answer.headers.get("retry-after", ""), now))
+
+
+def retry_after(value: str, now: Instant) -> float | None:
+    """The seconds that a `Retry-After` header asks for (RFC 9110 §10.2.3: seconds or a date), or None."""
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def error_code(body: bytes) -> str | None:
+    """The `error` member of a JSON body (Back-Channel Logout 1.0 §2.8), or None."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = document.get("error") if isinstance(document, dict) else None
+    return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None

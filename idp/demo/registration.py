@@ -1,0 +1,68 @@
+"""The ready-made person and the apps' clients: made once for a folder of state, and kept there.
+
+Made in this process, with the services that `idp user add` and `idp client add` call: three more interpreters would
+cost the start more than a second.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from idp.config import Settings
+from idp.demo.options import APPS, DemoError, Options
+
+USERNAME = "alice"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - shown to everybody, and good for the demo only
+CREDENTIALS_FILE = "demo.json"
+
+#: By app: `client_id`, `client_secret`, and the `address` that they were registered for.
+Clients: TypeAlias = dict[str, dict[str, str]]
+
+
+def clients(options: Options, settings: Settings, examples: Path) -> Clients:
+    """Each app's credentials: kept from an earlier run with the same addresses, or new ones. Raises DemoError."""
+    path = settings.data_dir / CREDENTIALS_FILE
+    kept: Clients = json.loads(path.read_text(encoding="utf-8"))["clients"] if path.is_file() else {}
+    found = {app: client for app, client in kept.items() if client["address"] == options.address(app)}
+    missing = [app for app in APPS if app not in found]
+    if missing:
+        metadata = {app: _metadata(options, examples, app) for app in missing}
+        for app, answer in _registered(settings, metadata, with_person=not kept).items():
+            given = {name: str(answer[name]) for name in ("client_id", "client_secret")}
+            found[app] = {"address": options.address(app), **given}
+        path.touch(mode=0o600)
+        everything = {"username": USERNAME, "password": PASSWORD, "clients": found}
+        path.write_text(json.dumps(everything, indent=2), encoding="utf-8")
+    return found
+
+
+def _registered(
+    settings: Settings, metadata: Mapping[str, Mapping[str, object]], *, with_person: bool
+) -> dict[str, Mapping[str, object]]:
+    """Add the person and the clients, all or none; each client's RFC 7591 response."""
+    from idp import app  # noqa: PLC0415 - the provider's process starts while these are imported
+    from idp.accounts.refusals import AccountRefusedError  # noqa: PLC0415
+    from idp.runtime import audit, migrations  # noqa: PLC0415
+
+    audit.configure("json", "error")
+    provider = app.build(settings)
+    try:
+        migrations.upgrade(provider.database)  # the provider's process does the same just now; either may be first
+        person = provider.accounts.prepare(USERNAME, PASSWORD, name="Alice", email="alice@example.com")
+        with provider.database.writing() as tx:
+            if with_person:
+                provider.accounts.add(tx, person)
+            return {name: provider.clients.add(tx, sent).response() for name, sent in metadata.items()}
+    except AccountRefusedError:
+        message = f"{settings.data_dir} holds the state of something else: name another folder with --data-dir."
+        raise DemoError(message) from None
+    finally:
+        provider.database.dispose()
+
+
+def _metadata(options: Options, examples: Path, app: str) -> Mapping[str, object]:
+    """What examples/APP/client.json says, at the address that the app has today."""
+    text = (examples / app / "client.json").read_text(encoding="utf-8")
+    metadata: Mapping[str, object] = json.loads(text.replace(f"http://localhost:{APPS[app]}", options.address(app)))
+    return metadata

@@ -1,0 +1,140 @@
+"""`/account` and `/`: where one is signed in, and ending it there."""
+
+from unittest.mock import patch
+
+import pytest
+
+from idp.sessions.rules import TOUCH_SECONDS
+from tests.accounts.site import Site
+
+
+def test_the_front_door_says_who_is_signed_in(site: Site) -> None:
+    site.add()
+    browser = site.browser()
+    assert 'href="/login"' in browser.http.get("/").text
+    browser.sign_in()
+    page = browser.http.get("/")
+    assert "alice" in page.text
+    assert 'href="/account"' in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/account/sign-out", "/account/sign-out-everywhere"])
+def test_a_stranger_is_led_to_sign_in(site: Site, path: str) -> None:
+    browser = site.browser()
+    assert browser.http.get("/account").location == "/login"
+    assert browser.submit("/login", path, sid="anything").location == "/login"
+    assert site.logout.calls == []
+
+
+def test_the_account_lists_its_own_sessions_this_one_first(site: Site) -> None:
+    alice, bob, browser = site.add(name="Alice Miller"), site.add("bob"), site.browser()
+    browser.sign_in()
+    site.clock.move(10)
+    other = site.session_of(alice)
+    of_bob = site.session_of(bob)
+    page = browser.http.get("/account").text
+    assert "Alice Miller" in page
+    assert "Firefox on Linux" in page
+    assert "192.0.2.7" in page
+    assert other in page
+    assert of_bob not in page
+    assert page.index("This browser") < page.index(other)
+
+
+def test_the_account_names_the_apps_of_a_session(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    with site.database.writing() as tx:
+        metadata = {"client_name": "The <App>", "redirect_uris": ["https://app.example/callback"]}
+        client = site.clients.add(tx, metadata).client
+        session = site.sessions.hold(tx, site.live(alice)[0].sid)
+        assert session is not None
+        site.sessions.take_part(tx, session, client.client_id)
+        site.sessions.take_part(tx, session, "a client that was removed")
+    page = browser.http.get("/account").text
+    assert "The &lt;App&gt;" in page
+    assert "that was removed" not in page
+
+
+def test_one_session_elsewhere_is_ended_and_this_one_goes_on(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    other = site.session_of(alice)
+    answer = browser.submit("/account", "/account/sign-out", sid=other)
+    assert (answer.status_code, answer.location) == (303, "/account")
+    assert site.logout.calls == [("session", other, "signed_out")]
+    assert browser.http.get("/account").status_code == 200
+
+
+def test_ending_this_session_leads_to_the_front_door(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    answer = browser.submit("/account", "/account/sign-out", sid=site.live(alice)[0].sid)
+    assert answer.location == "/"
+    assert site.live(alice) == []
+    assert browser.http.get("/account").location == "/login"
+
+
+def test_nobody_ends_the_session_of_somebody_else(site: Site) -> None:
+    site.add()
+    bob, browser = site.add("bob"), site.browser()
+    browser.sign_in()
+    of_bob = site.session_of(bob)
+    for sid in (of_bob, "unknown", ""):
+        assert browser.submit("/account", "/account/sign-out", sid=sid).location == "/account"
+    assert site.logout.calls == []
+    assert [session.sid for session in site.live(bob)] == [of_bob]
+
+
+def test_signing_out_everywhere_ends_every_session_of_the_person(site: Site) -> None:
+    alice, bob, browser = site.add(), site.add("bob"), site.browser()
+    browser.sign_in()
+    site.session_of(alice)
+    site.session_of(bob)
+    answer = browser.submit("/account", "/account/sign-out-everywhere")
+    assert answer.location == "/"
+    assert site.logout.calls == [("account_sessions", alice.subject, "signed_out_everywhere")]
+    assert site.live(alice) == []
+    assert len(site.live(bob)) == 1
+    assert browser.http.get("/account").location == "/login"
+
+
+def test_a_disabled_account_is_not_signed_in_any_more(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    site.logout.end_account = lambda *_args: 0  # type: ignore[method-assign]
+    site.disable(alice)
+    assert len(site.live(alice)) == 1
+    assert browser.http.get("/account").location == "/login"
+
+
+def test_the_use_of_a_session_is_noted_even_where_the_page_writes(site: Site) -> None:
+    """Noting it takes a transaction of its own: inside the page's it would wait for itself on SQLite."""
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    token = browser.form("/account")
+    site.clock.move(TOUCH_SECONDS + 1)
+    answer = browser.http.post("/account/sign-out", data={"csrf_token": token, "sid": "unknown"})
+    assert answer.status_code == 303
+    assert site.live(alice)[0].last_used_at == site.clock.now
+
+
+def test_an_idle_session_is_over(site: Site) -> None:
+    site.add()
+    browser = site.browser()
+    browser.sign_in()
+    site.clock.move(site.settings.sessions_idle_timeout + 1)
+    assert browser.http.get("/account").location == "/login"
+
+
+def test_what_is_no_page_for_people_never_asks_who_is_signed_in(site: Site) -> None:
+    """Otherwise every answer to a machine would read the database once more, and vary with the cookie."""
+    site.add()
+    browser = site.browser()
+    browser.sign_in()
+    with patch.object(site.sessions, "of_cookie", side_effect=AssertionError):
+        answer = browser.http.get("/static/site.py")
+        answer.close()
+    assert answer.status_code == 200
+    assert "Vary" not in answer.headers

@@ -1,0 +1,49 @@
+"""Attacks go over real HTTP against `idp serve` on both databases, and against nothing that other tests use."""
+
+from collections.abc import Iterator
+from secrets import token_hex
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from tests.flows.conftest import PEOPLE, person, receiver
+from tests.support.relying_party import RelyingParty
+from tests.support.serving import RunningProvider
+
+__all__ = ["person", "receiver"]
+
+#: For what no database has a part in.
+ON_ONE_DATABASE = pytest.mark.parametrize("provider", ["sqlite"], indirect=True)
+#: Attacks fail to sign in more often than people do.
+SETTINGS = {
+    "SECRET_KEY": "a test secret that is long enough: really",
+    "ACCOUNTS_THROTTLE_ADDRESS_FAILURES": "1000000",
+    "ACCOUNTS_THROTTLE_ACCOUNT_FAILURES": "1000000",
+}
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
+    """One running provider for each database, with Alice and Bob; on PostgreSQL in a schema of its own."""
+    url = ""
+    if request.param == "postgresql":
+        given = make_url(request.getfixturevalue("postgres_url"))
+        schema = f"attacks_{token_hex(6)}"
+        engine = create_engine(given.set(drivername="postgresql+psycopg"))
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+        engine.dispose()
+        inside = given.update_query_dict({"options": f"-csearch_path={schema}"})
+        url = inside.render_as_string(hide_password=False)
+    running = RunningProvider(tmp_path_factory.mktemp("attacked"), url, dict(SETTINGS)).start()
+    for name in PEOPLE:
+        running.add_user(name)
+    yield running
+    running.stop()
+    running.services.database.dispose()
+
+
+@pytest.fixture(scope="session")
+def app(provider: RunningProvider) -> RelyingParty:
+    """A confidential first-party client, for attacks that leave it as it is."""
+    return RelyingParty.register(provider)

@@ -1,0 +1,166 @@
+"""House rules as code (STYLE.md): one clock, one source of randomness, no drawers of helpers, no silence."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.house.code import ROOT, dotted, imported, mentions, modules
+
+#: The one place that asks what time it is.
+CLOCK = "idp/runtime/clock.py"
+TIME_OF_DAY = {
+    "time.time",
+    "time.time_ns",
+    "time.localtime",
+    "time.gmtime",
+    "time.ctime",
+    "time.strftime",
+    "datetime.datetime.now",
+    "datetime.datetime.utcnow",
+    "datetime.datetime.today",
+    "datetime.date.today",
+}
+DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff", "manager", "managers", "base"}
+
+
+def asks_the_time(tree: ast.Module) -> Iterator[int]:
+    return (line for line, name in mentions(tree) if name in TIME_OF_DAY)
+
+
+def passes_over_everything(tree: ast.Module) -> Iterator[int]:
+    """`except:`, and `except Exception:` that neither raises, records nor answers."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        caught = [dotted(each) for each in (node.type.elts if isinstance(node.type, ast.Tuple) else [node.type] if node.type else [])]
+        wide = node.type is None or {"Exception", "BaseException"} & set(caught)
+        silent = all(isinstance(each, ast.Pass | ast.Continue) or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body)
+        if node.type is None or (wide and silent):
+            yield node.lineno
+
+
+def uses_weak_randomness(tree: ast.Module) -> Iterator[int]:
+    weak = {"random", "uuid.uuid1"}
+    names = {name for name, what in imported(tree).items() if what in weak or what.startswith("random.")}
+    return (node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names)
+
+
+def prints(tree: ast.Module) -> Iterator[int]:
+    """`print` and the root logger: what happened goes through `audit`, what a command says through `console`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            by_name = isinstance(node.func, ast.Name) and node.func.id == "print"
+            if by_name or re.fullmatch(r"logging\.(debug|info|warning|error|exception)", dotted(node.func)):
+                yield node.lineno
+
+
+def reads_the_environment(tree: ast.Module) -> Iterator[int]:
+    return (line for line, name in mentions(tree) if name.startswith(("os.environ", "os.getenv")))
+
+
+def builds_sql(tree: ast.Module) -> Iterator[int]:
+    """`text(...)` and `exec_driver_sql(...)` over anything but a constant."""
+    known = imported(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            called = dotted(node.func)
+            is_sql = known.get(called) in {"sqlalchemy.text", "sqlalchemy.sql.text"} or called.endswith("exec_driver_sql")
+            if is_sql and any(isinstance(part, ast.JoinedStr | ast.BinOp) for part in ast.walk(node.args[0])):
+                yield node.lineno
+
+
+def reads_the_host(tree: ast.Module) -> Iterator[int]:
+    """Addresses come from the settings, never from what a request says of its host (THREATS 32)."""
+    told = re.compile(r"request\.(host|host_url|url|url_root|base_url|root_url|scheme|is_secure|trusted_hosts)$")
+    for line, name in mentions(tree):
+        if told.search(name):
+            yield line
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and dotted(node.func).endswith("url_for") and any(word.arg == "_external" for word in node.keywords):
+            yield node.lineno
+        if isinstance(node, ast.Constant) and node.value in {"HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "X-Forwarded-Host"}:
+            yield node.lineno
+
+
+def compares_secrets_openly(tree: ast.Module) -> Iterator[int]:
+    """`==` on something that is called a secret, a hash, a tag or a signature: `hmac.compare_digest` is for that."""
+    secretive = re.compile(r"(^|[._])(secret|password|signature|mac|tag|token|cookie|digest|verifier|challenge)$")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
+            sides = [node.left, *node.comparators]
+            if sum(bool(secretive.search(dotted(side))) for side in sides) == len(sides):
+                yield node.lineno
+
+
+RULES = {
+    "asks the time of day": (asks_the_time, {CLOCK}, "import time\nnow = time.time()", "from time import monotonic\nnow = monotonic()"),
+    "asks the time of day by datetime": (asks_the_time, {CLOCK}, "from datetime import datetime as d\nd.now()", "from datetime import datetime\ndatetime.fromtimestamp(1)"),
+    "passes over everything": (passes_over_everything, set(), "try:\n  x()\nexcept Exception:\n  pass", "try:\n  x()\nexcept KeyError:\n  pass"),
+    "has a bare except": (passes_over_everything, set(), "try:\n  x()\nexcept:\n  raise", "try:\n  x()\nexcept Exception:\n  raise"),
+    "uses weak randomness": (uses_weak_randomness, {"idp/delivery/worker.py", "idp/delivery/rules.py"}, "import random\nrandom.random()", "import secrets\nsecrets.token_bytes(8)"),
+    "prints": (prints, set(), "print(1)", "click.echo(1)"),
+    "reads the environment": (reads_the_environment, {"idp/config.py", "idp/serving.py", "idp/discovery/endpoints.py"}, "import os\nos.environ['X']", "import os\nos.getpid()"),
+    "builds SQL": (builds_sql, set(), "from sqlalchemy import text\ntext(f'SELECT {x}')", "from sqlalchemy import text\ntext('SELECT 1')"),
+    "reads the host": (reads_the_host, set(), "from flask import request\nrequest.host_url", "from flask import request\nrequest.path"),
+    "compares secrets openly": (compares_secrets_openly, set(), "given.secret == kept.secret", "method == 'none'"),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_catches_what_it_is_for(name: str) -> None:
+    rule, _, bad, good = RULES[name]
+    assert list(rule(ast.parse(bad)))
+    assert not list(rule(ast.parse(good)))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_module_of_ours(name: str) -> None:
+    rule, excepted, _, _ = RULES[name]
+    demo = name in {"reads the environment", "prints"}
+    found = [
+        f"{path}:{line}"
+        for path, tree in modules().items()
+        if path not in excepted and not (demo and path.startswith("idp/demo"))
+        for line in rule(tree)
+    ]
+    assert found == [], f"{name}: {', '.join(found)}"
+
+
+def test_there_is_no_drawer_of_helpers() -> None:
+    for path in modules():
+        assert DRAWERS.isdisjoint(path.removesuffix(".py").split("/")), path
+
+
+def test_nothing_is_called_a_manager() -> None:
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                assert not re.search(r"(?i)manager$|^(util|helper)s?$", node.name), f"{path}:{node.lineno} {node.name}"
+
+
+def test_every_room_has_a_door_plate() -> None:
+    for path, tree in modules().items():
+        if path.endswith("/__init__.py"):
+            assert ast.get_docstring(tree), f"{path} says nothing"
+
+
+def test_only_the_one_door_ends_anything() -> None:
+    for path, tree in modules().items():
+        if not path.startswith("idp/logout/"):
+            endings = [name for name in imported(tree).values() if re.search(r"idp\.\w+\.ending(\.|$)", name)]
+            assert endings == [], f"{path} imports {endings}: only idp/logout may"
+
+
+def test_services_and_stores_never_commit() -> None:
+    for path, tree in modules().items():
+        if path != "idp/runtime/database.py":
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    assert node.func.attr not in {"commit", "rollback"}, f"{path}:{node.lineno}"
+
+
+def test_no_module_is_longer_than_can_be_read() -> None:
+    for path in modules():
+        assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 500, path

@@ -1,0 +1,25 @@
+"""Empty databases to migrate, on both systems."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from idp.runtime.database import Database
+
+
+@contextmanager
+def sqlite() -> Iterator[str]:
+    """The URL of an SQLite file that does not exist yet."""
+    with tempfile.TemporaryDirectory(prefix="idp-migrations-") as folder:
+        yield f"sqlite:///{Path(folder) / 'idp.sqlite3'}"
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """The database at `url`, closed at the end."""
+    database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        yield database
+    finally:
+        database.dispose()
