@@ -3,7 +3,6 @@
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import click
 
@@ -13,7 +12,6 @@ from benchmarks.figures import Bench, Figures
 from benchmarks.load import WARM_UP
 from idp.config import Settings
 from idp.runtime import audit
-from tests.support import postgres
 
 #: For each worker of the server, so that none is ever idle.
 CONNECTIONS_PER_WORKER = 4
@@ -57,11 +55,6 @@ class Run:
             self.figures.append(bench.measure(lanes))
 
 
-def _fresh(database: str) -> AbstractContextManager[str]:
-    """The URL of an empty database; none for the embedded one, which the provider makes itself."""
-    return nullcontext("") if database == "sqlite" else postgres.database()
-
-
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0.2, MAXIMUM_SECONDS), default=3.0, show_default=True, help="For each line.")
 @click.option("--database", type=click.Choice([*DATABASES, "both"]), default="both", show_default=True)
@@ -79,9 +72,9 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
         for workers in worker_counts:
             run.limit(workers)
         for name in databases:
-            for workers in worker_counts:
-                with _fresh(name) as url:
-                    run.provider(name, url, workers)
+            with servers.databases(name) as fresh:
+                for workers in worker_counts:
+                    run.provider(name, fresh(), workers)
     except (FailedRequestError, verifying.BadTokenError) as error:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(1)

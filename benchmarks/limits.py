@@ -1,6 +1,7 @@
 """What no provider on this machine can exceed: bare RSA-2048 signatures, and an empty Flask view served in the same way."""
 
 import multiprocessing
+import multiprocessing.synchronize
 import sys
 import time
 from multiprocessing.connection import Connection
@@ -15,11 +16,19 @@ from granian.server import Server
 BITS = 2048
 #: About as long as the signing input of an access token.
 _MESSAGE = b"x" * 480
-_ROUND = 50
+_ROUNDS = 3
+_AT_ONCE = 50
 
 
 def signatures_per_second(processes: int, seconds: float) -> float:
-    """Bare `cryptography` RSA-2048 signatures (PKCS#1 v1.5, SHA-256) of so many processes at once, nothing else running."""
+    """Bare `cryptography` RSA-2048 signatures (PKCS#1 v1.5, SHA-256) of so many processes at once.
+
+    The best of three rounds: a limit that something else on this machine has disturbed would flatter us.
+    """
+    return max(_round(processes, seconds / _ROUNDS) for _ in range(_ROUNDS))
+
+
+def _round(processes: int, seconds: float) -> float:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     ends, workers = [], []
@@ -38,16 +47,16 @@ def signatures_per_second(processes: int, seconds: float) -> float:
             worker.join()
 
 
-def _sign(seconds: float, barrier: "multiprocessing.synchronize.Barrier", result: Connection) -> None:
+def _sign(seconds: float, barrier: multiprocessing.synchronize.Barrier, result: Connection) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
     how, digest = padding.PKCS1v15(), SHA256()
     key.sign(_MESSAGE, how, digest)
     barrier.wait(30)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
-        for _ in range(_ROUND):
+        for _ in range(_AT_ONCE):
             key.sign(_MESSAGE, how, digest)
-        count += _ROUND
+        count += _AT_ONCE
     result.send(count / (time.perf_counter() - began))
 
 

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
+from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.cases import Case, ClientCredentials, Credentials, EmptyView, Introspect, Jwks, Refresh
 from benchmarks.lane import request
+from tests.support import postgres
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider, free_port
@@ -33,6 +35,26 @@ def provider(workers: int, database_url: str) -> Iterator[RunningProvider]:
         finally:
             running.stop()
             running.services.database.dispose()
+
+
+@contextmanager
+def databases(name: str) -> Iterator[Callable[[], str]]:
+    """What makes the URL of an empty database; '' for the embedded one, which the provider makes itself."""
+    if name == "sqlite":
+        yield str
+        return
+    with postgres.serving() as make:
+
+        def fresh() -> str:
+            url = make()
+            # The tests' server may lose a commit in a power cut; what is measured here must not be quicker for that.
+            engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                connection.execute(text(f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = on"))
+            engine.dispose()
+            return url
+
+        yield fresh
 
 
 @contextmanager

@@ -2,24 +2,52 @@
 
 import sys
 from functools import cached_property
+from importlib import import_module
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from idp import __version__
-from idp.accounts.cli import group as user
-from idp.clients.cli import group as client
-from idp.config import Settings, SettingsError
-from idp.delivery.cli import group as delivery
-from idp.keys.cli import group as key
-from idp.keys.sealing import UnsealError
-from idp.logout.cli import end_session, remove_client
+from idp.config import OperatorError, Settings
 from idp.runtime import audit
-from idp.runtime.console import Refused, emit, json_option
-from idp.sessions.cli import group as session
+from idp.runtime.console import emit, json_option
 
-session.add_command(end_session)
-client.add_command(remove_client)
+#: Each noun's commands, and those that `logout` hangs under it because they end something.
+_NOUNS: dict[str, tuple[str, ...]] = {
+    "user": ("idp.accounts.cli:group",),
+    "client": ("idp.clients.cli:group", "idp.logout.cli:remove_client"),
+    "key": ("idp.keys.cli:group",),
+    "session": ("idp.sessions.cli:group", "idp.logout.cli:end_session"),
+    "delivery": ("idp.delivery.cli:group",),
+    "demo": ("idp.demo.cli:command",),
+}
+
+
+class Rooms(click.Group):
+    """Finds a room's commands when they are asked for: nobody waits for rooms that are not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, by name."""
+        return sorted({*super().list_commands(ctx), *_NOUNS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command; its room is imported now."""
+        if cmd_name not in _NOUNS:
+            return super().get_command(ctx, cmd_name)
+        found, *hung = [_load(address) for address in _NOUNS[cmd_name]]
+        if isinstance(found, click.Group):
+            for command in hung:
+                found.add_command(command)
+        return found
+
+
+def _load(address: str) -> click.Command:
+    module, _, name = address.partition(":")
+    command = getattr(import_module(module), name)
+    if not isinstance(command, click.Command):
+        message = f"{address} is no command"
+        raise TypeError(message)
+    return command
 
 
 class Deployment:
@@ -47,7 +75,7 @@ class Deployment:
         return getattr(self.provider, name)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="idp")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -106,22 +134,13 @@ def doctor(deployment: Deployment, *, as_json: bool) -> None:
         sys.exit(1)
 
 
-for group in (user, client, key, session, delivery):
-    cli.add_command(group)
-
-
 def main() -> None:
     """The entry point: whatever an operator can mend is one sentence, never a stack trace."""
-    from idp.serving import SchemaBehindError  # noqa: PLC0415
-
     try:
         cli(standalone_mode=True)
-    except (SettingsError, UnsealError, SchemaBehindError) as error:
+    except OperatorError as error:
         click.echo(f"idp: {error}", err=True)
         sys.exit(1)
     except SQLAlchemyError as error:
         click.echo(f"idp: the database refused ({type(error).__name__}): run `idp doctor` to see why.", err=True)
         sys.exit(1)
-
-
-__all__ = ["Refused", "cli", "main"]

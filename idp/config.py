@@ -29,8 +29,12 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
 
 
-class SettingsError(Exception):
-    """A setting that stops the start. Its text is one sentence: what, where, and the mend."""
+class OperatorError(Exception):
+    """What only an operator can mend. Its text is one sentence: what, where, and the mend."""
+
+
+class SettingsError(OperatorError):
+    """A setting that stops the start."""
 
 
 def _split(value: object) -> object:

@@ -11,7 +11,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from idp import app
-from idp.config import Settings
+from idp.config import OperatorError, Settings
 from idp.runtime import audit, migrations
 
 #: One blocking thread a worker: a request is short, and a second thread would only fight for the same core.
@@ -80,7 +80,7 @@ def prepare(settings: Settings) -> None:
         provider.database.dispose()
 
 
-class SchemaBehindError(Exception):
+class SchemaBehindError(OperatorError):
     """The database's schema is not this installation's; only an operator may change it there."""
 
     def __str__(self) -> str:

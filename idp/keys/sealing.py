@@ -5,14 +5,15 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from idp.config import OperatorError
 from idp.runtime.secrets import Secrets
 
 PURPOSE = "key sealing"
 _NONCE_BYTES = 12
 
 
-class UnsealError(Exception):
-    """A private key was sealed under another secret. Its text is one sentence: what, where, and the mend."""
+class UnsealError(OperatorError):
+    """A private key was sealed under another secret."""
 
 
 def seal(secrets: Secrets, kid: str, private_der: bytes) -> bytes:

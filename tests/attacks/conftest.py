@@ -1,10 +1,8 @@
 """Attacks go over real HTTP against `idp serve` on both databases, and against nothing that other tests use."""
 
 from collections.abc import Iterator
-from secrets import token_hex
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from tests.flows.conftest import PEOPLE, person, receiver
 from tests.support.relying_party import RelyingParty
@@ -24,17 +22,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
-    """One running provider for each database, with Alice and Bob; on PostgreSQL in a schema of its own."""
-    url = ""
-    if request.param == "postgresql":
-        given = make_url(request.getfixturevalue("postgres_url"))
-        schema = f"attacks_{token_hex(6)}"
-        engine = create_engine(given.set(drivername="postgresql+psycopg"))
-        with engine.begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-        engine.dispose()
-        inside = given.update_query_dict({"options": f"-csearch_path={schema}"})
-        url = inside.render_as_string(hide_password=False)
+    """One running provider for each database, with Alice and Bob."""
+    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
     running = RunningProvider(tmp_path_factory.mktemp("attacked"), url, dict(SETTINGS)).start()
     for name in PEOPLE:
         running.add_user(name)

@@ -124,6 +124,17 @@ def test_the_only_script_is_our_own_and_only_on_the_page_that_needs_it(app: Rely
 
 
 @ON_ONE_DATABASE
+def test_a_native_app_can_be_gone_back_to_after_a_form(provider: RunningProvider, person: Person) -> None:
+    """Chromium holds the redirect that follows a form to `form-action`, a private-use scheme too (RFC 8252 §7.1)."""
+    native = RelyingParty.register(
+        provider, application_type="native", token_endpoint_auth_method="none", redirect_uris=["com.example.app:/callback"]
+    )
+    policy = person.open(native.authorization_url()).response.headers["Content-Security-Policy"]
+    targets = next(part.split()[1:] for part in policy.split("; ") if part.startswith("form-action"))
+    assert targets == ["'self'", "com.example.app:"]
+
+
+@ON_ONE_DATABASE
 def test_a_page_loads_nothing_from_elsewhere(provider: RunningProvider, person: Person) -> None:
     app = RelyingParty.register(
         provider, logo_uri="https://tracker.example/logo.png", policy_uri="https://a.example/p", tos_uri="https://a.example/t", first_party=False

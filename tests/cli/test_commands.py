@@ -53,7 +53,9 @@ def test_the_contracts_commands_are_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "command"), [pytest.param(*found, id=found[0]) for found in commands()])
-def test_each_command_says_what_it_does_speaks_json_and_takes_no_secret_as_an_argument(name: str, command: click.Command) -> None:
+def test_each_command_says_what_it_does_speaks_json_and_takes_no_secret_as_an_argument(
+    name: str, command: click.Command
+) -> None:
     assert command.help, name
     options = {option for parameter in command.params for option in parameter.opts}
     if name not in LASTING:

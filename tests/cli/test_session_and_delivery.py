@@ -21,7 +21,9 @@ class Signed:
 
 @pytest.fixture
 def signed(idp: RunningProvider) -> Signed:
-    subject = run(idp, "user", "add", "alice", "--password-stdin", "--json", stdin="correct horse battery staple\n").json["subject"]
+    subject = run(idp, "user", "add", "alice", "--password-stdin", "--json", stdin="correct horse battery staple\n").json[
+        "subject"
+    ]
     client = idp.add_client(
         {"redirect_uris": ["https://app.example.org/"], "backchannel_logout_uri": f"http://127.0.0.1:{free_port()}/logout"}
     )

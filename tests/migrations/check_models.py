@@ -4,8 +4,6 @@ One line for each database; exit status 1, with the differences, where a migrati
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -14,8 +12,7 @@ from sqlalchemy import inspect
 from idp.runtime import migrations
 from idp.runtime.database import Database
 from idp.tables import metadata
-from tests.migrations.databases import opened, sqlite
-from tests.support import postgres
+from tests.migrations.databases import opened, postgresql, sqlite
 
 VERSION_TABLE = "alembic_version"
 
@@ -34,8 +31,8 @@ def differences(database: Database) -> list[str]:
 def main() -> None:
     """Check both databases, and say so."""
     failed = False
-    for name, make in _databases():
-        with make as url, opened(url) as database:
+    for name, make in (("sqlite", sqlite), ("postgresql", postgresql)):
+        with make() as url, opened(url) as database:
             found = differences(database)
         if found:
             failed = True
@@ -45,11 +42,6 @@ def main() -> None:
         else:
             print(f"{name}: the models are what revision {migrations.head()} makes.")
     sys.exit(1 if failed else 0)
-
-
-def _databases() -> Iterator[tuple[str, AbstractContextManager[str]]]:
-    yield "sqlite", sqlite()
-    yield "postgresql", postgres.database()
 
 
 if __name__ == "__main__":

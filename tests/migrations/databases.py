@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from idp.runtime.database import Database
+from tests.support import postgres
 
 
 @contextmanager
@@ -13,6 +14,13 @@ def sqlite() -> Iterator[str]:
     """The URL of an SQLite file that does not exist yet."""
     with tempfile.TemporaryDirectory(prefix="idp-migrations-") as folder:
         yield f"sqlite:///{Path(folder) / 'idp.sqlite3'}"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database on a server of its own."""
+    with postgres.serving() as databases:
+        yield databases()
 
 
 @contextmanager

@@ -24,8 +24,20 @@ ALICE = {"subject": "s-alice", "username": "Alice", "username_folded": "alice", 
 
 #: One row of each kind that an installation lives on, in the columns of the first revision.
 ROWS: dict[str, dict[str, object]] = {
-    "accounts": {**ALICE, "email": None, "email_verified": False, "password_hash": "$argon2id$…", "created_at": 1.5, "updated_at": 2.25},
-    "clients": {"client_id": "c1", "metadata": '{"client_name": "Ünïcode"}', "secret_hash": "h", "created_at": 1700000000.123456},
+    "accounts": {
+        **ALICE,
+        "email": None,
+        "email_verified": False,
+        "password_hash": "$argon2id$…",
+        "created_at": 1.5,
+        "updated_at": 2.25,
+    },
+    "clients": {
+        "client_id": "c1",
+        "metadata": '{"client_name": "Ünïcode"}',
+        "secret_hash": "h",
+        "created_at": 1700000000.123456,
+    },
     "signing_keys": {
         "kid": "k1",
         "alg": "RS256",
@@ -87,7 +99,9 @@ def test_a_later_revision_keeps_every_row_and_a_failing_one_leaves_no_trace(
     shutil.copytree(resources.folder("migrations"), folder)
     monkeypatch.setattr(resources, "folder", lambda _name: folder)
 
-    _write_revision(folder, "9001", first, "op.create_table('later', sa.Column('a', sa.Integer())); raise RuntimeError('half-way')")
+    _write_revision(
+        folder, "9001", first, "op.create_table('later', sa.Column('a', sa.Integer())); raise RuntimeError('half-way')"
+    )
     with pytest.raises(RuntimeError, match="half-way"):
         migrations.upgrade(database)
     assert _everything(database) == before
