@@ -90,7 +90,7 @@ def _require(holds: object, message: str) -> None:
 def _verified(token: str, keys: Keys) -> Mapping[str, object]:
     """The claims of a token whose signature holds (steps 1 to 3)."""
     parts = token.split(".")
-    _require(len(parts) == 3, "not a signed JWT of three parts; encrypted ones are not expected here (step 1)")  # noqa: PLR2004
+    _require(len(parts) == 3, "not a signed JWT of three parts; encrypted ones are not expected here (step 1)")
     try:
         header = json.loads(urlsafe_b64decode(parts[0] + "=="))
     except (ValueError, RecursionError):

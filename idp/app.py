@@ -271,9 +271,7 @@ def _handle_errors(app: Flask) -> None:
         if request.path.startswith(_FOR_MACHINES):
             response = json_response(status, {"error": code, "error_description": str(error.name)})
         else:
-            response = error_page(
-                PageError(code, str(error.name), "This page is not there, or not in this way.", status)
-            )
+            response = error_page(PageError(code, str(error.name), "This page is not there, or not in this way.", status))
         allowed = dict(error.get_headers()).get("Allow")
         if allowed is not None:
             response.headers["Allow"] = allowed

@@ -124,7 +124,7 @@ def migrate(deployment: Deployment, *, as_json: bool) -> None:
 @cli.command()
 @json_option
 @click.pass_obj
-def doctor(deployment: Deployment, *, as_json: bool) -> None:
+def doctor(_deployment: Deployment, *, as_json: bool) -> None:
     """Say what is wrong with this deployment, and the mend."""
     from idp import doctor as examination  # noqa: PLC0415
 

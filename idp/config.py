@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from idp.protocol.uris import is_loopback_host
 
 PREFIX = "IDP_"
-SECRET_KEY_FILE = "secret_key"  # noqa: S105 - the name of a file, not a secret
+SECRET_KEY_FILE = "secret_key"
 MINIMUM_SECRET_LENGTH = 32
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -125,13 +125,7 @@ class Settings(BaseSettings):
     @classmethod
     def _issuer_holds(cls, value: str) -> str:
         parts = urlsplit(value)
-        if (
-            parts.scheme not in {"https", "http"}
-            or not parts.hostname
-            or parts.query
-            or parts.fragment
-            or parts.username
-        ):
+        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
             problem = "must be an absolute https URL without query or fragment, for instance https://id.example.org"
             raise ValueError(problem)
         if value.endswith("/"):

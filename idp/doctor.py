@@ -52,9 +52,7 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
             "set IDP_ISSUER to an https URL and terminate TLS in front",
         )
     if settings.templates_dir is not None and not settings.templates_dir.is_dir():
-        yield Finding(
-            "wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it"
-        )
+        yield Finding("wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it")
     problem = app.key_policy(settings).problem()
     if problem is not None:
         yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")
@@ -62,9 +60,7 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
     if kept.exists() and stat.S_IMODE(kept.stat().st_mode) & 0o077:
         yield Finding("wrong", "secret key", f"{kept} can be read by others", f"chmod 600 {kept}")
     if settings.embedded and settings.data_dir.exists() and not os.access(settings.data_dir, os.W_OK):
-        yield Finding(
-            "wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp"
-        )
+        yield Finding("wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp")
 
 
 def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:

@@ -28,5 +28,3 @@ def browser() -> Iterator[Browser]:
     """A real Chromium."""
     with chromium.launched() as launched:
         yield launched
-
-

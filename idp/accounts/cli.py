@@ -41,7 +41,7 @@ def group() -> None:
 @click.option("--name", help="Their name, as apps show it.")
 @json_option
 @click.pass_obj
-def add(  # noqa: PLR0913 - one for each option
+def add(
     needs: Needs,
     username: str,
     email: str | None,

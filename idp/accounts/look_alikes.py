@@ -3,7 +3,6 @@
 A skeleton is for comparing only. It errs on the side of alikeness: the price is that the second of `burns` and `bums`
 must choose another name. Known limit: Indic and other signs that can be put together in two ways that print alike.
 """
-# ruff: noqa: RUF001, RUF003 - look-alikes are what this file is about
 
 import unicodedata
 

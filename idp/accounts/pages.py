@@ -43,17 +43,17 @@ class Needs(Protocol):
     """What these pages use of the application."""
 
     @property
-    def settings(self) -> Settings: ...  # noqa: D102
+    def settings(self) -> Settings: ...
     @property
-    def database(self) -> Database: ...  # noqa: D102
+    def database(self) -> Database: ...
     @property
-    def clients(self) -> ClientService: ...  # noqa: D102
+    def clients(self) -> ClientService: ...
     @property
-    def sessions(self) -> SessionService: ...  # noqa: D102
+    def sessions(self) -> SessionService: ...
     @property
-    def accounts(self) -> AccountService: ...  # noqa: D102
+    def accounts(self) -> AccountService: ...
     @property
-    def logout(self) -> Endings: ...  # noqa: D102
+    def logout(self) -> Endings: ...
 
 
 # -- who is at this browser -------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class SignInPage:
         return self._page(given, self._find(given), status=400, error=_STALE)
 
     def ask(self) -> Response:
-        """`prompt=select_account`: go on as who is signed in, or as somebody else?"""
+        """`prompt=select_account`: go on as who is signed in, or as somebody else."""
         given, person = parameters(), signed_in()
         found = self._find(given)
         if found is None or person is None:
@@ -236,9 +236,7 @@ class SignInPage:
         with self._needs.database.reading() as tx:
             return self._pending.sign_in(tx, request_id)
 
-    def _page(
-        self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None
-    ) -> Response:
+    def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
         person = signed_in() if "other" not in given else None
         forms_may_lead_to([found.redirect_origin if found is not None else None])
         return render(

@@ -1,6 +1,7 @@
 """Which passwords may be chosen (OWASP ASVS 5 V6.2, NIST SP 800-63B-4 §3.1.1).
 
-Long ones, of any characters, that are not common. There is no rule on kinds of characters and no expiry: both make passwords worse.
+Long ones, of any characters, that are not common. There is no rule on kinds of characters and no expiry: both make
+passwords worse.
 """
 
 import unicodedata
@@ -41,9 +42,7 @@ def check(password: str, username: str, min_length: int) -> str:
         problem = "A password may not be the username."
         raise PasswordRefusedError(problem)
     if chosen.casefold() in common():
-        problem = (
-            "That password is one of those that are guessed first: choose another, for instance four unrelated words."
-        )
+        problem = "That password is one of those that are guessed first: choose another, for instance four unrelated words."
         raise PasswordRefusedError(problem)
     return chosen
 

@@ -1,9 +1,9 @@
 """`/authorize` (OIDC Core §3.1.2): the dispatcher. Each answer is the next step of the one request."""
 
+from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
-from authlib.oauth2.rfc6749.errors import OAuth2Error
 from idp.authorization.request import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, AuthorizationService
@@ -14,7 +14,9 @@ from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_t
 from idp.sessions.rules import Session
 
 _STALE = "This request has expired or was answered already. Go back to the app and start again."
-_UNTRUSTED = "The app that sent you here asked in a way that cannot be trusted, so you were not sent back. Please tell its makers."
+_UNTRUSTED = (
+    "The app that sent you here asked in a way that cannot be trusted, so you were not sent back. Please tell its makers."
+)
 _REFUSALS = {
     Step.DENIED: ("access_denied", "The person did not allow it."),
     Step.WRONG_PERSON: ("login_required", "Another person signed in than the one id_token_hint names."),
@@ -25,6 +27,8 @@ def pages(database: Database, service: AuthorizationService, issuer: str) -> Blu
     """The authorization endpoint."""
     routes = blueprint("authorization")
     answer = Answer(issuer)
+    dispatcher = Dispatcher(database, service, answer)
+    routes.route("/authorize", methods=["GET", "POST"])(dispatcher.authorize)
 
     @routes.errorhandler(UntrustedRequestError)
     def untrusted(error: UntrustedRequestError) -> Response:
@@ -34,50 +38,57 @@ def pages(database: Database, service: AuthorizationService, issuer: str) -> Blu
     def refused(error: RequestRefusedError) -> Response:
         return answer.error(error.error, error.redirect_uri, error.response_mode, error.state)
 
-    @routes.route("/authorize", methods=["GET", "POST"])
-    def authorize() -> Response:
+    return routes
+
+
+class Dispatcher:
+    """Decides each next step of a request, and nothing else does."""
+
+    def __init__(self, database: Database, service: AuthorizationService, answer: "Answer") -> None:
+        self._database = database
+        self._service = service
+        self._answer = answer
+
+    def authorize(self) -> Response:
+        """A new request, or one that comes back from a step. Raises UntrustedRequestError, RequestRefusedError, PageError."""
         given = parameters()
         if CONTINUE in given and "client_id" not in given:
-            with database.writing() as tx:
-                return resumed(tx, given[CONTINUE])
-        client, asked = service.read(given)
-        with database.writing() as tx:
+            with self._database.writing() as tx:
+                return self._resumed(tx, given[CONTINUE])
+        client, asked = self._service.read(given)
+        with self._database.writing() as tx:
             if request.method == "POST":
                 # A POST from another site brings no cookie (SameSite=Lax); the GET that follows brings it.
-                return see_other(service.location(service.store(tx, asked, bound=False)))
-            return step(tx, client, asked, Progress(tx.now), None)
+                return see_other(self._service.location(self._service.store(tx, asked, bound=False)))
+            return self._step(tx, client, asked, Progress(tx.now), None)
 
-    def resumed(tx: Transaction, request_id: str) -> Response:
-        found = service.resume(tx, request_id)
+    def _resumed(self, tx: Transaction, request_id: str) -> Response:
+        found = self._service.resume(tx, request_id)
         if found is None:
             description = "The authorization request is unknown, expired, answered already, or another browser's."
             raise PageError("invalid_request", description, _STALE)
-        return step(tx, *found, request_id)
+        return self._step(tx, *found, request_id)
 
-    def step(tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None) -> Response:
+    def _step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None) -> Response:
         session: Session | None = current_user.session if current_user.is_authenticated else None
-        todo = service.next_step(tx, client, asked, progress, session)
+        todo = self._service.next_step(tx, client, asked, progress, session)
         if todo in _REFUSALS:
-            return ended(tx, asked, request_id, *_REFUSALS[todo])
+            return self._ended(tx, asked, request_id, *_REFUSALS[todo])
         if todo is Step.ISSUE and session is not None:
-            if request_id is not None and not service.finish(tx, request_id):
+            if request_id is not None and not self._service.finish(tx, request_id):
                 raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
-            return answer.success(service.issue(tx, asked, session), asked)
+            return self._answer.success(self._service.issue(tx, asked, session), asked)
         if asked.silent:
-            return ended(
-                tx, asked, request_id, SILENT_ERRORS[todo], "prompt=none, but the person would have to be asked."
-            )
-        stored = request_id or service.store(tx, asked, bound=True)
+            description = "prompt=none, but the person would have to be asked."
+            return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)
+        stored = request_id or self._service.store(tx, asked, bound=True)
         page = {Step.SIGN_IN: "login", Step.SELECT_ACCOUNT: "login/select", Step.CONSENT: "consent"}[todo]
         return see_other(f"{page}?request={stored}")
 
-    def ended(tx: Transaction, asked: Asked, request_id: str | None, error: str, description: str) -> Response:
+    def _ended(self, tx: Transaction, asked: Asked, request_id: str | None, error: str, description: str) -> Response:
         if request_id is not None:
-            service.finish(tx, request_id)
-        refusal = OAuth2Error(description, error=error)
-        return answer.error(refusal, asked.redirect_uri, asked.response_mode, asked.state)
-
-    return routes
+            self._service.finish(tx, request_id)
+        return self._answer.error(OAuth2Error(description, error=error), asked.redirect_uri, asked.response_mode, asked.state)
 
 
 class Answer:
@@ -95,9 +106,7 @@ class Answer:
         fields = [("error", str(error.error)), ("error_description", str(error.get_error_description()))]
         return self._send(fields, redirect_uri, response_mode, state)
 
-    def _send(
-        self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None
-    ) -> Response:
+    def _send(self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None) -> Response:
         fields = [*fields, *([("state", state)] if state is not None else []), ("iss", self._issuer)]
         if response_mode != "form_post":
             return see_other(uris.with_parameters(redirect_uri, fields))

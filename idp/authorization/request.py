@@ -95,7 +95,7 @@ def read(
     return client, asked
 
 
-class _Refused(OAuth2Error):
+class _RefusedError(OAuth2Error):
     """An error that Authlib has no class for (OIDC Core §3.1.2.6)."""
 
     def __init__(self, error: str, description: str) -> None:
@@ -113,13 +113,13 @@ def _check_response(parameters: Parameters, client: Client) -> None:
     """What is announced as unsupported is refused by its own name (OIDC Core §3.1.2.6)."""
     for name in ("request", "request_uri", "registration"):
         if name in parameters:
-            raise _Refused(f"{name}_not_supported", f"The parameter {name} is not supported.")
+            raise _RefusedError(f"{name}_not_supported", f"The parameter {name} is not supported.")
     response_type = parameters.get("response_type")
     if response_type is None:
         description = "response_type is missing."
         raise InvalidRequestError(description)
     if response_type != "code":
-        raise _Refused("unsupported_response_type", "response_type must be code.")
+        raise _RefusedError("unsupported_response_type", "response_type must be code.")
     if not client.check_response_type(response_type):
         description = "The client did not register response_type code."
         raise UnauthorizedClientError(description)
@@ -131,11 +131,7 @@ def _check_response(parameters: Parameters, client: Client) -> None:
 def _scope(parameters: Parameters, client: Client) -> str:
     """What may be granted: unknown scopes are left out (OIDC Core §3.1.2.1), and nothing at all is an error."""
     asked = client.get_allowed_scope(parameters.get("scope"))
-    kept = [
-        name
-        for name in scopes.parse(asked)
-        if name != scopes.OFFLINE_ACCESS or client.check_grant_type("refresh_token")
-    ]
+    kept = [name for name in scopes.parse(asked) if name != scopes.OFFLINE_ACCESS or client.check_grant_type("refresh_token")]
     if not kept:
         description = f"scope must hold at least one of: {client.scope}."
         raise InvalidScopeError(errors.description(description))

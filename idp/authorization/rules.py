@@ -114,9 +114,7 @@ def next_step(asked: Asked, progress: Progress, person: Person | None, now: Inst
     if person is None:
         return Step.SIGN_IN
     fresh = progress.signed_in or person.auth_time >= progress.began_at
-    if not fresh and (
-        "login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)
-    ):
+    if not fresh and ("login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)):
         return Step.SIGN_IN
     if asked.subject_required is not None and person.subject != asked.subject_required:
         return Step.WRONG_PERSON if fresh else Step.SIGN_IN

@@ -37,9 +37,7 @@ class Services:
 class AuthorizationService:
     """The state of every authorization request. `browser` is the secret that binds one to the browser that began it."""
 
-    def __init__(
-        self, database: Database, services: Services, request_lifetime: int, browser: Callable[[], str]
-    ) -> None:
+    def __init__(self, database: Database, services: Services, request_lifetime: int, browser: Callable[[], str]) -> None:
         self._database = database
         self._services = services
         self._lifetime = request_lifetime
@@ -55,9 +53,7 @@ class AuthorizationService:
 
         return request.read(parameters, self._services.clients.find, subject_of_hint)
 
-    def next_step(
-        self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None
-    ) -> Step:
+    def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
         """What must happen next."""
         person = None if session is None else Person(session.subject, session.auth_time)
         needed = (
@@ -117,9 +113,7 @@ class AuthorizationService:
             amr=session.amr,
         )
         redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
-        return self._services.codes.issue(
-            tx, session.sid, given, Binding(redirect_uri, asked.code_challenge, asked.nonce)
-        )
+        return self._services.codes.issue(tx, session.sid, given, Binding(redirect_uri, asked.code_challenge, asked.nonce))
 
     def tidy(self, tx: Transaction) -> int:
         """Delete requests that nobody can go on with; returns their number."""

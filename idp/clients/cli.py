@@ -18,9 +18,7 @@ def group() -> None:
 
 
 @group.command()
-@click.option(
-    "--file", "file", type=click.File("rb"), required=True, help="RFC 7591 metadata as JSON; - for standard input."
-)
+@click.option("--file", "file", type=click.File("rb"), required=True, help="RFC 7591 metadata as JSON; - for standard input.")
 @json_option
 @click.pass_obj
 def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001

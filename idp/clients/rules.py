@@ -32,7 +32,8 @@ class Client:
 
     Ours are `first_party` (its person is not asked for consent), `backchannel_logout_include_sub` (a `sub` stands
     beside the `sid` in its logout tokens), `access_token_header_typ` (`JWT` for resource servers that do not know
-    `at+jwt`) and `resources` (audiences its access tokens name beside it). The method names are those that Authlib's server calls.
+    `at+jwt`) and `resources` (audiences its access tokens name beside it). The method names are those
+    that Authlib's server calls.
     """
 
     client_id: str
@@ -40,7 +41,7 @@ class Client:
     created_at: Instant
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
-    token_endpoint_auth_method: str = "client_secret_basic"  # noqa: S105 - the name of a method
+    token_endpoint_auth_method: str = "client_secret_basic"
     grant_types: tuple[str, ...] = ("authorization_code",)
     response_types: tuple[str, ...] = ("code",)
     scope: str = scopes.join(scopes.SUPPORTED)
@@ -56,16 +57,14 @@ class Client:
     backchannel_logout_session_required: bool = False
     backchannel_logout_include_sub: bool = False
     first_party: bool = False
-    access_token_header_typ: str = "at+jwt"  # noqa: S105 - the name of a type
+    access_token_header_typ: str = "at+jwt"
     resources: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
         """The client that a row describes."""
         metadata = json.loads(record.metadata)
-        values: dict[str, Any] = {
-            n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()
-        }
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()}
         return cls(record.client_id, record.secret_hash, record.created_at, **values)
 
     @property
@@ -76,7 +75,7 @@ class Client:
     @property
     def is_public(self) -> bool:
         """Whether it cannot keep a secret (RFC 6749 §2.1)."""
-        return self.token_endpoint_auth_method == "none"  # noqa: S105
+        return self.token_endpoint_auth_method == "none"
 
     @property
     def is_native(self) -> bool:
@@ -105,7 +104,7 @@ class Client:
         """Whether the secret is the client's, compared in constant time over hashes."""
         return self.secret_hash is not None and secrets.same(secrets.digest(client_secret), self.secret_hash)
 
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's signature
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         """Whether the method is the registered one: at every endpoint, so that no later one forgets it.
 
         A client with a secret may send it by header or by form, whichever it registered: Flask-OIDC posts it to
@@ -135,7 +134,5 @@ def registered(client: Client) -> Mapping[str, object]:
     names = [name for name in Client.__dataclass_fields__ if name not in {"client_id", "secret_hash", "created_at"}]
     values = {name: getattr(client, name) for name in names}
     return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if value not in (None, ())
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value not in (None, ())
     }

@@ -7,9 +7,9 @@ from typing import Protocol
 from flask import Blueprint, Response
 from flask_login import current_user
 
+from idp.clients.rules import Client
 from idp.consent import rules
 from idp.consent.service import ConsentService
-from idp.clients.rules import Client
 from idp.protocol import scopes
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
@@ -57,9 +57,7 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
         found = pending.consent(tx, request_id)
         if found is None or not current_user.is_authenticated:
             sentence = "This request has expired or was answered already. Go back to the app and start again."
-            raise PageError(
-                "invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence
-            )
+            raise PageError("invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence)
         return found
 
     @routes.get("/consent")
@@ -70,9 +68,7 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
             before = consents.find(tx, current_user.account.subject, found.client.client_id)
         forms_may_lead_to([found.redirect_origin])
         shown = [
-            AskedScope(
-                name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name])
-            )
+            AskedScope(name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name]))
             for name in found.scopes
         ]
         return render(

@@ -15,9 +15,7 @@ _ALIVE = select_of(ConsentRow, Consent).where(
 _INSERT = insert(_consents)
 _END = (
     update(_consents)
-    .where(
-        _consents.c.subject == bindparam("of"), _consents.c.client_id == bindparam("by"), _consents.c.ended_at.is_(None)
-    )
+    .where(_consents.c.subject == bindparam("of"), _consents.c.client_id == bindparam("by"), _consents.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
     .returning(_consents.c.consent_id)
 )

@@ -52,9 +52,7 @@ class DeliveryService:
         expires_at = max(found.expires_at, tx.now + rules.RETRY_LIFETIME)
         again = store.retry(tx, delivery_id, expires_at)
         if again is None:
-            message = (
-                "It was delivered already." if found.delivered_at is not None else "It is being attempted right now."
-            )
+            message = "It was delivered already." if found.delivered_at is not None else "It is being attempted right now."
             raise DeliveryError(message)
         tx.after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", delivery_id=delivery_id, kind=again.kind))

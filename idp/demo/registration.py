@@ -13,7 +13,7 @@ from idp.config import Settings
 from idp.demo.options import APPS, DemoError, Options
 
 USERNAME = "alice"
-PASSWORD = "correct horse battery staple"  # noqa: S105 - shown to everybody, and good for the demo only
+PASSWORD = "correct horse battery staple"
 CREDENTIALS_FILE = "demo.json"
 
 #: By app: `client_id`, `client_secret`, and the `address` that they were registered for.

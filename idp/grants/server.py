@@ -63,9 +63,7 @@ class Payload(OAuth2Payload):
     @property
     def datalist(self) -> Mapping[str, list[str]]:
         """Repeated ones show as two values: that is all that Authlib asks of it."""
-        return {
-            name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()
-        }
+        return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
 
 
 class ParsedRequest(OAuth2Request):
@@ -125,7 +123,7 @@ class AuthorizationServer(_AuthorizationServer):
 
     def get_token_grant(self, request: ParsedRequest) -> TokenGrant:
         """The grant that was asked for; errors say what there is."""
-        if request.payload.grant_type is None:
+        if "grant_type" not in request.parameters:
             description = "grant_type is missing."
             raise InvalidRequestError(description)
         try:

@@ -8,7 +8,6 @@ from idp.runtime import secrets
 from idp.runtime.database import Transaction
 from idp.tokens.rules import Authorization
 
-
 #: A code that comes again is recognised as a replay for this long after it expired; later it is simply unknown.
 REMEMBERED_SECONDS = 86400
 

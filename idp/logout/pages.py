@@ -3,7 +3,8 @@
 Without a hint from this very session the person is asked first: otherwise any page could sign people out by a link (§6).
 """
 
-from flask import Blueprint, Response, request, session as browser_session
+from flask import Blueprint, Response, request
+from flask import session as browser_session
 from flask_login import current_user, logout_user
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
@@ -52,9 +53,7 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
         try:
             return read(tx, given, clients, tokens)
         except LogoutRequestError as error:
-            sentence = (
-                "The app asked to sign you out in a way that makes no sense. You can sign out on your account page."
-            )
+            sentence = "The app asked to sign you out in a way that makes no sense. You can sign out on your account page."
             raise PageError("invalid_request", str(error), sentence) from None
 
     return routes

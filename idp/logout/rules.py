@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from idp.runtime.clock import Instant
 
-LOGOUT_TOKEN_TYP = "logout+jwt"  # noqa: S105 - Back-Channel Logout 1.0 §2.4
+LOGOUT_TOKEN_TYP = "logout+jwt"
 LOGOUT_TOKEN_LIFETIME = 120
 BACKCHANNEL = "backchannel_logout"
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -21,7 +21,7 @@ class Reason(StrEnum):
     OPERATOR = "ended_by_operator"
     REVOKED = "revoked_by_client"
     CODE_REUSED = "code_reused"
-    REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - a reason
+    REFRESH_TOKEN_REUSED = "refresh_token_reused"
     ACCOUNT_DISABLED = "account_disabled"
     CLIENT_REMOVED = "client_removed"
 

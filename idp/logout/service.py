@@ -45,9 +45,7 @@ class LogoutService:
             return None
         tokens_ending.end_of_session(tx, sid, reason)
         told = self._tell_parties(tx, session)
-        tx.after_commit(
-            lambda: audit.record("session.ended", sid=sid, subject=session.subject, reason=reason, parties=told)
-        )
+        tx.after_commit(lambda: audit.record("session.ended", sid=sid, subject=session.subject, reason=reason, parties=told))
         return session
 
     def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:

@@ -93,9 +93,7 @@ class Transaction:
         row = self.execute(statement, parameters).first()
         return None if row is None else value(*row)
 
-    def all(
-        self, value: Callable[..., _T], statement: Executable, parameters: Mapping[str, object] | None = None
-    ) -> list[_T]:
+    def all(self, value: Callable[..., _T], statement: Executable, parameters: Mapping[str, object] | None = None) -> list[_T]:
         """Every row as a `value`."""
         return [value(*row) for row in self.execute(statement, parameters).all()]
 

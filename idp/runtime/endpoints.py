@@ -47,9 +47,7 @@ def form_parameters() -> Parameters:
         raise InvalidRequestError(description)
     parameters = parse(request.get_data(cache=False))
     if parameters.repeated:
-        raise InvalidRequestError(
-            errors.description(f"The parameter {min(parameters.repeated)} is given more than once.")
-        )
+        raise InvalidRequestError(errors.description(f"The parameter {min(parameters.repeated)} is given more than once."))
     return parameters
 
 

@@ -1,7 +1,6 @@
 """Statements on the browser's sessions, prepared once."""
 
-from sqlalchemy import and_, bindparam, insert, select, update
-from sqlalchemy import Select
+from sqlalchemy import Select, and_, bindparam, insert, select, update
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -21,10 +20,7 @@ _INSERT = insert(_sessions)
 _BY_SID = select_of(SessionRow, Session).where(_sessions.c.sid == bindparam("sid"))
 _BY_COOKIE = select_of(SessionRow, Session).where(_sessions.c.cookie_hash == bindparam("cookie_hash"), _alive)
 _HOLD = (
-    update(_sessions)
-    .where(_sessions.c.sid == bindparam("of"), _alive)
-    .values(last_used_at=bindparam("now"))
-    .returning(*_all)
+    update(_sessions).where(_sessions.c.sid == bindparam("of"), _alive).values(last_used_at=bindparam("now")).returning(*_all)
 )
 _RENEW = (
     update(_sessions)
@@ -112,13 +108,9 @@ def clients_of(tx: Transaction, sid: str) -> list[str]:
     return list(tx.execute(_CLIENTS, {"sid": sid}).scalars())
 
 
-def listed(
-    tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None
-) -> list[Session]:
+def listed(tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
     """The sessions that are alive, of one person or one client if named, newest use first."""
-    query: Select[tuple[object, ...]] = (
-        select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
-    )
+    query: Select[tuple[object, ...]] = select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
     if subject is not None:
         query = query.where(_sessions.c.subject == subject)
     if client_id is not None:

@@ -7,8 +7,8 @@ from hashlib import sha256
 
 from idp.runtime.clock import Instant
 
-ID_TOKEN_TYP = "JWT"  # noqa: S105 - the name of a type (OIDC clients check it)
-ACCESS_TOKEN_TYP = "at+jwt"  # noqa: S105 - RFC 9068 §2.1
+ID_TOKEN_TYP = "JWT"
+ACCESS_TOKEN_TYP = "at+jwt"
 FAMILY_ID_BYTES = 16
 JTI_BYTES = 12
 

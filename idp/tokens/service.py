@@ -205,7 +205,7 @@ class TokenService:
         return None if token is None else store.by_id(tx, token.family_id)
 
     def _counts(self, tx: Transaction, family: Family) -> bool:
-        """The one question behind every token: may this session, family and client still …?"""
+        """The one question behind every token: whether this session, family and client may still go on."""
         if family.ended_at is not None or self._clients.find(family.client_id) is None:
             return False
         return family.session_behind is None or self._sessions.alive(tx, family.session_behind) is not None

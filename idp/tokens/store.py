@@ -47,9 +47,7 @@ def by_id(tx: Transaction, family_id: str) -> Family | None:
     return tx.one(Family, _BY_ID, {"family_id": family_id})
 
 
-def rotate(
-    tx: Transaction, client_id: str, presented: RefreshToken, successor: RefreshToken, until: Instant
-) -> Family | None:
+def rotate(tx: Transaction, client_id: str, presented: RefreshToken, successor: RefreshToken, until: Instant) -> Family | None:
     """Consume the live token and put its successor in its place, in one statement; None when it is not the live one."""
     return tx.one(
         Family,

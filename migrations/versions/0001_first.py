@@ -3,8 +3,8 @@
 Revision: 0001, the first
 """
 
-from alembic import op
 import sqlalchemy as sa
+from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -64,9 +64,7 @@ def upgrade() -> None:
         sa.Column("used_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("request_id", name=op.f("pk_authorization_requests")),
     )
-    op.create_index(
-        op.f("ix_authorization_requests_expires_at"), "authorization_requests", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_authorization_requests_expires_at"), "authorization_requests", ["expires_at"], unique=False)
     op.create_table(
         "clients",
         sa.Column("client_id", sa.String(length=128), nullable=False),

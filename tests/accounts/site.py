@@ -76,9 +76,7 @@ class StoredRequests:
     signed: list[str] = field(default_factory=list)
     selected: list[str] = field(default_factory=list)
 
-    def add(
-        self, request_id: str = "a-request", login_hint: str | None = None, subject_required: str | None = None
-    ) -> str:
+    def add(self, request_id: str = "a-request", login_hint: str | None = None, subject_required: str | None = None) -> str:
         client = Client("app", None, 0.0, client_name="The App")
         self.requests[request_id] = PendingSignIn(client, login_hint, "https://app.example", subject_required)
         return request_id
@@ -167,9 +165,7 @@ class Site:
     def app(self) -> Flask:
         """A web application of this room alone."""
         here = str(Path(__file__).parent)
-        app = Flask(
-            "idp", template_folder=str(resources.folder("templates")), static_folder=here, static_url_path="/static"
-        )
+        app = Flask("idp", template_folder=str(resources.folder("templates")), static_folder=here, static_url_path="/static")
         app.config.update(SECRET_KEY="signs cookies", SESSION_COOKIE_NAME="idp_session")
         app.jinja_env.globals["provider_name"] = "idp"
 
@@ -182,9 +178,7 @@ class Site:
 
         @app.after_request
         def policy(response: Response) -> Response:
-            response.headers["Content-Security-Policy"] = content_security_policy(
-                form_targets=g.get("form_targets", ())
-            )
+            response.headers["Content-Security-Policy"] = content_security_policy(form_targets=g.get("form_targets", ()))
             return response
 
         return app

@@ -208,9 +208,7 @@ def test_a_person_may_go_on_as_who_they_are(site: Site) -> None:
     assert 'id="select-account-page"' in page.text
     assert "alice" in page.text
     assert "https://app.example" in page.headers["Content-Security-Policy"]
-    answer = browser.submit(
-        f"/login/select?request={request_id}", "/login/select", request=request_id, choice="continue"
-    )
+    answer = browser.submit(f"/login/select?request={request_id}", "/login/select", request=request_id, choice="continue")
     assert (answer.status_code, answer.location) == (303, "/authorize?continue=a-request")
     assert site.pending.selected == [request_id]
 
@@ -234,9 +232,7 @@ def test_there_is_nothing_to_choose_for_a_stranger_or_without_a_request(site: Si
     browser.sign_in()
     assert browser.http.get("/login/select?request=unknown").location == "/login?request=unknown"
     assert browser.http.get("/login/select").location == "/login"
-    answer = browser.submit(
-        f"/login/select?request={request_id}", "/login/select", request="unknown", choice="continue"
-    )
+    answer = browser.submit(f"/login/select?request={request_id}", "/login/select", request="unknown", choice="continue")
     assert answer.location == "/login?request=unknown"
 
 

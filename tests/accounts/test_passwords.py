@@ -132,9 +132,7 @@ def test_whoever_waits_too_long_is_sent_away(monkeypatch: pytest.MonkeyPatch) ->
     assert passwords.verify(None, "")
 
 
-@pytest.mark.parametrize(
-    "failure", [VerificationError("Memory allocation error"), HashingError("Memory allocation error")]
-)
+@pytest.mark.parametrize("failure", [VerificationError("Memory allocation error"), HashingError("Memory allocation error")])
 def test_without_memory_nothing_is_decided(failure: Exception) -> None:
     class Poor:
         def verify(self, *_: str) -> bool:

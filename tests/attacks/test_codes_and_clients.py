@@ -31,9 +31,13 @@ def refused(answer: httpx.Response, error: str, status: int = 400) -> None:
 def test_a_code_is_good_for_a_minute(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
     late = code(app, person)
     with provider.services.database.writing() as tx:
-        lives = tx.execute(text("SELECT max(expires_at) FROM authorization_codes WHERE client_id = :id"), {"id": app.client_id}).scalar_one()
+        lives = tx.execute(
+            text("SELECT max(expires_at) FROM authorization_codes WHERE client_id = :id"), {"id": app.client_id}
+        ).scalar_one()
         assert lives - time.time() <= 60
-        tx.execute(text("UPDATE authorization_codes SET expires_at = expires_at - 60.5 WHERE client_id = :id"), {"id": app.client_id})
+        tx.execute(
+            text("UPDATE authorization_codes SET expires_at = expires_at - 60.5 WHERE client_id = :id"), {"id": app.client_id}
+        )
     refused(app.redeem(late), "invalid_grant")
 
 
@@ -52,8 +56,12 @@ DOWNGRADES = [
 ]
 
 
-@pytest.mark.parametrize("changes", DOWNGRADES, ids=[f"{name}={value[:8]}" for each in DOWNGRADES for name, value in each.items()])
-def test_a_downgrade_of_the_challenge_is_refused_before_anybody_signs_in(app: RelyingParty, person: Person, changes: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "changes", DOWNGRADES, ids=[f"{name}={value[:8]}" for each in DOWNGRADES for name, value in each.items()]
+)
+def test_a_downgrade_of_the_challenge_is_refused_before_anybody_signs_in(
+    app: RelyingParty, person: Person, changes: dict[str, str]
+) -> None:
     page = person.open(app.authorization_url(**changes))
     assert page.url.startswith(app.redirect_uri)
     assert page.query["error"] == "invalid_request"
@@ -202,7 +210,9 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("credentials", CREDENTIALS.values(), ids=CREDENTIALS.keys())
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_credentials_that_are_garbage_are_refused_like_any_others(provider: RunningProvider, endpoint: str, credentials: bytes) -> None:
+def test_credentials_that_are_garbage_are_refused_like_any_others(
+    provider: RunningProvider, endpoint: str, credentials: bytes
+) -> None:
     headers = [("Authorization", b"Basic " + credentials), FORM]
     answer = raw.send(provider, "POST", f"/{endpoint}", headers, b"grant_type=client_credentials&token=x")
     assert answer.status == 401, answer

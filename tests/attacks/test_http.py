@@ -31,7 +31,9 @@ def test_a_body_in_chunks_is_read_like_any_other(app: RelyingParty, provider: Ru
         assert (answer.status, json.loads(answer.body)) == (200, {"active": False})
 
 
-@pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke", "/userinfo", "/login", "/consent", "/authorize", "/logout"])
+@pytest.mark.parametrize(
+    "path", ["/token", "/introspect", "/revoke", "/userinfo", "/login", "/consent", "/authorize", "/logout"]
+)
 def test_no_body_is_read_beyond_its_bound(provider: RunningProvider, path: str) -> None:
     for headers, body in (
         ([FORM], b"a" * (LIMIT + 1)),
@@ -69,7 +71,9 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 )
 def test_a_request_hidden_in_another_is_not_answered(provider: RunningProvider, headers: list[tuple[str, str]]) -> None:
     """A front proxy may read such a message in another way than we do: one answer, and the connection is closed."""
-    lines = b"".join(name.encode() + b": " + value.encode() + b"\r\n" for name, value in [("Host", "localhost"), FORM, *headers])
+    lines = b"".join(
+        name.encode() + b": " + value.encode() + b"\r\n" for name, value in [("Host", "localhost"), FORM, *headers]
+    )
     with raw.connect(provider, timeout=3) as sock:
         sock.sendall(b"POST /token HTTP/1.1\r\n" + lines + b"\r\n0\r\n\r\n" + SMUGGLED)
         received = b""
@@ -82,7 +86,15 @@ def test_a_request_hidden_in_another_is_not_answered(provider: RunningProvider, 
 
 
 def test_what_is_no_http_is_refused_and_nobody_is_disturbed(app: RelyingParty, provider: RunningProvider) -> None:
-    for data in (b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n" * 1000, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 1000, b"GET / HTTP/1.1\nHost: x\n\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+    for data in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\r\n" * 1000,
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00" * 1000,
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ):
         with raw.connect(provider, timeout=2) as sock:
             try:
                 answer = raw.exchange(sock, "GET", data)

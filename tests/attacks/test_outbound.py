@@ -481,9 +481,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "rp.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -506,9 +504,7 @@ def tls_server(certificate: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "rp.example"])
-def test_a_certificate_of_the_configured_authority_is_accepted(
-    tls_server: Server, certificate: Path, host: str
-) -> None:
+def test_a_certificate_of_the_configured_authority_is_accepted(tls_server: Server, certificate: Path, host: str) -> None:
     outbound = local(ca_file=certificate, resolver=lambda _host, _port: ["127.0.0.1"])
     assert post(outbound, tls_server.url(scheme="https", host=host)).body == b"ok"
 

@@ -42,7 +42,9 @@ def is_refused(page: Page) -> None:
 # -- 25, 33: the session's cookie -------------------------------------------------------------------------------------
 
 
-def test_a_cookie_planted_before_the_sign_in_is_worthless_after_it(app: RelyingParty, provider: RunningProvider, person: Person, mallory: Person) -> None:
+def test_a_cookie_planted_before_the_sign_in_is_worthless_after_it(
+    app: RelyingParty, provider: RunningProvider, person: Person, mallory: Person
+) -> None:
     mallory.open("login")
     planted = mallory.http.cookies["idp_session"]
     person.http.cookies.set("idp_session", planted, domain="localhost.local", path="/")
@@ -68,7 +70,19 @@ def test_a_cookie_that_was_changed_or_made_up_is_nobody(app: RelyingParty, provi
     app.sign_in(person)
     cookie = person.http.cookies["idp_session"]
     payload, _, rest = cookie.partition(".")
-    forged = ["", "x", cookie[:-1], cookie[:-3] + "AAA", f"{payload[:-2]}xx.{rest}", payload, ".", "..", "a" * 5000, cookie.swapcase(), "eyJfdXNlcl9pZCI6ImFsaWNlIn0.aaaaaa.bbbb"]
+    forged = [
+        "",
+        "x",
+        cookie[:-1],
+        cookie[:-3] + "AAA",
+        f"{payload[:-2]}xx.{rest}",
+        payload,
+        ".",
+        "..",
+        "a" * 5000,
+        cookie.swapcase(),
+        "eyJfdXNlcl9pZCI6ImFsaWNlIn0.aaaaaa.bbbb",
+    ]
     for value in forged:
         answer = raw.send(provider, "GET", "/account", [("Cookie", f"idp_session={value}")])
         assert answer.status == 303, value
@@ -88,12 +102,16 @@ def test_login_csrf_signs_nobody_in(app: RelyingParty, provider: RunningProvider
     assert bare.status_code == 400
 
 
-def test_a_forged_consent_allows_nothing(third_party: RelyingParty, provider: RunningProvider, person: Person, mallory: Person) -> None:
+def test_a_forged_consent_allows_nothing(
+    third_party: RelyingParty, provider: RunningProvider, person: Person, mallory: Person
+) -> None:
     consent = person.sign_in(person.open(third_party.authorization_url()), "alice", PASSWORD)
     assert consent.main == "consent-page"
     theirs = mallory.open("login").forms[0].fields["csrf_token"]
     for token in ({}, {"csrf_token": ""}, {"csrf_token": "x"}, {"csrf_token": theirs}):
-        answer = person.http.post(f"{provider.issuer}/consent", data={"request": request_of(consent), "decision": "allow"} | token)
+        answer = person.http.post(
+            f"{provider.issuer}/consent", data={"request": request_of(consent), "decision": "allow"} | token
+        )
         assert answer.status_code == 400
     get = person.open(f"consent?{urlencode(consent.forms[0].fields | {'decision': 'allow'})}")
     assert get.main == "consent-page"
@@ -101,7 +119,9 @@ def test_a_forged_consent_allows_nothing(third_party: RelyingParty, provider: Ru
 
 
 @pytest.mark.parametrize("path", ["account/sign-out", "account/sign-out-everywhere", "logout", "login/select"])
-def test_a_forged_form_signs_nobody_out(app: RelyingParty, provider: RunningProvider, person: Person, mallory: Person, path: str) -> None:
+def test_a_forged_form_signs_nobody_out(
+    app: RelyingParty, provider: RunningProvider, person: Person, mallory: Person, path: str
+) -> None:
     app.sign_in(person)
     theirs = mallory.open("login").forms[0].fields["csrf_token"]
     for token in ({}, {"csrf_token": "x"}, {"csrf_token": theirs}):
@@ -121,7 +141,9 @@ def test_a_form_token_does_not_outlive_its_sign_in(app: RelyingParty, provider: 
 # -- 27: other people's requests and crafted answers ------------------------------------------------------------------
 
 
-def test_a_request_begun_in_one_browser_cannot_go_on_in_another(app: RelyingParty, third_party: RelyingParty, person: Person, mallory: Person) -> None:
+def test_a_request_begun_in_one_browser_cannot_go_on_in_another(
+    app: RelyingParty, third_party: RelyingParty, person: Person, mallory: Person
+) -> None:
     request_id = request_of(mallory.open(third_party.authorization_url()))
     app.sign_in(person)
     is_refused(person.open(f"authorize?continue={request_id}"))
@@ -144,7 +166,9 @@ def test_a_consent_cannot_be_given_for_another_browsers_request(
     assert mallory.submit(theirs, "consent-allow").query.get("code")  # the request itself was not spoiled
 
 
-def test_a_request_that_was_posted_goes_on_in_one_browser_only(third_party: RelyingParty, provider: RunningProvider, person: Person, mallory: Person) -> None:
+def test_a_request_that_was_posted_goes_on_in_one_browser_only(
+    third_party: RelyingParty, provider: RunningProvider, person: Person, mallory: Person
+) -> None:
     url = httpx.URL(third_party.authorization_url())
     answer = person.http.post(f"{provider.issuer}/authorize", data=dict(url.params))
     location = str(httpx.URL(provider.issuer + "/").join(answer.headers["Location"]))
@@ -182,7 +206,14 @@ def test_no_step_can_be_skipped(third_party: RelyingParty, provider: RunningProv
 
 def test_a_consent_cannot_be_widened_by_its_form(third_party: RelyingParty, person: Person) -> None:
     consent = person.sign_in(person.open(third_party.authorization_url(scope="openid")), "alice", PASSWORD)
-    page = person.submit(consent, "consent-allow", scope="openid profile email offline_access", scopes="email", redirect_uri="https://evil.example", client_id="x")
+    page = person.submit(
+        consent,
+        "consent-allow",
+        scope="openid profile email offline_access",
+        scopes="email",
+        redirect_uri="https://evil.example",
+        client_id="x",
+    )
     tokens = third_party.redeem(third_party.code_from(page)).json()
     assert tokens["scope"] == "openid"
     assert set(third_party.userinfo(tokens["access_token"]).json()) == {"sub"}
@@ -190,7 +221,9 @@ def test_a_consent_cannot_be_widened_by_its_form(third_party: RelyingParty, pers
 
 
 @pytest.mark.parametrize("decision", ["", "ALLOW", "allow ", "yes", "deny", "true"])
-def test_only_the_word_allow_allows(third_party: RelyingParty, provider: RunningProvider, person: Person, decision: str) -> None:
+def test_only_the_word_allow_allows(
+    third_party: RelyingParty, provider: RunningProvider, person: Person, decision: str
+) -> None:
     consent = person.sign_in(person.open(third_party.authorization_url()), "alice", PASSWORD)
     fields = consent.forms[0].fields | ({"decision": decision} if decision else {})
     page = person._follow(person.http.post(f"{provider.issuer}/consent", data=fields))
@@ -232,7 +265,10 @@ def test_who_was_selected_does_not_stand_for_another(app: RelyingParty, provider
 # -- 31: names that print alike ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ALICE", "Alice", "ａｌｉｃｅ", "аlice", "alіce", " alice ", "alice\u200b", "al\u00adice", "\u202ealice", "alice\x00"])
+@pytest.mark.parametrize(
+    "name",
+    ["ALICE", "Alice", "ａｌｉｃｅ", "аlice", "alіce", " alice ", "alice\u200b", "al\u00adice", "\u202ealice", "alice\x00"],
+)
 def test_nobody_can_have_a_name_that_prints_like_alices(provider: RunningProvider, name: str) -> None:
     from idp.accounts.refusals import AccountRefusedError
 
@@ -245,21 +281,40 @@ def test_nobody_can_have_a_name_that_prints_like_alices(provider: RunningProvide
 
 
 def test_prompt_none_never_shows_a_page(app: RelyingParty, third_party: RelyingParty, person: Person, mallory: Person) -> None:
-    hint = third_party.redeem(third_party.code_from(mallory.submit(mallory.sign_in(mallory.open(third_party.authorization_url()), "bob", PASSWORD), "consent-allow"))).json()["id_token"]
-    cases: list[dict[str, str]] = [{}, {"max_age": "0"}, {"id_token_hint": hint}, {"scope": "openid email"}, {"login_hint": "bob"}, {"acr_values": "9"}, {"ui_locales": "de"}]
+    hint = third_party.redeem(
+        third_party.code_from(
+            mallory.submit(mallory.sign_in(mallory.open(third_party.authorization_url()), "bob", PASSWORD), "consent-allow")
+        )
+    ).json()["id_token"]
+    cases: list[dict[str, str]] = [
+        {},
+        {"max_age": "0"},
+        {"id_token_hint": hint},
+        {"scope": "openid email"},
+        {"login_hint": "bob"},
+        {"acr_values": "9"},
+        {"ui_locales": "de"},
+    ]
     for signed_in in (False, True):
         if signed_in:
             app.sign_in(person)
         for extra in cases:
             page = person.open(third_party.authorization_url(prompt="none", **extra))
             assert page.url.startswith(third_party.redirect_uri)
-            assert page.query["error"] in {"login_required", "consent_required", "interaction_required", "account_selection_required"}
+            assert page.query["error"] in {
+                "login_required",
+                "consent_required",
+                "interaction_required",
+                "account_selection_required",
+            }
             form = person.open(third_party.authorization_url(prompt="none", response_mode="form_post", **extra))
             assert form.main == "form-post-page"
             assert "error" in form.forms[0].fields
 
 
-@pytest.mark.parametrize("extra", [{"prompt": "login"}, {"max_age": "0"}, {"prompt": "login consent"}, {"prompt": "select_account login"}])
+@pytest.mark.parametrize(
+    "extra", [{"prompt": "login"}, {"max_age": "0"}, {"prompt": "login consent"}, {"prompt": "select_account login"}]
+)
 def test_a_sign_in_that_was_asked_for_cannot_be_skipped(app: RelyingParty, person: Person, extra: dict[str, str]) -> None:
     app.sign_in(person)
     login = person.open(app.authorization_url(**extra))
@@ -272,7 +327,9 @@ def test_a_sign_in_that_was_asked_for_cannot_be_skipped(app: RelyingParty, perso
     assert person.open(f"authorize?continue={request_id}").main == "login-page"
 
 
-def test_a_sign_in_for_one_request_does_not_count_for_an_older_one_of_another_app(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_a_sign_in_for_one_request_does_not_count_for_an_older_one_of_another_app(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     """Each request is judged by when it began: a later sign-in satisfies it, an earlier one does not."""
     app.sign_in(person)
     first = person.open(app.authorization_url(prompt="login"))
@@ -291,7 +348,15 @@ def bye(app: RelyingParty) -> str:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
-    "query", ["", "?decision=confirm", "?confirm=1", "?post_logout_redirect_uri=https://evil.example", "?logout_hint=alice", "?id_token_hint=x&decision=confirm"]
+    "query",
+    [
+        "",
+        "?decision=confirm",
+        "?confirm=1",
+        "?post_logout_redirect_uri=https://evil.example",
+        "?logout_hint=alice",
+        "?id_token_hint=x&decision=confirm",
+    ],
 )
 def test_a_link_signs_nobody_out(app: RelyingParty, provider: RunningProvider, person: Person, method: str, query: str) -> None:
     app.sign_in(person)
@@ -324,10 +389,14 @@ def test_an_old_hint_names_the_client_and_ends_nobody(app: RelyingParty, provide
     assert is_signed_in(app, person)
 
 
-def test_a_hint_for_one_client_does_not_redirect_to_another(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_a_hint_for_one_client_does_not_redirect_to_another(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     other = RelyingParty.register(provider)
     hint = app.sign_in(person)["id_token"]
-    page = person.open(f"logout?{urlencode({'id_token_hint': hint, 'client_id': other.client_id, 'post_logout_redirect_uri': bye(other)})}")
+    page = person.open(
+        f"logout?{urlencode({'id_token_hint': hint, 'client_id': other.client_id, 'post_logout_redirect_uri': bye(other)})}"
+    )
     assert page.main == "error-page"
     page = person.open(f"logout?{urlencode({'id_token_hint': hint, 'post_logout_redirect_uri': bye(other)})}")
     assert page.url.startswith(provider.issuer)

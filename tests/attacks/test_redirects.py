@@ -93,7 +93,9 @@ SECOND_ERRORS: list[dict[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("extra", SECOND_ERRORS, ids=[next(iter(extra)) + "-" + next(iter(extra.values()))[:12] for extra in SECOND_ERRORS])
+@pytest.mark.parametrize(
+    "extra", SECOND_ERRORS, ids=[next(iter(extra)) + "-" + next(iter(extra.values()))[:12] for extra in SECOND_ERRORS]
+)
 def test_no_second_error_can_redirect_to_an_evil_uri(app: RelyingParty, person: Person, extra: dict[str, str]) -> None:
     is_our_error_page(person.open(app.authorization_url(redirect_uri=EVIL, **extra)))
     url = httpx.URL(app.authorization_url(redirect_uri=EVIL, **extra))
@@ -122,7 +124,9 @@ def test_without_a_redirect_uri_there_must_be_no_choice(provider: RunningProvide
     is_our_error_page(person.open(several.authorization_url(redirect_uri="")))
 
 
-def test_a_redirect_uri_given_twice_leads_nowhere_in_either_order(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_a_redirect_uri_given_twice_leads_nowhere_in_either_order(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     good, evil = (f"redirect_uri={quote(uri, safe='')}" for uri in (app.redirect_uri, EVIL))
     for first, second in ((good, evil), (evil, good), (good, good), (good, "redirect_uri="), ("redirect_uri", good)):
         rest = urlencode({"client_id": app.client_id, "response_type": "code", "scope": "openid"})
@@ -136,7 +140,19 @@ def test_a_client_given_twice_leads_nowhere(app: RelyingParty, provider: Running
 
 
 @pytest.mark.parametrize(
-    "name", ["response_type", "scope", "state", "nonce", "prompt", "max_age", "code_challenge", "code_challenge_method", "response_mode", "x"]
+    "name",
+    [
+        "response_type",
+        "scope",
+        "state",
+        "nonce",
+        "prompt",
+        "max_age",
+        "code_challenge",
+        "code_challenge_method",
+        "response_mode",
+        "x",
+    ],
 )
 def test_any_other_parameter_given_twice_is_refused_to_the_app(app: RelyingParty, person: Person, name: str) -> None:
     page = person.open(f"{app.authorization_url(x='1', prompt='login', max_age='1', response_mode='query')}&{name}=2")
@@ -149,7 +165,11 @@ def test_any_other_parameter_given_twice_is_refused_to_the_app(app: RelyingParty
 def test_the_token_endpoint_refuses_a_parameter_given_twice(app: RelyingParty, person: Person) -> None:
     code = app.code_from(_signed_in(app, person))
     rest = urlencode({"code": code, "redirect_uri": app.redirect_uri, "code_verifier": app.verifier})
-    for doubled in ("grant_type=authorization_code&grant_type=refresh_token", f"grant_type=authorization_code&code={code}", "grant_type=authorization_code&x=1&x=1"):
+    for doubled in (
+        "grant_type=authorization_code&grant_type=refresh_token",
+        f"grant_type=authorization_code&code={code}",
+        "grant_type=authorization_code&x=1&x=1",
+    ):
         answer = httpx.post(
             f"{app.provider.issuer}/token",
             content=f"{doubled}&{rest}",
@@ -168,7 +188,10 @@ def _signed_in(app: RelyingParty, person: Person, **extra: str) -> Page:
 # -- 3: registration --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,x", "http://app.example/cb", "https://*.example/cb", "https://app.example/cb#x"])
+@pytest.mark.parametrize(
+    "uri",
+    ["javascript:alert(1)", "data:text/html,x", "http://app.example/cb", "https://*.example/cb", "https://app.example/cb#x"],
+)
 def test_an_unsafe_redirect_uri_cannot_be_registered(provider: RunningProvider, uri: str) -> None:
     from idp.clients.metadata import MetadataError
 
@@ -249,7 +272,10 @@ def test_a_state_in_a_form_is_text(app: RelyingParty, provider: RunningProvider,
 
 
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("name", ["client_id", "redirect_uri", "scope", "prompt", "login_hint", "ui_locales", "response_type", "id_token_hint", "max_age"])
+@pytest.mark.parametrize(
+    "name",
+    ["client_id", "redirect_uri", "scope", "prompt", "login_hint", "ui_locales", "response_type", "id_token_hint", "max_age"],
+)
 def test_no_parameter_is_reflected_as_markup(app: RelyingParty, provider: RunningProvider, name: str, text: str) -> None:
     person = Person(provider.issuer)
     page = person.open(app.authorization_url(**{name: text}))
@@ -262,7 +288,9 @@ def test_no_parameter_is_reflected_as_markup(app: RelyingParty, provider: Runnin
         assert set(page.query.get("error_description", "")) <= {chr(code) for code in range(0x20, 0x7F)} - {'"', "\\"}
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "</title><script>alert(1)</script>"])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "</title><script>alert(1)</script>"]
+)
 def test_a_clients_name_is_text(provider: RunningProvider, person: Person, name: str) -> None:
     app = RelyingParty.register(provider, client_name=name, first_party=False)
     login = person.open(app.authorization_url())
@@ -296,19 +324,46 @@ def test_every_answer_names_the_issuer(app: RelyingParty, provider: RunningProvi
     app.code_from(_signed_in(app, person))
     form = person.open(app.authorization_url(response_mode="form_post")).forms[0]
     assert form.fields["iss"] == provider.issuer
-    assert httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()["authorization_response_iss_parameter_supported"] is True
+    assert (
+        httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()[
+            "authorization_response_iss_parameter_supported"
+        ]
+        is True
+    )
 
 
 # -- 6: open redirectors ----------------------------------------------------------------------------------------------
 
-ELSEWHERE = ["https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example", "https:evil.example", "///evil.example", "javascript:alert(1)", "%2f%2fevil.example", "\t//evil.example", "https://localhost@evil.example/"]
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https:evil.example",
+    "///evil.example",
+    "javascript:alert(1)",
+    "%2f%2fevil.example",
+    "\t//evil.example",
+    "https://localhost@evil.example/",
+]
 
 
 @pytest.mark.parametrize("target", ELSEWHERE)
 def test_no_parameter_leads_elsewhere_after_signing_in_or_out(provider: RunningProvider, target: str) -> None:
     person = Person(provider.issuer)
-    names = ("next", "redirect", "redirect_uri", "return_to", "continue", "request", "url", "target", "post_logout_redirect_uri", "state")
-    query = urlencode({name: target for name in names})
+    names = (
+        "next",
+        "redirect",
+        "redirect_uri",
+        "return_to",
+        "continue",
+        "request",
+        "url",
+        "target",
+        "post_logout_redirect_uri",
+        "state",
+    )
+    query = urlencode(dict.fromkeys(names, target))
     page = person.open(f"login?{query}")
     assert page.url.startswith(provider.issuer)
     page = person.sign_in(page, "alice", "correct horse battery staple")
@@ -354,7 +409,10 @@ def test_after_a_post_the_browser_goes_on_by_get(app: RelyingParty, provider: Ru
 
 def test_no_page_is_called_by_what_it_carries(app: RelyingParty, person: Person) -> None:
     state = secrets.token_hex(12)
-    for page in (person.open(app.authorization_url(state=state)), person.open(app.authorization_url(state=state, redirect_uri=EVIL))):
+    for page in (
+        person.open(app.authorization_url(state=state)),
+        person.open(app.authorization_url(state=state, redirect_uri=EVIL)),
+    ):
         assert state not in page.response.text
     page = _signed_in(app, person, response_mode="form_post")
     title = page.response.text.partition("<title>")[2].partition("</title>")[0]

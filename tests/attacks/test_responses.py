@@ -78,7 +78,9 @@ ANSWERS: list[tuple[str, str, bytes]] = [
 
 
 @ON_ONE_DATABASE
-@pytest.mark.parametrize(("method", "target", "body"), ANSWERS, ids=[f"{method} {target[:40]} {len(body)}" for method, target, body in ANSWERS])
+@pytest.mark.parametrize(
+    ("method", "target", "body"), ANSWERS, ids=[f"{method} {target[:40]} {len(body)}" for method, target, body in ANSWERS]
+)
 def test_every_answer_whatever_it_is_carries_the_strict_headers(
     provider: RunningProvider, method: str, target: str, body: bytes
 ) -> None:
@@ -111,7 +113,9 @@ def is_strict(answer: Answer) -> None:
 
 
 @ON_ONE_DATABASE
-def test_the_only_script_is_our_own_and_only_on_the_page_that_needs_it(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_the_only_script_is_our_own_and_only_on_the_page_that_needs_it(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     for page in (person.open("login"), person.open(app.authorization_url()), person.open("nowhere")):
         assert "script-src 'none'" in page.response.headers["Content-Security-Policy"]
         assert "<script" not in page.response.text
@@ -137,7 +141,11 @@ def test_a_native_app_can_be_gone_back_to_after_a_form(provider: RunningProvider
 @ON_ONE_DATABASE
 def test_a_page_loads_nothing_from_elsewhere(provider: RunningProvider, person: Person) -> None:
     app = RelyingParty.register(
-        provider, logo_uri="https://tracker.example/logo.png", policy_uri="https://a.example/p", tos_uri="https://a.example/t", first_party=False
+        provider,
+        logo_uri="https://tracker.example/logo.png",
+        policy_uri="https://a.example/p",
+        tos_uri="https://a.example/t",
+        first_party=False,
     )
     consent = person.sign_in(person.open(app.authorization_url()), "alice", "correct horse battery staple")
     assert consent.main == "consent-page"
@@ -165,7 +173,9 @@ def broken(tmp_path: Path) -> FlaskClient:
     built.database.dispose()
 
 
-@pytest.mark.parametrize("path", ["/login", "/account", "/authorize", "/consent", "/logout", "/token", "/userinfo", "/introspect", "/revoke"])
+@pytest.mark.parametrize(
+    "path", ["/login", "/account", "/authorize", "/consent", "/logout", "/token", "/userinfo", "/introspect", "/revoke"]
+)
 def test_a_failure_inside_says_nothing_outside(broken: FlaskClient, path: str) -> None:
     method = "POST" if path in {"/token", "/introspect", "/revoke"} else "GET"
     answer = broken.open(path, method=method)
@@ -181,7 +191,9 @@ def test_a_failure_inside_says_nothing_outside(broken: FlaskClient, path: str) -
 # -- 24, 34: what is kept ---------------------------------------------------------------------------------------------
 
 
-def test_no_answer_with_a_token_or_about_one_is_ever_stored(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_no_answer_with_a_token_or_about_one_is_ever_stored(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     tokens = app.sign_in(person)
     answers = [
         app.refresh(tokens["refresh_token"]),
@@ -198,7 +210,9 @@ def test_no_answer_with_a_token_or_about_one_is_ever_stored(app: RelyingParty, p
         assert answer.headers["Pragma"] == "no-cache"
 
 
-def test_after_signing_out_neither_the_back_button_nor_the_cache_shows_anything(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
+def test_after_signing_out_neither_the_back_button_nor_the_cache_shows_anything(
+    app: RelyingParty, provider: RunningProvider, person: Person
+) -> None:
     app.sign_in(person)
     for path in ("", "account", "logout", "login"):
         page = person.open(path)
@@ -221,7 +235,12 @@ FORGED = [
     [("Host", "localhost@evil.example")],
     [("Host", "")],
     [("Host", "evil.example\\x")],
-    [("X-Forwarded-Host", "evil.example"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Prefix", "/evil"), ("X-Forwarded-Port", "1")],
+    [
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Prefix", "/evil"),
+        ("X-Forwarded-Port", "1"),
+    ],
     [("Forwarded", 'host=evil.example;proto=https;for="[::1]"')],
     [("X-Original-URL", "/evil.example"), ("X-Rewrite-URL", "/evil.example"), ("X-HTTP-Method-Override", "DELETE")],
 ]
@@ -247,9 +266,13 @@ TARGETS = [
 
 
 @ON_ONE_DATABASE
-@pytest.mark.parametrize("headers", FORGED, ids=[" ".join(name for name, _ in headers) + headers[0][1][:14] for headers in FORGED])
+@pytest.mark.parametrize(
+    "headers", FORGED, ids=[" ".join(name for name, _ in headers) + headers[0][1][:14] for headers in FORGED]
+)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_forged_host_changes_no_link_issuer_or_cookie(provider: RunningProvider, target: str, headers: list[tuple[str, str]]) -> None:
+def test_a_forged_host_changes_no_link_issuer_or_cookie(
+    provider: RunningProvider, target: str, headers: list[tuple[str, str]]
+) -> None:
     answer = raw.send(provider, "GET", target, headers)
     assert answer.status < 500
     assert "evil" not in [value for name, value in answer.headers if name.lower() == "location"]
@@ -268,7 +291,12 @@ def test_a_forged_host_changes_no_link_issuer_or_cookie(provider: RunningProvide
 
 @ON_ONE_DATABASE
 def test_tokens_and_redirects_are_the_same_under_a_forged_host(app: RelyingParty, provider: RunningProvider) -> None:
-    forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+    forged = {
+        "Host": "evil.example",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "203.0.113.9",
+    }
     person = Person(provider.issuer)
     person.http.headers.update({name: value for name, value in forged.items() if name != "Host"})
     tokens = app.sign_in(person)
@@ -279,7 +307,10 @@ def test_tokens_and_redirects_are_the_same_under_a_forged_host(app: RelyingParty
     assert session is not None
     assert session.address == "127.0.0.1"
     answer = httpx.post(
-        f"{provider.issuer}/token", data={"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}, auth=app.auth, headers=forged
+        f"{provider.issuer}/token",
+        data={"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
+        auth=app.auth,
+        headers=forged,
     )
     assert app.verified(answer.json()["access_token"], audience=provider.issuer, typ="at+jwt")["iss"] == provider.issuer
 
@@ -321,11 +352,16 @@ def test_of_a_trusted_proxy_the_nearest_stranger_is_believed_and_nobody_behind(
 
 
 @ON_ONE_DATABASE
-def test_cookies_are_for_the_server_alone_and_this_site_only(provider: RunningProvider, app: RelyingParty, person: Person) -> None:
+def test_cookies_are_for_the_server_alone_and_this_site_only(
+    provider: RunningProvider, app: RelyingParty, person: Person
+) -> None:
     login = person.http.get(f"{provider.issuer}/login")
     fields = Person(provider.issuer)  # a browser of its own, whose answers are looked at one by one
     page = fields.open("login")
-    answer = fields.http.post(f"{provider.issuer}/login", data=page.forms[0].fields | {"username": "alice", "password": "correct horse battery staple"})
+    answer = fields.http.post(
+        f"{provider.issuer}/login",
+        data=page.forms[0].fields | {"username": "alice", "password": "correct horse battery staple"},
+    )
     cookies = login.headers.get_list("Set-Cookie") + answer.headers.get_list("Set-Cookie")
     assert len(cookies) >= 2
     for cookie in cookies:

@@ -173,9 +173,7 @@ def _counted(*arguments: object) -> bool:
 
 def test_an_unknown_name_is_throttled_like_a_known_one(site: Site) -> None:
     for name in ("alice", "nobody"):
-        assert [attempt(site, name, "wrong", f"198.51.100.{i}") for i in range(5)] == ["refused"] * 3 + [
-            "throttled"
-        ] * 2
+        assert [attempt(site, name, "wrong", f"198.51.100.{i}") for i in range(5)] == ["refused"] * 3 + ["throttled"] * 2
 
 
 # -- 29: guessing -----------------------------------------------------------------------------------------------------
@@ -249,9 +247,7 @@ def test_the_victims_browser_is_throttled_too_and_its_cookie_opens_no_other_acco
     device = site.accounts.remember_device(None, alice)
     assert [attempt(site, "alice", "wrong", device=device) for _ in range(5)] == ["refused"] * 3 + ["throttled"] * 2
     assert attempt(site, "alice", PASSWORD) == "in"
-    assert [attempt(site, "bob", "wrong", f"198.51.100.{i}", device) for i in range(5)] == ["refused"] * 3 + [
-        "throttled"
-    ] * 2
+    assert [attempt(site, "bob", "wrong", f"198.51.100.{i}", device) for i in range(5)] == ["refused"] * 3 + ["throttled"] * 2
 
 
 def test_a_device_cookie_of_another_deployment_is_a_strangers(site: Site) -> None:
@@ -385,9 +381,7 @@ def test_what_was_typed_is_in_no_log_and_in_no_table(site: Site) -> None:
         for _ in range(5):
             attempt(site, "mysecretpassword", "another secret")
         assert attempt(site, "alice", "wrong", "203.0.113.77") == "refused"
-    assert [entry["event"] for entry in logs] == ["sign_in.refused"] * 3 + ["sign_in.throttled"] * 3 + [
-        "sign_in.refused"
-    ]
+    assert [entry["event"] for entry in logs] == ["sign_in.refused"] * 3 + ["sign_in.throttled"] * 3 + ["sign_in.refused"]
     assert [entry.get("reason") for entry in logs[-1:]] == ["wrong_password"]
     assert logs[0]["account"] == logs[1]["account"]
     with site.database.reading() as tx:

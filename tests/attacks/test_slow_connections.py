@@ -55,7 +55,9 @@ SLOW = {
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW.keys())
-def test_two_hundred_who_send_slowly_hold_up_nobody_else(app: RelyingParty, provider: RunningProvider, held: ExitStack, data: bytes) -> None:
+def test_two_hundred_who_send_slowly_hold_up_nobody_else(
+    app: RelyingParty, provider: RunningProvider, held: ExitStack, data: bytes
+) -> None:
     hold(provider, held, MANY, data)
     others_are_served(app)
 
@@ -77,7 +79,11 @@ def test_whoever_leaves_in_the_middle_leaves_nothing_behind(app: RelyingParty, p
 
 
 def test_ten_thousand_headers_or_a_megabyte_of_them_are_refused(app: RelyingParty, provider: RunningProvider) -> None:
-    for headers in ([(f"X-{number}", "x") for number in range(10_000)], [("X-Large", "x" * 1_000_000)], [("Cookie", "a=b; " * 100_000)]):
+    for headers in (
+        [(f"X-{number}", "x") for number in range(10_000)],
+        [("X-Large", "x" * 1_000_000)],
+        [("Cookie", "a=b; " * 100_000)],
+    ):
         answer = raw.send(provider, "GET", "/login", headers)
         assert answer.status in {0, 400, 413, 431}
     others_are_served(app)

@@ -43,7 +43,9 @@ def logout_token(app: RelyingParty, sid: str) -> str:
     services.keys.load()
     now = services.database.clock()
     claims = {"iss": app.provider.issuer, "aud": app.client_id, "iat": int(now), "exp": int(now) + 120, "jti": "x", "sid": sid}
-    return services.keys.sign("logout+jwt", claims | {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}, now)
+    return services.keys.sign(
+        "logout+jwt", claims | {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}, now
+    )
 
 
 def is_worthless(app: RelyingParty, token: str) -> None:
@@ -69,11 +71,17 @@ def is_worthless(app: RelyingParty, token: str) -> None:
     assert answers[0].status in {400, 401, 413}
     assert answers[1].status in {400, 413} or json.loads(answers[1].body) == {"active": False}
     if len(token) < 8000:
-        hint = urlencode({"id_token_hint": token, "client_id": app.client_id, "post_logout_redirect_uri": _bye(app), "state": "x"})
+        hint = urlencode(
+            {"id_token_hint": token, "client_id": app.client_id, "post_logout_redirect_uri": _bye(app), "state": "x"}
+        )
         answer = raw.send(app.provider, "GET", f"/logout?{hint}")
         assert answer.status in {200, 400}
         assert answer.header("Location") is None
-        answer = raw.send(app.provider, "GET", f"/authorize?{httpx.URL(app.authorization_url(id_token_hint=token, prompt='none')).query.decode()}")
+        answer = raw.send(
+            app.provider,
+            "GET",
+            f"/authorize?{httpx.URL(app.authorization_url(id_token_hint=token, prompt='none')).query.decode()}",
+        )
         assert answer.status in {303, 400}
         assert "code=" not in str(answer.header("Location"))
         assert issuer
@@ -101,7 +109,9 @@ def test_an_id_token_opens_nothing_as_an_access_token(provider: RunningProvider,
 def test_an_access_token_is_no_id_token_hint(provider: RunningProvider, person: Person, typ: str) -> None:
     app = RelyingParty.register(provider, access_token_header_typ=typ)
     tokens = app.sign_in(person)
-    query = urlencode({"id_token_hint": tokens["access_token"], "client_id": app.client_id, "post_logout_redirect_uri": _bye(app)})
+    query = urlencode(
+        {"id_token_hint": tokens["access_token"], "client_id": app.client_id, "post_logout_redirect_uri": _bye(app)}
+    )
     assert person.open(f"logout?{query}").main == "logout-page"
     page = person.open(app.authorization_url(id_token_hint=tokens["access_token"], prompt="none"))
     assert page.query["error"] == "invalid_request"
@@ -111,7 +121,10 @@ def test_a_logout_token_is_neither_a_hint_nor_an_access_token(app: RelyingParty,
     tokens = app.sign_in(person)
     sid = str(app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")["sid"])
     stolen = logout_token(app, sid)
-    assert person.open(f"logout?{urlencode({'id_token_hint': stolen, 'post_logout_redirect_uri': _bye(app)})}").main == "logout-page"
+    assert (
+        person.open(f"logout?{urlencode({'id_token_hint': stolen, 'post_logout_redirect_uri': _bye(app)})}").main
+        == "logout-page"
+    )
     assert person.open(app.authorization_url(id_token_hint=stolen, prompt="none")).query["error"] == "invalid_request"
     assert app.userinfo(stolen).status_code == 401
     assert app.introspect(stolen) == {"active": False}
@@ -132,7 +145,9 @@ def test_an_access_token_in_the_query_is_not_read(app: RelyingParty, person: Per
     assert httpx.post(f"{app.provider.issuer}/userinfo", params={"access_token": token}).status_code == 401
     form = httpx.post(f"{app.provider.issuer}/userinfo", data={"access_token": token})
     assert form.status_code == 200
-    both = httpx.post(f"{app.provider.issuer}/userinfo", data={"access_token": token}, headers={"Authorization": f"Bearer {token}"})
+    both = httpx.post(
+        f"{app.provider.issuer}/userinfo", data={"access_token": token}, headers={"Authorization": f"Bearer {token}"}
+    )
     assert (both.status_code, both.json()["error"]) == (400, "invalid_request")
 
 
@@ -181,7 +196,9 @@ def test_an_unsigned_token_is_worthless(app: RelyingParty, genuine: dict[str, st
 
 @ON_ONE_DATABASE
 @pytest.mark.parametrize("kind", ["access_token", "id_token"])
-def test_a_token_signed_with_our_public_key_as_a_shared_secret_is_worthless(app: RelyingParty, genuine: dict[str, str], kind: str) -> None:
+def test_a_token_signed_with_our_public_key_as_a_shared_secret_is_worthless(
+    app: RelyingParty, genuine: dict[str, str], kind: str
+) -> None:
     header, claims, _ = parts(genuine[kind])
     published = next(key for key in httpx.get(f"{app.provider.issuer}/jwks").json()["keys"] if key["kid"] == header["kid"])
     public = PyJWK(published).key
@@ -194,7 +211,9 @@ def test_a_token_signed_with_our_public_key_as_a_shared_secret_is_worthless(app:
 
 @ON_ONE_DATABASE
 @pytest.mark.parametrize("kind", ["access_token", "id_token"])
-def test_a_token_signed_by_another_key_under_our_kid_is_worthless(app: RelyingParty, genuine: dict[str, str], kind: str) -> None:
+def test_a_token_signed_by_another_key_under_our_kid_is_worthless(
+    app: RelyingParty, genuine: dict[str, str], kind: str
+) -> None:
     header, claims, signature = parts(genuine[kind])
     is_worthless(app, forge(header, claims))
     is_worthless(app, forge(header, claims | {"sub": "bob", "exp": 9999999999}, signature))
@@ -202,7 +221,20 @@ def test_a_token_signed_by_another_key_under_our_kid_is_worthless(app: RelyingPa
     is_worthless(app, forge(header | {"kid": other}, claims, signature))
 
 
-KIDS = ["", "../../../dev/null", "/etc/passwd", "' OR '1'='1' --", "x' UNION SELECT sealed FROM signing_keys --", "\x00", "https://evil.example/jwks", "x" * 4000, None, 0, ["a"], {}]
+KIDS = [
+    "",
+    "../../../dev/null",
+    "/etc/passwd",
+    "' OR '1'='1' --",
+    "x' UNION SELECT sealed FROM signing_keys --",
+    "\x00",
+    "https://evil.example/jwks",
+    "x" * 4000,
+    None,
+    0,
+    ["a"],
+    {},
+]
 
 
 @pytest.mark.parametrize("kid", KIDS, ids=range(len(KIDS)))
@@ -224,7 +256,9 @@ HEADERS: list[dict[str, object]] = [
 
 @ON_ONE_DATABASE
 @pytest.mark.parametrize("more", HEADERS, ids=[next(iter(more)) for more in HEADERS])
-def test_a_header_that_names_a_key_or_a_rule_of_its_own_is_refused(app: RelyingParty, genuine: dict[str, str], more: dict[str, object]) -> None:
+def test_a_header_that_names_a_key_or_a_rule_of_its_own_is_refused(
+    app: RelyingParty, genuine: dict[str, str], more: dict[str, object]
+) -> None:
     header, claims, signature = parts(genuine["access_token"])
     is_worthless(app, forge(header | more, claims))
     is_worthless(app, forge(header | more, claims, signature))
@@ -286,7 +320,11 @@ def test_a_token_has_one_spelling(app: RelyingParty, genuine: dict[str, str]) ->
         header, claims, signature = genuine[kind].split(".")
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         swapped = alphabet[alphabet.index(signature[-1]) ^ 1]
-        for other in (f"{header}.{claims}.{signature[:-1]}{swapped}", f"{header}.{claims}.{signature}==", f"{header}.{claims}.{signature}A"):
+        for other in (
+            f"{header}.{claims}.{signature[:-1]}{swapped}",
+            f"{header}.{claims}.{signature}==",
+            f"{header}.{claims}.{signature}A",
+        ):
             is_worthless(app, other)
     assert app.userinfo(genuine["access_token"]).status_code == 200
 
@@ -296,14 +334,22 @@ def test_a_token_of_another_issuer_is_worthless(app: RelyingParty, genuine: dict
     services.keys.load()
     header, claims, _ = parts(genuine["access_token"])
     now = services.database.clock()
-    for change in ({"iss": "https://other.example"}, {"iss": app.provider.issuer + "/"}, {"aud": "https://other.example"}, {"aud": None}, {"exp": int(now) - 1}):
+    for change in (
+        {"iss": "https://other.example"},
+        {"iss": app.provider.issuer + "/"},
+        {"aud": "https://other.example"},
+        {"aud": None},
+        {"exp": int(now) - 1},
+    ):
         is_worthless(app, services.keys.sign(str(header["typ"]), claims | change, now))
 
 
 # -- 21, 22: questions nobody may ask ---------------------------------------------------------------------------------
 
 
-def test_introspection_is_for_those_who_prove_who_they_are(app: RelyingParty, provider: RunningProvider, genuine: dict[str, str]) -> None:
+def test_introspection_is_for_those_who_prove_who_they_are(
+    app: RelyingParty, provider: RunningProvider, genuine: dict[str, str]
+) -> None:
     public = RelyingParty.register(provider, token_endpoint_auth_method="none")
     url, data = f"{provider.issuer}/introspect", {"token": genuine["access_token"]}
     for answer in (
@@ -318,7 +364,9 @@ def test_introspection_is_for_those_who_prove_who_they_are(app: RelyingParty, pr
     assert httpx.get(url, params=data, auth=app.auth).status_code == 405
 
 
-def test_introspection_says_the_same_of_a_strangers_token_as_of_none(provider: RunningProvider, genuine: dict[str, str]) -> None:
+def test_introspection_says_the_same_of_a_strangers_token_as_of_none(
+    provider: RunningProvider, genuine: dict[str, str]
+) -> None:
     nosy = RelyingParty.register(provider, resources=["https://nosy.example/"])
 
     def seen(token: str) -> tuple[object, ...]:
@@ -331,7 +379,9 @@ def test_introspection_says_the_same_of_a_strangers_token_as_of_none(provider: R
 
 
 @pytest.mark.parametrize("hint", ["", "access_token", "refresh_token", "nonsense"])
-def test_nobody_can_revoke_another_clients_token(app: RelyingParty, provider: RunningProvider, person: Person, hint: str) -> None:
+def test_nobody_can_revoke_another_clients_token(
+    app: RelyingParty, provider: RunningProvider, person: Person, hint: str
+) -> None:
     victim, thief = RelyingParty.register(provider), RelyingParty.register(provider)
     public = RelyingParty.register(provider, token_endpoint_auth_method="none")
     tokens = victim.sign_in(person)

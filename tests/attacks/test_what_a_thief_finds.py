@@ -29,7 +29,12 @@ def whole_life(provider: RunningProvider, receiver: Receiver) -> dict[str, str]:
 
     person = Person(provider.issuer)
     login = person.open(app.authorization_url(scope="openid profile offline_access"))
-    found |= {"state": app.state, "nonce": app.nonce, "verifier": app.verifier, "form token": login.forms[0].fields["csrf_token"]}
+    found |= {
+        "state": app.state,
+        "nonce": app.nonce,
+        "verifier": app.verifier,
+        "form token": login.forms[0].fields["csrf_token"],
+    }
     found["cookie before"] = person.http.cookies["idp_session"]
     assert person.sign_in(login, name, found["wrong password"]).main == "login-page"
     assert person.sign_in(login, found["password"], name).main == "login-page"  # typed into the wrong field
@@ -38,7 +43,9 @@ def whole_life(provider: RunningProvider, receiver: Receiver) -> dict[str, str]:
     found["cookie"] = person.http.cookies["idp_session"]
     page = person.submit(consent, "consent-allow")
     found["code"] = app.code_from(page)
-    found["unused code"] = RelyingParty.code_from(app, person.open(app.authorization_url(scope="openid profile offline_access")))
+    found["unused code"] = RelyingParty.code_from(
+        app, person.open(app.authorization_url(scope="openid profile offline_access"))
+    )
     verifier, app.verifier = app.verifier, found["verifier 2"]
     tokens = app.redeem(found["code"]).json()
     app.verifier = verifier
@@ -57,7 +64,9 @@ def whole_life(provider: RunningProvider, receiver: Receiver) -> dict[str, str]:
     httpx.get(f"{provider.issuer}/userinfo", params={"access_token": found["public access_token"]})
     httpx.get(f"{provider.issuer}/authorize", params={"code": found["unused code"], "client_id": app.client_id})
     httpx.get(f"{provider.issuer}/nowhere/{found['unused code']}", params={"token": found["public id_token"]})
-    httpx.post(f"{provider.issuer}/token", data={"client_id": app.client_id, "client_secret": found["client secret"], "code": "x"})
+    httpx.post(
+        f"{provider.issuer}/token", data={"client_id": app.client_id, "client_secret": found["client secret"], "code": "x"}
+    )
     httpx.post(f"{provider.issuer}/login", data={"username": name, "password": PASSWORD})
     person.open(f"logout?{urlencode({'id_token_hint': found['public id_token']})}")
     found["logout token"] = receiver.wait()[0]
@@ -132,7 +141,9 @@ def test_what_the_database_keeps_of_a_token_cannot_be_presented(provider: Runnin
     """Every text of the database, tried as what it might be taken for."""
     app = RelyingParty.register(provider)
     with provider.services.database.reading() as tx:
-        hashes = set(tx.execute(text("SELECT secret_hash FROM token_families")).scalars()) | set(tx.execute(text("SELECT family_id FROM token_families")).scalars())
+        hashes = set(tx.execute(text("SELECT secret_hash FROM token_families")).scalars()) | set(
+            tx.execute(text("SELECT family_id FROM token_families")).scalars()
+        )
         codes = set(tx.execute(text("SELECT code_hash FROM authorization_codes")).scalars())
         cookies = set(tx.execute(text("SELECT cookie_hash FROM sessions")).scalars())
         secrets = set(tx.execute(text("SELECT secret_hash FROM clients")).scalars())

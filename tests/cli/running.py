@@ -16,8 +16,8 @@ from unittest import mock
 
 import structlog
 
-from idp import app
 from idp.cli import main
+from idp.runtime.database import Database
 from tests.support.serving import RunningProvider
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -91,19 +91,19 @@ def _environment(provider: RunningProvider, settings: dict[str, str]) -> dict[st
 @contextmanager
 def _closed_databases() -> Iterator[None]:
     """A process takes its connections with it when it ends; here somebody must close them."""
-    built: list[app.Provider] = []
-    build = app.build
+    opened: list[Database] = []
+    make = Database.__init__
 
-    def remember(*arguments: Any) -> app.Provider:
-        built.append(build(*arguments))
-        return built[-1]
+    def remember(database: Database, *arguments: Any) -> None:
+        make(database, *arguments)
+        opened.append(database)
 
-    with mock.patch.object(app, "build", remember):
+    with mock.patch.object(Database, "__init__", remember):
         try:
             yield
         finally:
-            for provider in built:
-                provider.database.dispose()
+            for database in opened:
+                database.dispose()
 
 
 def _text(stream: io.TextIOWrapper) -> str:

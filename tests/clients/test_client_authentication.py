@@ -203,7 +203,9 @@ def test_a_secret_that_is_nearly_right_is_wrong(clients: ClientService, register
     ],
 )
 @pytest.mark.parametrize("scheme", ["Basic ", "Basic", "Bearer ", "", "Basic  "])
-def test_credentials_that_are_garbage_are_refused_like_any_others(clients: ClientService, scheme: str, credentials: str) -> None:
+def test_credentials_that_are_garbage_are_refused_like_any_others(
+    clients: ClientService, scheme: str, credentials: str
+) -> None:
     assert isinstance(refusal(clients, {"Authorization": scheme + credentials}, {}), ClientAuthenticationError)
 
 
@@ -252,12 +254,21 @@ def test_secrets_are_stored_as_hashes_only(database: Database, registered: dict[
         assert registration.secret is None or registration.secret not in repr(rows)
 
 
-@given(st.binary(max_size=60), st.text(max_size=20), st.dictionaries(st.sampled_from(["client_id", "client_secret"]), st.text(min_size=1, max_size=20)))
+@given(
+    st.binary(max_size=60),
+    st.text(max_size=20),
+    st.dictionaries(st.sampled_from(["client_id", "client_secret"]), st.text(min_size=1, max_size=20)),
+)
 @example(b"\x00:\x00", "Basic ", {})
 @settings(deadline=None)
 def test_nothing_in_a_header_or_form_breaks_it(raw: bytes, scheme: str, form: dict[str, str]) -> None:
     service = _Nobody()
-    for header in (scheme + b64encode(raw).decode(), "Basic " + b64encode(raw).decode(), "Basic " + raw.decode("latin-1"), scheme):
+    for header in (
+        scheme + b64encode(raw).decode(),
+        "Basic " + b64encode(raw).decode(),
+        "Basic " + raw.decode("latin-1"),
+        scheme,
+    ):
         with pytest.raises(OAuth2Error):
             authenticate(service, {"Authorization": header}, form, "token")
 

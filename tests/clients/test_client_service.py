@@ -92,7 +92,9 @@ def test_strangers_fill_no_memory(clients: ClientService) -> None:
     assert len(clients._cache) == 0
 
 
-def test_only_the_origins_of_registered_redirect_uris_may_read_answers(database: Database, clients: ClientService, clock: Clock) -> None:
+def test_only_the_origins_of_registered_redirect_uris_may_read_answers(
+    database: Database, clients: ClientService, clock: Clock
+) -> None:
     assert not clients.allows_origin("https://app.example")
     with database.writing() as tx:
         clients.add(tx, METADATA)

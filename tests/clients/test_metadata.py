@@ -99,9 +99,26 @@ _URI_LISTS = ("redirect_uris", "post_logout_redirect_uris", "resources")
 _URIS = ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri")
 _BOOLEANS = ("backchannel_logout_session_required", "backchannel_logout_include_sub", "first_party")
 BAD: list[tuple[str, object]] = [
-    *((name, value) for name in _URI_LISTS for value in ("https://a.example/cb", {}, 1, [1], [None], [["x"]], [{}], ["x"], ["https://a.example/ä"])),
+    *(
+        (name, value)
+        for name in _URI_LISTS
+        for value in ("https://a.example/cb", {}, 1, [1], [None], [["x"]], [{}], ["x"], ["https://a.example/ä"])
+    ),
     *((name, ["https://a.example/"] * 1 + [f"https://a.example/{n}" for n in range(MAXIMUM_LIST)]) for name in _URI_LISTS),
-    *((name, value) for name in _URIS for value in (["https://a.example/"], 1, "", "x", "javascript:alert(1)", "https://u@a.example/", "http://a.example/", "https://a.example/#x")),
+    *(
+        (name, value)
+        for name in _URIS
+        for value in (
+            ["https://a.example/"],
+            1,
+            "",
+            "x",
+            "javascript:alert(1)",
+            "https://u@a.example/",
+            "http://a.example/",
+            "https://a.example/#x",
+        )
+    ),
     *((name, value) for name in _BOOLEANS for value in ("true", 1, 0, [], {})),
     ("token_endpoint_auth_method", "private_key_jwt"),
     ("token_endpoint_auth_method", ["none"]),
@@ -161,7 +178,14 @@ def test_a_client_name_that_prints_as_something_else_or_cannot_be_printed_is_ref
 
 @pytest.mark.parametrize(
     "uri",
-    ["javascript:alert(1)", "data:text/html,x", "http://a.example/cb", "https://*.a.example/cb", "https://a.example/cb#x", "com.example.app:/cb"],
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://a.example/cb",
+        "https://*.a.example/cb",
+        "https://a.example/cb#x",
+        "com.example.app:/cb",
+    ],
 )
 def test_a_redirect_uri_that_is_unsafe_has_its_own_error_code(uri: str) -> None:
     with pytest.raises(MetadataError) as refused:

@@ -195,10 +195,10 @@ def test_a_folder_in_place_of_the_file_is_told(nowhere: Path, monkeypatch: pytes
     assert "folder" in sentence()
 
 
-def test_a_table_is_a_rooms_settings_and_the_environment_beats_the_file(
-    nowhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (nowhere / "idp.toml").write_text('provider_name = "From the file"\n[sessions]\nidle_timeout = 60\nabsolute_timeout = 120\n')
+def test_a_table_is_a_rooms_settings_and_the_environment_beats_the_file(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nowhere / "idp.toml").write_text(
+        'provider_name = "From the file"\n[sessions]\nidle_timeout = 60\nabsolute_timeout = 120\n'
+    )
     monkeypatch.setenv("IDP_SESSIONS_IDLE_TIMEOUT", "90")
     settings = Settings.load()
     assert settings.provider_name == "From the file"
@@ -297,7 +297,12 @@ def test_a_secret_is_never_shown_in_a_sentence(secret: str, nowhere: Path, monke
     assert secret.strip() not in sentence()
     assert "s3cret" not in sentence()
     monkeypatch.delenv("IDP_SECRET_KEY")
-    for content in (f"secret_key = {secret!r}", f"secret_key = [{secret!r}]", f"[secret]\nkey = {secret!r}", f"secret_kye = {secret!r}"):
+    for content in (
+        f"secret_key = {secret!r}",
+        f"secret_key = [{secret!r}]",
+        f"[secret]\nkey = {secret!r}",
+        f"secret_kye = {secret!r}",
+    ):
         if "\n" not in secret:
             (nowhere / "idp.toml").write_text(content)
             assert secret not in sentence()

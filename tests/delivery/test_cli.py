@@ -74,9 +74,7 @@ def test_a_refusal_is_one_sentence_on_standard_error(office: Office, command: st
     assert json.loads(for_programs.stderr) == {"error": "There is no such delivery."}
 
 
-@pytest.mark.parametrize(
-    "arguments", [("list", "--state", "lost"), ("show",), ("retry", "a", "b"), ("list", "--limit", "0")]
-)
+@pytest.mark.parametrize("arguments", [("list", "--state", "lost"), ("show",), ("retry", "a", "b"), ("list", "--limit", "0")])
 def test_wrong_usage_is_another_status(office: Office, arguments: tuple[str, ...]) -> None:
     assert run(office, *arguments).exit_code == 2
 

@@ -50,9 +50,7 @@ def test_the_query_reaches_the_relying_party_to_the_letter(office: Office, recei
     assert party.requests[0].target == target
 
 
-def test_a_server_error_is_tried_again_with_the_same_jti_and_a_fresh_message(
-    office: Office, receiver: Receivers
-) -> None:
+def test_a_server_error_is_tried_again_with_the_same_jti_and_a_fresh_message(office: Office, receiver: Receivers) -> None:
     party = receiver()
     party.answers(500, 503, 200)
     office.open()

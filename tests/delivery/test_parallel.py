@@ -87,9 +87,7 @@ def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
     assert sorted(taken) == sorted(wanted)
 
 
-def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(
-    office: Office, receiver: Receivers
-) -> None:
+def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(office: Office, receiver: Receivers) -> None:
     party = receiver()
     office.send(party.url())
     with office.database.writing() as tx:
@@ -189,9 +187,7 @@ def test_stopping_waits_for_what_is_in_flight_and_takes_nothing_more(office: Off
 
 
 def test_a_process_may_lend_its_own_thread(office: Office, receiver: Receivers) -> None:
-    worker = Worker(
-        office.database, office.service, Outbound(allow_loopback=True), {"test": compose}, poll_seconds=3600
-    )
+    worker = Worker(office.database, office.service, Outbound(allow_loopback=True), {"test": compose}, poll_seconds=3600)
     thread = threading.Thread(target=worker.run_forever)
     thread.start()
     office.send(receiver().url())

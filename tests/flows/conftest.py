@@ -14,7 +14,7 @@ PEOPLE = ("alice", "bob")
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
     """One running provider for each database, with Alice and Bob."""
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else ""
+    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
     running = RunningProvider(tmp_path_factory.mktemp("provider"), url).start()
     for name in PEOPLE:
         running.add_user(name)

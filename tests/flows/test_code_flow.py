@@ -170,7 +170,9 @@ def test_a_denied_consent_goes_back_as_access_denied(provider: RunningProvider, 
 
 
 def test_client_credentials_give_a_token_for_the_client_itself(provider: RunningProvider) -> None:
-    app = RelyingParty.register(provider, grant_types=["client_credentials"], redirect_uris=["https://x.example/cb"], scope="reports")
+    app = RelyingParty.register(
+        provider, grant_types=["client_credentials"], redirect_uris=["https://x.example/cb"], scope="reports"
+    )
     response = app.token("client_credentials")
     assert response.status_code == 200, response.text
     claims = app.verified(response.json()["access_token"], audience=provider.issuer, typ="at+jwt")

@@ -135,7 +135,9 @@ def test_who_is_signed_out_already_is_simply_sent_on(provider: RunningProvider, 
     assert logout(person).main == "logout-done"
 
 
-def test_sub_stands_beside_the_sid_for_a_client_that_wants_it(provider: RunningProvider, person: Person, receiver: Receiver) -> None:
+def test_sub_stands_beside_the_sid_for_a_client_that_wants_it(
+    provider: RunningProvider, person: Person, receiver: Receiver
+) -> None:
     app = RelyingParty.register(provider, receiver=receiver, backchannel_logout_include_sub=True)
     tokens = app.sign_in(person)
     logout(person, id_token_hint=tokens["id_token"])

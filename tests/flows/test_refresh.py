@@ -95,7 +95,9 @@ def test_a_session_bound_family_ends_with_the_session_and_an_offline_one_does_no
     assert app.userinfo(offline["access_token"]).status_code == 200
 
 
-def test_revoking_an_access_token_ends_it_alone_and_a_refresh_token_its_family(provider: RunningProvider, person: Person) -> None:
+def test_revoking_an_access_token_ends_it_alone_and_a_refresh_token_its_family(
+    provider: RunningProvider, person: Person
+) -> None:
     app = RelyingParty.register(provider)
     tokens = app.sign_in(person)
     answer = app.revoke(tokens["access_token"])

@@ -43,14 +43,18 @@ class Request:
 
 def encoded(pairs: Pairs) -> bytes:
     """Parameters, percent-encoded where a URL must be; bytes that no encoder would produce are kept."""
-    return b"&".join(quote_from_bytes(name, safe="%").encode() + b"=" + quote_from_bytes(value, safe="%").encode() for name, value in pairs)
+    return b"&".join(
+        quote_from_bytes(name, safe="%").encode() + b"=" + quote_from_bytes(value, safe="%").encode() for name, value in pairs
+    )
 
 
 def pairs(**parameters: str) -> Pairs:
     return tuple((name.encode(), value.encode()) for name, value in parameters.items())
 
 
-def headers(*, cookie: str = "", basic: tuple[str, str] | None = None, bearer: str = "", form: bool = False) -> tuple[tuple[str, bytes], ...]:
+def headers(
+    *, cookie: str = "", basic: tuple[str, str] | None = None, bearer: str = "", form: bool = False
+) -> tuple[tuple[str, bytes], ...]:
     found = [("Content-Type", FORM.encode())] if form else []
     if cookie:
         found.append(("Cookie", cookie.encode()))
@@ -63,10 +67,19 @@ def headers(*, cookie: str = "", basic: tuple[str, str] | None = None, bearer: s
 
 def good_requests(provider: RunningProvider) -> list[Request]:
     """One request of each kind that works; each is tried once so that none is taken for good that is not."""
-    app = RelyingParty.register(provider, grant_types=["authorization_code", "refresh_token", "client_credentials"], scope="openid profile email offline_access reports")
+    app = RelyingParty.register(
+        provider,
+        grant_types=["authorization_code", "refresh_token", "client_credentials"],
+        scope="openid profile email offline_access reports",
+    )
     third_party = RelyingParty.register(provider, first_party=False)
     post = RelyingParty.register(provider, token_endpoint_auth_method="client_secret_post")
-    public = RelyingParty.register(provider, token_endpoint_auth_method="none", application_type="native", redirect_uris=["http://127.0.0.1/callback", "com.example.app:/callback"])
+    public = RelyingParty.register(
+        provider,
+        token_endpoint_auth_method="none",
+        application_type="native",
+        redirect_uris=["http://127.0.0.1/callback", "com.example.app:/callback"],
+    )
     person, stranger = Person(provider.issuer), Person(provider.issuer)
     tokens = app.sign_in(person)
     others = public.sign_in(person)
@@ -95,33 +108,102 @@ def good_requests(provider: RunningProvider) -> list[Request]:
     basic = headers(basic=(client_id, secret), form=True)
     return [
         Request("GET", "/authorize", query(app.authorization_url(prompt="none")), headers=signed_in),
-        Request("GET", "/authorize", query(app.authorization_url(prompt="login", max_age="5", login_hint="alice", id_token_hint=tokens["id_token"], ui_locales="de", acr_values="1")), headers=signed_in),
+        Request(
+            "GET",
+            "/authorize",
+            query(
+                app.authorization_url(
+                    prompt="login",
+                    max_age="5",
+                    login_hint="alice",
+                    id_token_hint=tokens["id_token"],
+                    ui_locales="de",
+                    acr_values="1",
+                )
+            ),
+            headers=signed_in,
+        ),
         Request("GET", "/authorize", query(third_party.authorization_url(response_mode="form_post")), headers=signed_in),
         Request("POST", "/authorize", form=query(public.authorization_url()), headers=with_form),
         Request("GET", "/authorize", pairs(**{"continue": consent.forms[0].fields["request"]}), headers=signed_in),
         Request("POST", "/token", form=redeeming, headers=basic),
-        Request("POST", "/token", form=pairs(grant_type="authorization_code", code=public_code, redirect_uri=public.redirect_uri, code_verifier=public.verifier, client_id=public.client_id), headers=headers(form=True)),
-        Request("POST", "/token", form=pairs(grant_type="refresh_token", refresh_token=tokens["refresh_token"], scope="openid"), headers=basic),
+        Request(
+            "POST",
+            "/token",
+            form=pairs(
+                grant_type="authorization_code",
+                code=public_code,
+                redirect_uri=public.redirect_uri,
+                code_verifier=public.verifier,
+                client_id=public.client_id,
+            ),
+            headers=headers(form=True),
+        ),
+        Request(
+            "POST",
+            "/token",
+            form=pairs(grant_type="refresh_token", refresh_token=tokens["refresh_token"], scope="openid"),
+            headers=basic,
+        ),
         Request("POST", "/token", form=pairs(grant_type="client_credentials", scope="reports"), headers=basic),
-        Request("POST", "/token", form=pairs(grant_type="refresh_token", refresh_token=others["refresh_token"], client_id=post_id, client_secret=post_secret), headers=headers(form=True)),
+        Request(
+            "POST",
+            "/token",
+            form=pairs(
+                grant_type="refresh_token", refresh_token=others["refresh_token"], client_id=post_id, client_secret=post_secret
+            ),
+            headers=headers(form=True),
+        ),
         Request("POST", "/introspect", form=pairs(token=tokens["access_token"], token_type_hint="access_token"), headers=basic),
-        Request("POST", "/introspect", form=pairs(token=tokens["refresh_token"], client_id=post_id, client_secret=post_secret), headers=headers(form=True)),
-        Request("POST", "/revoke", form=pairs(token=others["access_token"], client_id=public.client_id), headers=headers(form=True)),
+        Request(
+            "POST",
+            "/introspect",
+            form=pairs(token=tokens["refresh_token"], client_id=post_id, client_secret=post_secret),
+            headers=headers(form=True),
+        ),
+        Request(
+            "POST", "/revoke", form=pairs(token=others["access_token"], client_id=public.client_id), headers=headers(form=True)
+        ),
         Request("POST", "/revoke", form=pairs(token=tokens["id_token"], token_type_hint="refresh_token"), headers=basic),
         Request("GET", "/userinfo", headers=headers(bearer=tokens["access_token"])),
         Request("POST", "/userinfo", form=pairs(access_token=tokens["access_token"]), headers=headers(form=True)),
-        Request("GET", "/logout", pairs(id_token_hint=others["id_token"], post_logout_redirect_uri=bye, state="x", client_id=public.client_id), headers=headers(cookie=other_cookie)),
-        Request("GET", "/logout", pairs(post_logout_redirect_uri=bye, state="x", client_id=client_id, logout_hint="alice"), headers=signed_in),
-        Request("POST", "/logout", form=pairs(id_token_hint=tokens["id_token"], post_logout_redirect_uri=bye, state="x"), headers=headers(form=True)),
+        Request(
+            "GET",
+            "/logout",
+            pairs(id_token_hint=others["id_token"], post_logout_redirect_uri=bye, state="x", client_id=public.client_id),
+            headers=headers(cookie=other_cookie),
+        ),
+        Request(
+            "GET",
+            "/logout",
+            pairs(post_logout_redirect_uri=bye, state="x", client_id=client_id, logout_hint="alice"),
+            headers=signed_in,
+        ),
+        Request(
+            "POST",
+            "/logout",
+            form=pairs(id_token_hint=tokens["id_token"], post_logout_redirect_uri=bye, state="x"),
+            headers=headers(form=True),
+        ),
         Request("POST", "/logout", form=page(confirm.forms[0], "logout-cancel"), headers=with_form),
         Request("GET", "/login", pairs(request=login.forms[0].fields["request"]), headers=headers(cookie=other_cookie)),
-        Request("POST", "/login", form=page(login.forms[0], "login-submit", username="alice", password="wrong"), headers=headers(cookie=other_cookie, form=True)),
+        Request(
+            "POST",
+            "/login",
+            form=page(login.forms[0], "login-submit", username="alice", password="wrong"),
+            headers=headers(cookie=other_cookie, form=True),
+        ),
         Request("GET", "/login/select", pairs(request=select.forms[0].fields["request"]), headers=signed_in),
         Request("POST", "/login/select", form=page(select.forms[0], "select-continue"), headers=with_form),
         Request("GET", "/consent", pairs(request=consent.forms[0].fields["request"]), headers=signed_in),
         Request("POST", "/consent", form=page(consent.forms[0], "consent-deny"), headers=with_form),
         Request("GET", "/account", headers=signed_in),
-        Request("POST", "/account/sign-out", form=pairs(csrf_token=account.forms[0].fields["csrf_token"], sid="unknown"), headers=with_form),
+        Request(
+            "POST",
+            "/account/sign-out",
+            form=pairs(csrf_token=account.forms[0].fields["csrf_token"], sid="unknown"),
+            headers=with_form,
+        ),
         Request("POST", "/account/sign-out-everywhere", form=pairs(csrf_token="x"), headers=with_form),
         Request("GET", "/", headers=signed_in),
         Request("GET", "/jwks"),
@@ -205,7 +287,9 @@ TEXTS = st.one_of(
     st.binary(max_size=30),
     st.text(max_size=30).map(lambda text: text.encode("utf-8", "surrogatepass")),
 )
-METHODS = st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PROPFIND"])
+METHODS = st.sampled_from(
+    ["GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "FOO", "get", "PROPFIND"]
+)
 PATHS = st.sampled_from(
     "/ /authorize /token /userinfo /introspect /revoke /logout /login /login/select /consent /account /account/sign-out "
     "/account/sign-out-everywhere /jwks /.well-known/openid-configuration /.well-known/oauth-authorization-server /health/live /health/ready "
@@ -218,8 +302,27 @@ VALUES = st.one_of(
     st.sampled_from([b"", b"x", b"\xff\xfe", b"a" * 5000, b'"', b"=", b";;;", b",,,", b"null"]),
 )
 HEADERS = st.one_of(
-    st.tuples(st.just("Authorization"), st.one_of(VALUES, st.binary(max_size=40).map(lambda pair: b"Basic " + b64encode(pair)), VALUES.map(lambda value: b"Bearer " + value), VALUES.map(lambda value: b"Basic " + value), st.just(b"DPoP x"), st.just(b"Bearer " + b"a." * 4000))),
-    st.tuples(st.just("Cookie"), st.one_of(VALUES, VALUES.map(lambda value: b"idp_session=" + value), VALUES.map(lambda value: b"idp_device=" + value), VALUES.map(lambda value: b"remember_token=" + value), st.just(b"idp_session=eyJfdXNlcl9pZCI6ImEifQ.aaaaaa.bbb"))),
+    st.tuples(
+        st.just("Authorization"),
+        st.one_of(
+            VALUES,
+            st.binary(max_size=40).map(lambda pair: b"Basic " + b64encode(pair)),
+            VALUES.map(lambda value: b"Bearer " + value),
+            VALUES.map(lambda value: b"Basic " + value),
+            st.just(b"DPoP x"),
+            st.just(b"Bearer " + b"a." * 4000),
+        ),
+    ),
+    st.tuples(
+        st.just("Cookie"),
+        st.one_of(
+            VALUES,
+            VALUES.map(lambda value: b"idp_session=" + value),
+            VALUES.map(lambda value: b"idp_device=" + value),
+            VALUES.map(lambda value: b"remember_token=" + value),
+            st.just(b"idp_session=eyJfdXNlcl9pZCI6ImEifQ.aaaaaa.bbb"),
+        ),
+    ),
     st.tuples(
         st.just("Content-Type"),
         st.one_of(
@@ -240,7 +343,30 @@ HEADERS = st.one_of(
             VALUES,
         ),
     ),
-    st.tuples(st.sampled_from(["Origin", "Referer", "Accept", "Accept-Language", "If-None-Match", "If-Modified-Since", "Range", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "Content-Encoding", "X-CSRFToken", "X-Requested-With", "DPoP", "Upgrade", "Content-Language"]), VALUES),
+    st.tuples(
+        st.sampled_from(
+            [
+                "Origin",
+                "Referer",
+                "Accept",
+                "Accept-Language",
+                "If-None-Match",
+                "If-Modified-Since",
+                "Range",
+                "User-Agent",
+                "X-Forwarded-For",
+                "X-Forwarded-Host",
+                "Forwarded",
+                "Content-Encoding",
+                "X-CSRFToken",
+                "X-Requested-With",
+                "DPoP",
+                "Upgrade",
+                "Content-Language",
+            ]
+        ),
+        VALUES,
+    ),
     st.tuples(st.just("Host"), st.sampled_from([b"", b"evil.example", b"a:b:c", b"[::1", b"x" * 300, b"\xff", b"a b"])),
 )
 BODIES = st.one_of(
@@ -296,7 +422,9 @@ def spoils(draw: st.DrawFn) -> Spoil:  # noqa: C901, PLR0911 - a list of ways
             return lambda request: replace(request, path=path)
         case 8:
             header = draw(HEADERS)
-            return lambda request: replace(request, headers=(*(each for each in request.headers if each[0] != header[0]), header))
+            return lambda request: replace(
+                request, headers=(*(each for each in request.headers if each[0] != header[0]), header)
+            )
         case 9:
             header = draw(HEADERS)
             return lambda request: replace(request, headers=(*request.headers, header))

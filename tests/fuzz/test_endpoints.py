@@ -66,7 +66,9 @@ def _is_http(request: Request) -> bool:
     """Whether a server must understand it: some methods and hosts are no HTTP, and never come as far as us."""
     strange = request.method in {"CONNECT", "get"} or any(name == "Host" for name, _ in request.headers)
     doubled = len([name for name, _ in request.headers if name == "Content-Length"]) > 1
-    return not (strange or doubled or len(request.target()) > 60_000 or any(len(value) > 100_000 for _, value in request.headers))
+    return not (
+        strange or doubled or len(request.target()) > 60_000 or any(len(value) > 100_000 for _, value in request.headers)
+    )
 
 
 def _check_redirect(answer: Answer) -> None:
@@ -78,7 +80,9 @@ def _check_redirect(answer: Answer) -> None:
         parts = urlsplit(location)
         if parts.scheme or parts.netloc:
             ours = re.fullmatch(r"[0-9a-f]{8}\.example\.org", parts.netloc)
-            native = location.startswith("com.example.app:/callback?") or re.match(r"http://127\.0\.0\.1(:[0-9]+)?/callback\?", location)
+            native = location.startswith("com.example.app:/callback?") or re.match(
+                r"http://127\.0\.0\.1(:[0-9]+)?/callback\?", location
+            )
             assert ours or native, location
 
 
@@ -108,7 +112,10 @@ def test_the_requests_that_are_spoiled_are_good_ones(provider: RunningProvider, 
     for request in seeds:
         answer = request.send(provider)
         check(request, answer, provider)
-        assert answer.status in {200, 303} or request.path in {"/account/sign-out-everywhere", "/token", "/revoke"}, (request, answer)
+        assert answer.status in {200, 303} or request.path in {"/account/sign-out-everywhere", "/token", "/revoke"}, (
+            request,
+            answer,
+        )
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

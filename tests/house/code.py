@@ -29,7 +29,10 @@ def imported(tree: ast.Module) -> dict[str, str]:
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.asname or alias.name.partition(".")[0]: alias.asname and alias.name or alias.name.partition(".")[0] for alias in node.names}
+            names |= {
+                alias.asname or alias.name.partition(".")[0]: alias.asname and alias.name or alias.name.partition(".")[0]
+                for alias in node.names
+            }
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     return names

@@ -40,7 +40,15 @@ def commands(group: click.Command = cli, path: str = "idp") -> Iterator[tuple[st
 def endpoints() -> list[str]:
     """Every path that discovery announces, and those that people and machines are told of elsewhere."""
     announced = [str(value).removeprefix(ISSUER) for value in metadata(ISSUER).values() if str(value).startswith(ISSUER + "/")]
-    more = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/login", "/account", "/health/live", "/health/ready", "/metrics"]
+    more = [
+        "/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+        "/login",
+        "/account",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    ]
     return announced + more
 
 
@@ -67,7 +75,16 @@ def test_every_command_stands_in_the_command_page(path: str) -> None:
     assert path in re.sub(r"\s+", " ", text("docs/cli.md"))
 
 
-@pytest.mark.parametrize(("path", "option"), [(path, option) for path, command in commands() for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts])
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        (path, option)
+        for path, command in commands()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    ],
+)
 def test_every_option_stands_in_the_command_page(path: str, option: str) -> None:
     assert option in text("docs/cli.md"), f"{path} {option}"
 
@@ -76,7 +93,10 @@ def test_no_page_names_a_command_that_there_is_not() -> None:
     known = {path for path, _ in commands()}
     groups = {path.rpartition(" ")[0] for path in known}
     for command in re.findall(r"`(idp [a-z][a-z-]*(?: [a-z][a-z-]*)?)", everything()):
-        assert any(command == each or each.startswith(command + " ") or command.startswith(each + " ") for each in known | groups - {"idp"}), command
+        assert any(
+            command == each or each.startswith(command + " ") or command.startswith(each + " ")
+            for each in known | groups - {"idp"}
+        ), command
 
 
 def test_every_command_says_what_it_does_and_speaks_json() -> None:

@@ -34,9 +34,14 @@ def passes_over_everything(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.ExceptHandler):
             continue
-        caught = [dotted(each) for each in (node.type.elts if isinstance(node.type, ast.Tuple) else [node.type] if node.type else [])]
+        caught = [
+            dotted(each) for each in (node.type.elts if isinstance(node.type, ast.Tuple) else [node.type] if node.type else [])
+        ]
         wide = node.type is None or {"Exception", "BaseException"} & set(caught)
-        silent = all(isinstance(each, ast.Pass | ast.Continue) or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)) for each in node.body)
+        silent = all(
+            isinstance(each, ast.Pass | ast.Continue) or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
+            for each in node.body
+        )
         if node.type is None or (wide and silent):
             yield node.lineno
 
@@ -78,9 +83,18 @@ def reads_the_host(tree: ast.Module) -> Iterator[int]:
         if told.search(name):
             yield line
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and dotted(node.func).endswith("url_for") and any(word.arg == "_external" for word in node.keywords):
+        if (
+            isinstance(node, ast.Call)
+            and dotted(node.func).endswith("url_for")
+            and any(word.arg == "_external" for word in node.keywords)
+        ):
             yield node.lineno
-        if isinstance(node, ast.Constant) and node.value in {"HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO", "X-Forwarded-Host"}:
+        if isinstance(node, ast.Constant) and node.value in {
+            "HTTP_HOST",
+            "HTTP_X_FORWARDED_HOST",
+            "HTTP_X_FORWARDED_PROTO",
+            "X-Forwarded-Host",
+        }:
             yield node.lineno
 
 
@@ -95,15 +109,55 @@ def compares_secrets_openly(tree: ast.Module) -> Iterator[int]:
 
 
 RULES = {
-    "asks the time of day": (asks_the_time, {CLOCK}, "import time\nnow = time.time()", "from time import monotonic\nnow = monotonic()"),
-    "asks the time of day by datetime": (asks_the_time, {CLOCK}, "from datetime import datetime as d\nd.now()", "from datetime import datetime\ndatetime.fromtimestamp(1)"),
-    "passes over everything": (passes_over_everything, set(), "try:\n  x()\nexcept Exception:\n  pass", "try:\n  x()\nexcept KeyError:\n  pass"),
-    "has a bare except": (passes_over_everything, set(), "try:\n  x()\nexcept:\n  raise", "try:\n  x()\nexcept Exception:\n  raise"),
-    "uses weak randomness": (uses_weak_randomness, {"idp/delivery/worker.py", "idp/delivery/rules.py"}, "import random\nrandom.random()", "import secrets\nsecrets.token_bytes(8)"),
+    "asks the time of day": (
+        asks_the_time,
+        {CLOCK},
+        "import time\nnow = time.time()",
+        "from time import monotonic\nnow = monotonic()",
+    ),
+    "asks the time of day by datetime": (
+        asks_the_time,
+        {CLOCK},
+        "from datetime import datetime as d\nd.now()",
+        "from datetime import datetime\ndatetime.fromtimestamp(1)",
+    ),
+    "passes over everything": (
+        passes_over_everything,
+        set(),
+        "try:\n  x()\nexcept Exception:\n  pass",
+        "try:\n  x()\nexcept KeyError:\n  pass",
+    ),
+    "has a bare except": (
+        passes_over_everything,
+        set(),
+        "try:\n  x()\nexcept:\n  raise",
+        "try:\n  x()\nexcept Exception:\n  raise",
+    ),
+    "uses weak randomness": (
+        uses_weak_randomness,
+        {"idp/delivery/worker.py", "idp/delivery/rules.py"},
+        "import random\nrandom.random()",
+        "import secrets\nsecrets.token_bytes(8)",
+    ),
     "prints": (prints, set(), "print(1)", "click.echo(1)"),
-    "reads the environment": (reads_the_environment, {"idp/config.py", "idp/serving.py", "idp/discovery/endpoints.py"}, "import os\nos.environ['X']", "import os\nos.getpid()"),
-    "builds SQL": (builds_sql, set(), "from sqlalchemy import text\ntext(f'SELECT {x}')", "from sqlalchemy import text\ntext('SELECT 1')"),
-    "reads the host": (reads_the_host, set(), "from flask import request\nrequest.host_url", "from flask import request\nrequest.path"),
+    "reads the environment": (
+        reads_the_environment,
+        {"idp/config.py", "idp/serving.py", "idp/discovery/endpoints.py"},
+        "import os\nos.environ['X']",
+        "import os\nos.getpid()",
+    ),
+    "builds SQL": (
+        builds_sql,
+        set(),
+        "from sqlalchemy import text\ntext(f'SELECT {x}')",
+        "from sqlalchemy import text\ntext('SELECT 1')",
+    ),
+    "reads the host": (
+        reads_the_host,
+        set(),
+        "from flask import request\nrequest.host_url",
+        "from flask import request\nrequest.path",
+    ),
     "compares secrets openly": (compares_secrets_openly, set(), "given.secret == kept.secret", "method == 'none'"),
 }
 

@@ -78,5 +78,3 @@ def test_an_error_of_the_database_shows_no_parameters_in_the_log() -> None:
         assert "s3cret-value" not in str(failed.value)
     finally:
         database.dispose()
-
-

@@ -164,13 +164,17 @@ def test_a_header_that_we_never_send_is_refused_even_over_our_own_signature(keys
     refused(keys, with_signature(f"{header}.{claims}", ours(keys, kid)))
 
 
-@pytest.mark.parametrize("header", ['{"alg":"none","alg":"RS256","kid":"%s","typ":"JWT"}', '{"alg":"RS256","alg":"none","kid":"%s","typ":"JWT"}'])
+@pytest.mark.parametrize(
+    "header", ['{"alg":"none","alg":"RS256","kid":"%s","typ":"JWT"}', '{"alg":"RS256","alg":"none","kid":"%s","typ":"JWT"}']
+)
 def test_duplicate_members_in_the_header_open_nothing(keys: KeyService, kid: str, header: str) -> None:
     for signature in ("", b64("x" * 256)):
         refused(keys, f"{b64(header % kid)}.{b64(json.dumps(CLAIMS))}.{signature}")
 
 
-@pytest.mark.parametrize("alg", ["RS384", "RS512", "PS256", "ES256", "HS256", "EdDSA", "RSA-OAEP", "dir", 1, None, ["RS256"], {"RS256": 1}])
+@pytest.mark.parametrize(
+    "alg", ["RS384", "RS512", "PS256", "ES256", "HS256", "EdDSA", "RSA-OAEP", "dir", 1, None, ["RS256"], {"RS256": 1}]
+)
 def test_another_algorithm_is_refused(keys: KeyService, kid: str, alg: object) -> None:
     header = b64(json.dumps({"alg": alg, "kid": kid, "typ": "JWT"}))
     refused(keys, f"{header}.{b64(json.dumps(CLAIMS))}.{b64('x' * 256)}")
@@ -206,7 +210,24 @@ SHAPES = [
     "%2e%2e",
     "null",
     "eyJ.eyJ.eyJ",
-    *(f"{b64(header)}.e30.AA" for header in ("", "null", "[]", '["alg"]', '"alg"', "1", "{}", "{", "NaN", "1e400", '{"alg":', DEEP[:4000], '{"a":' * 800)),
+    *(
+        f"{b64(header)}.e30.AA"
+        for header in (
+            "",
+            "null",
+            "[]",
+            '["alg"]',
+            '"alg"',
+            "1",
+            "{}",
+            "{",
+            "NaN",
+            "1e400",
+            '{"alg":',
+            DEEP[:4000],
+            '{"a":' * 800,
+        )
+    ),
     b64(b"\xff\xfe") + ".e30.AA",
     DEEP,
     "A" * 1_000_000,
@@ -259,7 +280,16 @@ def test_no_text_breaks_it(keys: KeyService, text: str) -> None:
     refused(keys, text)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), inner, max_size=4), max_leaves=8))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), inner, max_size=4)
+        ),
+        max_leaves=8,
+    )
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_json_as_a_header_breaks_it(keys: KeyService, header: object) -> None:
     refused(keys, f"{b64(json.dumps(header))}.e30.AA")

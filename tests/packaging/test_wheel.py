@@ -20,13 +20,22 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(CHECKOUT)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(CHECKOUT)],
+        check=True,
+        capture_output=True,
+    )
     return next(out.glob("idp-*.whl"))
 
 
 def test_the_wheel_carries_templates_and_migrations_and_no_bytecode(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"idp/templates/login.html", "idp/migrations/env.py", "idp/static/idp.css", "idp/accounts/common_passwords.txt"} <= names
+    assert {
+        "idp/templates/login.html",
+        "idp/migrations/env.py",
+        "idp/static/idp.css",
+        "idp/accounts/common_passwords.txt",
+    } <= names
     assert any(name.startswith("idp/migrations/versions/0001") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     assert not [name for name in names if name.startswith(("tests/", "examples/"))]
@@ -51,7 +60,9 @@ def test_the_installed_wheel_serves_a_sign_in_page(wheel: Path, tmp_path: Path) 
     elsewhere.mkdir()
     log = tmp_path / "log"
     with log.open("wb") as output:
-        server = subprocess.Popen([home / "bin" / "idp", "serve"], cwd=elsewhere, env=clean | settings, stdout=output, stderr=output)
+        server = subprocess.Popen(
+            [home / "bin" / "idp", "serve"], cwd=elsewhere, env=clean | settings, stdout=output, stderr=output
+        )
     try:
         page = _get(f"http://localhost:{port}/login", server, log)
         assert page.status_code == 200

@@ -151,7 +151,9 @@ def test_an_unsafe_redirect_uri_cannot_be_registered_by_a_web_app(uri: str) -> N
     assert uris.redirect_uri_problem(uri, native=False, loopback_http=False) is not None
 
 
-@pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,x", "myapp:/callback", "intent:x", "http://app.example/x"])
+@pytest.mark.parametrize(
+    "uri", ["javascript:alert(1)", "data:text/html,x", "myapp:/callback", "intent:x", "http://app.example/x"]
+)
 def test_an_unsafe_redirect_uri_cannot_be_registered_by_a_native_app(uri: str) -> None:
     assert uris.redirect_uri_problem(uri, native=True, loopback_http=False) is not None
 
@@ -202,13 +204,33 @@ def test_no_text_breaks_the_rules(uri: str, native: bool, loopback_http: bool) -
 
 ODD_URIS = st.builds(
     lambda scheme, host, port, rest: f"{scheme}{host}{port}{rest}",
-    st.sampled_from(["https://", "HTTPS://", "https:", "com.example.app://", "com.example.app:", "com.example.app:///", "http://"]),
+    st.sampled_from(
+        ["https://", "HTTPS://", "https:", "com.example.app://", "com.example.app:", "com.example.app:///", "http://"]
+    ),
     st.one_of(
-        st.sampled_from(["app.example", "APP.example", "127.0.0.1", "[::1]", "localhost", "a..b", ".", "xn--a", "a" * 64, "a;b", "a,b", "'self'"]),
+        st.sampled_from(
+            [
+                "app.example",
+                "APP.example",
+                "127.0.0.1",
+                "[::1]",
+                "localhost",
+                "a..b",
+                ".",
+                "xn--a",
+                "a" * 64,
+                "a;b",
+                "a,b",
+                "'self'",
+            ]
+        ),
         st.text(RFC_3986, max_size=10),
     ),
     st.sampled_from(["", ":", ":443", ":8443", ":08"]),
-    st.one_of(st.sampled_from(["", "/", "/callback", "?x=1", "/cb?x=[1]", "/cb?", "/a;b=c", "/%zz", "/cb?x=%20&"]), st.text(RFC_3986, max_size=12)),
+    st.one_of(
+        st.sampled_from(["", "/", "/callback", "?x=1", "/cb?x=[1]", "/cb?", "/a;b=c", "/%zz", "/cb?x=%20&"]),
+        st.text(RFC_3986, max_size=12),
+    ),
 )
 
 

@@ -61,7 +61,11 @@ def _node(name: str) -> str:
 
 def _fetch(folder: Path) -> Path:
     done = subprocess.run(
-        [_node("npm"), "pack", f"@sparticuz/chromium@{VERSION}", "--silent"], cwd=folder, capture_output=True, text=True, check=False
+        [_node("npm"), "pack", f"@sparticuz/chromium@{VERSION}", "--silent"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     packed = next(folder.glob("*.tgz"), None)
     if done.returncode != 0 or packed is None:
@@ -89,7 +93,10 @@ def launched() -> Iterator[Browser]:
     """A running browser."""
     program = executable()
     libraries = [str(folder / "lib") for folder in CACHE.iterdir() if (folder / "lib").is_dir()]
-    environment = os.environ | {"LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]), "HOME": str(CACHE)}
+    environment = os.environ | {
+        "LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]),
+        "HOME": str(CACHE),
+    }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS), env=environment)
         try:

@@ -177,5 +177,3 @@ class RelyingParty:
         assert "nonce" not in claims
         assert 0 < int(str(claims["exp"])) - int(time.time()) <= 120
         return claims
-
-

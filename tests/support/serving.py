@@ -144,7 +144,9 @@ class RunningProvider:
     @cached_property
     def services(self) -> Provider:
         """The same deployment's services in this process: quicker than the command where it is not what is tested."""
-        named = {name.removeprefix("IDP_").lower(): value for name, value in self.environment().items() if name.startswith("IDP_")}
+        named = {
+            name.removeprefix("IDP_").lower(): value for name, value in self.environment().items() if name.startswith("IDP_")
+        }
         return app.build(Settings(**named))
 
     def add_user(self, username: str = "alice", password: str = "correct horse battery staple") -> str:

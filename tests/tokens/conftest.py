@@ -45,7 +45,10 @@ class World:
     tokens: TokenService
 
     def add_client(self, **metadata: object) -> Client:
-        whole: dict[str, object] = {"redirect_uris": ["https://app.example/cb"], "grant_types": ["authorization_code", "refresh_token"]}
+        whole: dict[str, object] = {
+            "redirect_uris": ["https://app.example/cb"],
+            "grant_types": ["authorization_code", "refresh_token"],
+        }
         with self.database.writing() as tx:
             return self.clients.add(tx, whole | metadata).client
 

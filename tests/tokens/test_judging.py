@@ -163,7 +163,9 @@ def test_an_id_token_is_no_access_token_and_an_access_token_no_hint(world: World
         identity = id_token(world, client, sid)
         family, refresh = world.allow(client, sid)
         access = world.access_token(client, family)
-        logout = world.keys.sign("logout+jwt", {"iss": ISSUER, "aud": client.client_id, "jti": "x", "sid": sid}, world.clock.now)
+        logout = world.keys.sign(
+            "logout+jwt", {"iss": ISSUER, "aud": client.client_id, "jti": "x", "sid": sid}, world.clock.now
+        )
         assert counts(world, access)
         assert not counts(world, identity)
         assert not counts(world, logout)
@@ -178,7 +180,13 @@ def test_an_id_token_is_no_access_token_and_an_access_token_no_hint(world: World
 def test_an_access_token_of_the_other_header_type_is_refused(world: World, client: Client) -> None:
     family, _ = world.allow(client, world.sign_in())
     claims = rules.access_token_claims(
-        POLICY, EPOCH, client_id=client.client_id, subject="alice", scope="openid", audience=(ISSUER,), token_id=f"{family.family_id}.x"
+        POLICY,
+        EPOCH,
+        client_id=client.client_id,
+        subject="alice",
+        scope="openid",
+        audience=(ISSUER,),
+        token_id=f"{family.family_id}.x",
     )
     assert counts(world, world.keys.sign("at+jwt", claims, EPOCH))
     assert not counts(world, world.keys.sign("JWT", claims, EPOCH))
@@ -208,7 +216,13 @@ def test_claims_that_are_not_those_of_our_access_tokens_do_not_count_though_we_s
 ) -> None:
     family, _ = world.allow(client, world.sign_in())
     claims = rules.access_token_claims(
-        POLICY, EPOCH, client_id=client.client_id, subject="alice", scope="openid", audience=(ISSUER,), token_id=f"{family.family_id}.x"
+        POLICY,
+        EPOCH,
+        client_id=client.client_id,
+        subject="alice",
+        scope="openid",
+        audience=(ISSUER,),
+        token_id=f"{family.family_id}.x",
     )
     changed = {name: value for name, value in (claims | change).items() if value is not None}
     assert not counts(world, world.keys.sign("at+jwt", changed, EPOCH))

@@ -48,8 +48,23 @@ def test_a_token_has_one_spelling() -> None:
     text = RefreshToken.first(b64url(secrets.token_bytes(16))).text(OURS)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/="
     others = [text[:-1] + char for char in alphabet if char != text[-1]]
-    others += [text + "=", text + "==", " " + text, text + " ", text + "\n", text + "\x00", text[:45] + "\n" + text[45:], text[:-1]]
-    others += [text[:1] + "%" + text[2:], text + "A", "A" + text, text.swapcase(), text.replace("-", "+").replace("_", "/") + " "]
+    others += [
+        text + "=",
+        text + "==",
+        " " + text,
+        text + " ",
+        text + "\n",
+        text + "\x00",
+        text[:45] + "\n" + text[45:],
+        text[:-1],
+    ]
+    others += [
+        text[:1] + "%" + text[2:],
+        text + "A",
+        "A" + text,
+        text.swapcase(),
+        text.replace("-", "+").replace("_", "/") + " ",
+    ]
     for other in others:
         assert refresh.read(other, OURS) is None, other
 

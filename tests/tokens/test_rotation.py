@@ -176,7 +176,9 @@ def test_the_end_of_a_person_or_a_client_ends_the_offline_ones_too(world: World,
 
 
 @pytest.mark.parametrize("idle", [SESSIONS.idle_timeout, SESSIONS.absolute_timeout])
-def test_a_session_that_ran_out_takes_its_families_along_though_nobody_marked_it(world: World, client: Client, idle: float) -> None:
+def test_a_session_that_ran_out_takes_its_families_along_though_nobody_marked_it(
+    world: World, client: Client, idle: float
+) -> None:
     family, token = world.allow(client, world.sign_in())
     world.clock.now += idle
     with pytest.raises(InvalidGrantError):
