@@ -164,6 +164,8 @@ def create_app(provider: Provider) -> Flask:
     app.jinja_env.autoescape = True
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in _template_folders(settings)])
     app.jinja_env.globals["provider_name"] = settings.provider_name
+    # Werkzeug would redirect `//jwks` to an address made of the request's `Host`.
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
     _configure(app, provider)
     app.before_request(_keep_body)  # before CSRFProtect reads the form, after which the raw body would be gone
     csrf = CSRFProtect(app)

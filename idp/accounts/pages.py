@@ -172,7 +172,7 @@ class SignInPage:
         found = self._find(given)
         if found is None or person is None:
             return see_other(self._at("login", request=given.get("request")))
-        forms_may_lead_to([found.redirect_origin])
+        forms_may_lead_to(found.redirect_uri)
         return render(
             "select_account.html",
             action=self._at("login/select"),
@@ -184,11 +184,11 @@ class SignInPage:
     def choose(self) -> Response:
         """The person's choice."""
         given = parameters()
-        found = self._find(given)
-        if found is None or signed_in() is None or given.get("choice") != "continue":
+        found, person = self._find(given), signed_in()
+        if found is None or person is None or given.get("choice") != "continue":
             return see_other(self._at("login", request=given.get("request"), other="1" if found else None))
         with self._needs.database.writing() as tx:
-            self._pending.select(tx, given["request"])
+            self._pending.select(tx, given["request"], person.account.subject)
         return see_other(self._at(self._pending.location(given["request"])))
 
     def _enter(self, account: Account, given: Parameters) -> Response:
@@ -199,7 +199,7 @@ class SignInPage:
                 raise SignInRefusedError
             started = self._start(tx, held)
             if "request" in given:
-                self._pending.signed_in(tx, given["request"])
+                self._pending.signed_in(tx, given["request"], held.subject)
         found = self._find(given)
         browser = browser_of_request()
         browser_session.clear()
@@ -238,7 +238,7 @@ class SignInPage:
 
     def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
         person = signed_in() if "other" not in given else None
-        forms_may_lead_to([found.redirect_origin if found is not None else None])
+        forms_may_lead_to(found.redirect_uri if found is not None else None)
         return render(
             "login.html",
             status,

@@ -13,7 +13,7 @@ class PendingSignIn:
 
     client: Client
     login_hint: str | None
-    redirect_origin: str | None
+    redirect_uri: str
     subject_required: str | None
 
 
@@ -23,10 +23,10 @@ class PendingRequests(Protocol):
     def sign_in(self, tx: Transaction, request_id: str) -> PendingSignIn | None:
         """What the request asks of the sign-in; None for an unknown, expired or foreign one."""
 
-    def signed_in(self, tx: Transaction, request_id: str) -> None:
+    def signed_in(self, tx: Transaction, request_id: str, subject: str) -> None:
         """Somebody signed in for this request: `prompt=login` and `max_age` are satisfied, whatever clocks say."""
 
-    def select(self, tx: Transaction, request_id: str) -> None:
+    def select(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person goes on as who they are."""
 
     def location(self, request_id: str) -> str:

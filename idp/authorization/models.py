@@ -16,8 +16,8 @@ class PendingRow(Base):
     browser_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[float]
     expires_at: Mapped[float] = mapped_column(index=True)
-    signed_in_at: Mapped[float | None]
-    selected_at: Mapped[float | None]
-    consented_at: Mapped[float | None]
+    signed_in_by: Mapped[str | None] = mapped_column(String(64))
+    selected_by: Mapped[str | None] = mapped_column(String(64))
+    consented_by: Mapped[str | None] = mapped_column(String(64))
     denied_at: Mapped[float | None]
     used_at: Mapped[float | None]

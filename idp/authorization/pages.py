@@ -110,6 +110,6 @@ class Answer:
         fields = [*fields, *([("state", state)] if state is not None else []), ("iss", self._issuer)]
         if response_mode != "form_post":
             return see_other(uris.with_parameters(redirect_uri, fields))
-        forms_may_lead_to([uris.origin(redirect_uri)])
+        forms_may_lead_to(redirect_uri)
         g.scripts = True
         return render("form_post.html", redirect_uri=redirect_uri, fields=dict(fields))

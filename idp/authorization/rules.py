@@ -51,16 +51,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A stored request, bound to the browser that began it. What happened to it gets an instant."""
+    """A stored request, bound to the browser that began it, and who did what for it.
+
+    What one person answered counts for nobody who signs in after them in the same browser.
+    """
 
     request_id: str
     asked: str
     browser_hash: str | None
     created_at: Instant
     expires_at: Instant
-    signed_in_at: Instant | None
-    selected_at: Instant | None
-    consented_at: Instant | None
+    signed_in_by: str | None
+    selected_by: str | None
+    consented_by: str | None
     denied_at: Instant | None
     used_at: Instant | None
 
@@ -78,9 +81,9 @@ class Progress:
     """What happened since the request began. A request that is not stored has just begun."""
 
     began_at: Instant
-    signed_in: bool = False
-    selected: bool = False
-    consented: bool = False
+    signed_in_by: str | None = None
+    selected_by: str | None = None
+    consented_by: str | None = None
     denied: bool = False
 
 
@@ -113,13 +116,13 @@ def next_step(asked: Asked, progress: Progress, person: Person | None, now: Inst
         return Step.DENIED
     if person is None:
         return Step.SIGN_IN
-    fresh = progress.signed_in or person.auth_time >= progress.began_at
+    fresh = progress.signed_in_by == person.subject or person.auth_time >= progress.began_at
     if not fresh and ("login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)):
         return Step.SIGN_IN
     if asked.subject_required is not None and person.subject != asked.subject_required:
         return Step.WRONG_PERSON if fresh else Step.SIGN_IN
-    if "select_account" in asked.prompt and not (fresh or progress.selected):
+    if "select_account" in asked.prompt and not (fresh or progress.selected_by == person.subject):
         return Step.SELECT_ACCOUNT
-    if not progress.consented and (consent_needed or "consent" in asked.prompt):
+    if progress.consented_by != person.subject and (consent_needed or "consent" in asked.prompt):
         return Step.CONSENT
     return Step.ISSUE

@@ -12,7 +12,7 @@ from idp.clients.service import ClientService
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import Binding, CodeService
-from idp.protocol import scopes, uris
+from idp.protocol import scopes
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
@@ -89,16 +89,16 @@ class AuthorizationService:
             return None  # removed or changed while the person was away
         progress = Progress(
             pending.created_at,
-            signed_in=pending.signed_in_at is not None,
-            selected=pending.selected_at is not None,
-            consented=pending.consented_at is not None,
+            signed_in_by=pending.signed_in_by,
+            selected_by=pending.selected_by,
+            consented_by=pending.consented_by,
             denied=pending.denied_at is not None,
         )
         return client, asked, progress
 
     def finish(self, tx: Transaction, request_id: str) -> bool:
         """Use the stored request up; False when something else already did."""
-        return store.mark(tx, request_id, "used_at")
+        return store.use(tx, request_id)
 
     def issue(self, tx: Transaction, asked: Asked, session: Session) -> str:
         """The code for what the person allowed."""
@@ -130,19 +130,19 @@ class AuthorizationService:
         return PendingSignIn(
             client=client,
             login_hint=asked.login_hint,
-            redirect_origin=uris.origin(asked.redirect_uri),
+            redirect_uri=asked.redirect_uri,
             subject_required=asked.subject_required,
         )
 
-    def signed_in(self, tx: Transaction, request_id: str) -> None:
+    def signed_in(self, tx: Transaction, request_id: str, subject: str) -> None:
         """Somebody signed in for this request."""
         if self._find(tx, request_id) is not None:
-            store.mark(tx, request_id, "signed_in_at")
+            store.done_by(tx, request_id, "signed_in_by", subject)
 
-    def select(self, tx: Transaction, request_id: str) -> None:
+    def select(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person goes on as who they are."""
         if self._find(tx, request_id) is not None:
-            store.mark(tx, request_id, "selected_at")
+            store.done_by(tx, request_id, "selected_by", subject)
 
     # -- as the consent page sees it (consent.pages.PendingConsents) ----------------------------------------------
 
@@ -153,11 +153,15 @@ class AuthorizationService:
             return None
         client, asked, _ = found
         host = urlsplit(asked.redirect_uri).hostname or urlsplit(asked.redirect_uri).scheme
-        return PendingConsent(client, asked.scopes, uris.origin(asked.redirect_uri), host)
+        return PendingConsent(client, asked.scopes, asked.redirect_uri, host)
 
-    def decide(self, tx: Transaction, request_id: str, *, allowed: bool) -> None:
-        """Write down the person's answer."""
-        store.mark(tx, request_id, "consented_at" if allowed else "denied_at")
+    def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
+        """The person allowed it."""
+        store.done_by(tx, request_id, "consented_by", subject)
+
+    def deny(self, tx: Transaction, request_id: str) -> None:
+        """The person did not allow it."""
+        store.deny(tx, request_id)
 
     def location(self, request_id: str) -> str:
         """Where the request goes on."""

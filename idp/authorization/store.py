@@ -22,15 +22,10 @@ _BIND = (
     .values(browser_hash=bindparam("browser"))
     .returning(*columns_for(PendingRow, Pending))
 )
-_MARK = {
-    name: update(_requests)
-    .where(_requests.c.request_id == bindparam("of"), _open)
-    .values({name: bindparam("now")})
-    .returning(_requests.c.request_id)
-    for name in ("signed_in_at", "selected_at", "consented_at", "denied_at", "used_at")
-}
-
-
+_mark = update(_requests).where(_requests.c.request_id == bindparam("of"), _open).returning(_requests.c.request_id)
+_DONE_BY = {name: _mark.values({name: bindparam("subject")}) for name in ("signed_in_by", "selected_by", "consented_by")}
+_DENY = _mark.values(denied_at=bindparam("now"))
+_USE = _mark.values(used_at=bindparam("now"))
 _FORGET = delete(_requests).where(_requests.c.expires_at <= bindparam("now"))
 
 
@@ -49,9 +44,19 @@ def bind(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
     return tx.one(Pending, _BIND, {"of": request_id, "browser": browser_hash, "now": tx.now})
 
 
-def mark(tx: Transaction, request_id: str, what: str) -> bool:
-    """Note that something happened to an open request; False when it is open no more."""
-    return tx.changed(_MARK[what], {"of": request_id, "now": tx.now})
+def done_by(tx: Transaction, request_id: str, what: str, subject: str) -> bool:
+    """Note who did something for an open request; False when it is open no more."""
+    return tx.changed(_DONE_BY[what], {"of": request_id, "subject": subject, "now": tx.now})
+
+
+def deny(tx: Transaction, request_id: str) -> bool:
+    """Note that the person did not allow it; False when the request is open no more."""
+    return tx.changed(_DENY, {"of": request_id, "now": tx.now})
+
+
+def use(tx: Transaction, request_id: str) -> bool:
+    """Use the request up; False when something else already did."""
+    return tx.changed(_USE, {"of": request_id, "now": tx.now})
 
 
 def forget_expired(tx: Transaction) -> int:

@@ -85,6 +85,6 @@ def _basic(authorization: str) -> Presented:
         client_id, secret = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except (Error, ValueError):
         raise ClientAuthenticationError from None
-    if scheme.lower() != "basic" or not colon or not client_id or not secret:
+    if scheme.lower() != "basic" or not colon or not client_id or not secret or "\x00" in text + client_id + secret:
         raise ClientAuthenticationError
     return Presented("client_secret_basic", client_id, secret)

@@ -23,7 +23,7 @@ class PendingConsent:
 
     client: Client
     scopes: Sequence[str]
-    redirect_origin: str | None
+    redirect_uri: str
     redirect_host: str
 
 
@@ -33,8 +33,11 @@ class PendingConsents(Protocol):
     def consent(self, tx: Transaction, request_id: str) -> PendingConsent | None:
         """What the request of this very browser asks for; None for an unknown, expired or foreign one."""
 
-    def decide(self, tx: Transaction, request_id: str, *, allowed: bool) -> None:
-        """Write down the person's answer to this request."""
+    def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
+        """Write down that this person allowed it."""
+
+    def deny(self, tx: Transaction, request_id: str) -> None:
+        """Write down that the person did not."""
 
     def location(self, request_id: str) -> str:
         """Where the request goes on."""
@@ -66,7 +69,7 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
         with database.reading() as tx:
             found = find(tx, request_id)
             before = consents.find(tx, current_user.account.subject, found.client.client_id)
-        forms_may_lead_to([found.redirect_origin])
+        forms_may_lead_to(found.redirect_uri)
         shown = [
             AskedScope(name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name]))
             for name in found.scopes
@@ -84,12 +87,15 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
     @routes.post("/consent")
     def answer() -> Response:
         form = parameters()
-        request_id, allowed = form.get("request", ""), form.get("decision") == ALLOW
+        request_id = form.get("request", "")
         with database.writing() as tx:
             found = find(tx, request_id)
-            if allowed:
-                consents.remember(tx, current_user.account.subject, found.client.client_id, found.scopes)
-            pending.decide(tx, request_id, allowed=allowed)
+            if form.get("decision") == ALLOW:
+                subject = current_user.account.subject
+                consents.remember(tx, subject, found.client.client_id, found.scopes)
+                pending.allow(tx, request_id, subject)
+            else:
+                pending.deny(tx, request_id)
         return see_other(pending.location(request_id))
 
     return routes

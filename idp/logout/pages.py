@@ -37,7 +37,7 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
         sid: str | None = current_user.session.sid if current_user.is_authenticated else None
         if sid is None:
             return _finish(asked, was_signed_in=False)
-        if request.method == "GET" and sid != asked.hint_sid:
+        if request.method != "POST" and sid != asked.hint_sid:
             return _confirmation(given, asked)
         if request.method == "POST":
             _check_csrf(given)
@@ -60,7 +60,7 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
 
 
 def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
-    forms_may_lead_to([uris.origin(asked.redirect_uri) if asked.redirect_uri else None])
+    forms_may_lead_to(asked.redirect_uri)
     fields = {name: given[name] for name in FIELDS if name in given}
     username = current_user.account.username
     return render("logout.html", action="logout", username=username, client=asked.client, fields=fields)

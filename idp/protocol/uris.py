@@ -99,6 +99,11 @@ def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
     return f"{uri}{separator}{added}"
 
 
+def form_target(uri: str) -> str:
+    """`uri` as a source of a content security policy: its origin, or the scheme of a native app (CSP 3 §2.3.1)."""
+    return origin(uri) or f"{urlsplit(uri).scheme}:"
+
+
 def origin(uri: str) -> str | None:
     """The origin of an http(s) URI as browsers write it (RFC 6454 §6.2), or None for other schemes."""
     parts = urlsplit(uri)

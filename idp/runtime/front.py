@@ -69,6 +69,8 @@ class Front:
         document = self._documents.get(path)
         if document is not None:
             return _send(document(), environ, start_response)
+        # granian ends a chunked body itself; without this Werkzeug would take it for empty.
+        environ["wsgi.input_terminated"] = True
         if self._prefix and path.startswith(self._prefix + "/"):
             environ["SCRIPT_NAME"] = self._prefix
             environ["PATH_INFO"] = path[len(self._prefix) :]

@@ -1,12 +1,16 @@
 """The edge of every page for people: rendering, errors that a person understands, and whom a form may lead to."""
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request
+from flask import Blueprint, Response, g, make_response, render_template, request
+from werkzeug.datastructures import Headers
 
 from idp.protocol.parameters import MalformedParametersError, Parameters
+from idp.protocol.uris import form_target
 from idp.runtime.headers import NO_STORE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 SEE_OTHER = 303
 
@@ -47,15 +51,28 @@ def error_page(error: PageError) -> Response:
     return render("error.html", error.status, error=error.error, description=error.description, sentence=error.sentence)
 
 
+class _SeeOther(Response):
+    """A redirect to an address as it is: Werkzeug would rewrite what the relying party registered to the letter."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(status=SEE_OTHER)
+        self._exact = location
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """The headers, with the exact address."""
+        headers = super().get_wsgi_headers(environ)
+        headers["Location"] = self._exact
+        return headers
+
+
 def see_other(location: str) -> Response:
     """Go on by GET. Never 307: that would post the password again (RFC 9700 §4.12)."""
-    response = redirect(location, SEE_OTHER)
-    return make_response(response)
+    return _SeeOther(location)
 
 
-def forms_may_lead_to(origins: Iterable[str | None]) -> None:
-    """Let the forms of this answer's page end at these origins: browsers hold redirects to `form-action`, too."""
-    g.form_targets = tuple(origin for origin in origins if origin is not None)
+def forms_may_lead_to(uri: str | None) -> None:
+    """Let the forms of this answer's page end at `uri`: browsers hold the redirects that follow to `form-action`, too."""
+    g.form_targets = () if uri is None else (form_target(uri),)
 
 
 def parameters() -> Parameters:

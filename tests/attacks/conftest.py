@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.flows.conftest import PEOPLE, person, receiver
+from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -30,6 +31,22 @@ def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     yield running
     running.stop()
     running.services.database.dispose()
+
+
+@pytest.fixture(autouse=True)
+def browsers_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every browser that a test opened is closed after it."""
+    opened: list[Person] = []
+    begin = Person.__init__
+
+    def remembered(person: Person, home: str) -> None:
+        begin(person, home)
+        opened.append(person)
+
+    monkeypatch.setattr(Person, "__init__", remembered)
+    yield
+    for each in opened:
+        each.http.close()
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,9 @@ def test_a_token_without_openid_opens_nothing_at_userinfo(provider: RunningProvi
 @pytest.fixture(scope="session")
 def genuine(app: RelyingParty, provider: RunningProvider) -> dict[str, str]:
     """Tokens of a live session: what forgeries are made from."""
-    tokens: dict[str, str] = app.sign_in(Person(provider.issuer))
+    person = Person(provider.issuer)
+    tokens: dict[str, str] = app.sign_in(person)
+    person.http.close()
     return tokens
 
 

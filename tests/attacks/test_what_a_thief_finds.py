@@ -71,6 +71,7 @@ def whole_life(provider: RunningProvider, receiver: Receiver) -> dict[str, str]:
     person.open(f"logout?{urlencode({'id_token_hint': found['public id_token']})}")
     found["logout token"] = receiver.wait()[0]
     found["device"] = person.http.cookies.get("idp_device", PASSWORD)
+    person.http.close()
     return found
 
 

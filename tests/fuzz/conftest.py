@@ -1,17 +1,15 @@
 """A running provider on each database, for requests that nobody in their right mind would send."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.attacks.conftest import provider
+from tests.attacks.conftest import browsers_are_closed, provider
 from tests.fuzz.seeds import Request, good_requests
 from tests.support.serving import RunningProvider
 
-__all__ = ["provider"]
+__all__ = ["browsers_are_closed", "provider"]
 
 
 @pytest.fixture
-def seeds(provider: RunningProvider) -> Iterator[list[Request]]:
+def seeds(provider: RunningProvider) -> list[Request]:
     """Requests that work right now, of a person who has just signed in."""
-    yield good_requests(provider)
+    return good_requests(provider)

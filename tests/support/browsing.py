@@ -1,5 +1,6 @@
 """A person at a browser, as far as HTTP goes: cookies, forms and redirects, without JavaScript."""
 
+import weakref
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -80,6 +81,7 @@ class Person:
     def __init__(self, home: str) -> None:
         self.home = home
         self.http = httpx.Client(timeout=20, follow_redirects=False)
+        weakref.finalize(self, self.http.close)
 
     def open(self, url: str) -> Page:
         """Go to an address."""
