@@ -39,8 +39,7 @@ def executable() -> Path:
         found = "sha512-" + base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
         if found != INTEGRITY:
             raise MissingError(f"npm brought another @sparticuz/chromium {VERSION} than the one pinned in {__file__}.")
-        with tarfile.open(packed) as tar:
-            tar.extractall(folder, filter="data")
+        _extract(packed, Path(folder))
         _unpack(Path(folder) / "package" / "bin", Path(folder))
         (Path(folder) / "chromium").chmod(0o755)
         for part in sorted(Path(folder).iterdir(), key=lambda part: part.name == "chromium"):  # the program last
@@ -82,10 +81,16 @@ def _unpack(packed: Path, folder: Path) -> None:
         target = folder / name.name.removesuffix(".br")
         subprocess.run([_node("node"), "-e", _BROTLI, str(name), str(target)], check=True)
         if target.suffix == ".tar":
-            with tarfile.open(target) as tar:
-                # SwiftShader is looked for beside the program itself.
-                tar.extractall(folder if target.stem == "swiftshader" else folder / target.stem, filter="data")
+            # SwiftShader is looked for beside the program itself.
+            _extract(target, folder if target.stem == "swiftshader" else folder / target.stem)
             target.unlink()
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as tar:
+        # Python 3.11.3 and older know no filter; the archive is the pinned one all the same.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None) or (lambda member, _path: member)
+        tar.extractall(folder)  # noqa: S202 - filtered, by the line above
 
 
 @contextlib.contextmanager

@@ -1,0 +1,65 @@
+"""`idp serve` and `idp worker` as processes: what they answer together, and that they end when they are asked to."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.serving import RunningProvider
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[RunningProvider]:
+    running = RunningProvider(tmp_path, settings={"WORKERS": "2"})
+    try:
+        yield running.start()
+    finally:
+        running.kill()
+        running.services.database.dispose()
+
+
+def test_the_figures_of_all_worker_processes_are_added_up(served: RunningProvider) -> None:
+    client = served.add_client({"grant_types": ["client_credentials"], "scope": "read"})
+    auth = (str(client["client_id"]), str(client["client_secret"]))
+    for _ in range(20):  # a connection each, so that both processes answer
+        answer = httpx.post(f"{served.issuer}/token", data={"grant_type": "client_credentials"}, auth=auth)
+        assert answer.status_code == 200
+    for _ in range(5):  # whichever process answers
+        figures = httpx.get(f"{served.issuer}/metrics").text
+        counted = re.search(r'^idp_events_total\{event="token.issued"\} (\S+)$', figures, re.MULTILINE)
+        assert counted is not None, figures
+        assert float(counted[1]) == 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_when_it_is_asked_to_and_leaves_no_process(served: RunningProvider, number: int) -> None:
+    assert served.process is not None
+    family = psutil.Process(served.process.pid).children(recursive=True)
+    assert len(family) >= 2
+    served.process.send_signal(number)
+    assert served.process.wait(15) == 0
+    assert psutil.wait_procs(family, 5)[1] == []
+    assert "Traceback" not in served.log_file.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_alone_ends_when_it_is_asked_to(tmp_path: Path, number: int) -> None:
+    deployment = RunningProvider(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "idp", "worker"], env=deployment.environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        log = ""
+        while "worker.started" not in log:
+            line = process.stderr.readline()
+            assert line, log
+            log += line
+        process.send_signal(number)
+        assert process.wait(15) == 0
+        assert "Traceback" not in process.stderr.read()
