@@ -6,16 +6,16 @@ import tempfile
 import threading
 from types import FrameType
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
 from idp import app
 from idp.config import OperatorError, Settings
 from idp.runtime import audit, migrations
+from idp.runtime.front import Front
+from idp.runtime.gateway import Gateway
 
-#: One blocking thread a worker: a request is short, and a second thread would only fight for the same core.
-_BLOCKING_THREADS = 1
 _BACKLOG = 2048
 #: granian can hang when it is stopped right after its start.
 _KILL_TIMEOUT = 5
@@ -23,14 +23,18 @@ _HEADER_TIMEOUT_MS = 10_000
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def application() -> object:
+def application() -> Gateway:
     """What each worker process runs: the web application, its background threads started."""
     settings = Settings.load()
     audit.configure(settings.log_format, settings.log_level)
     provider = app.build(settings)
     web = app.create_app(provider)
     provider.start()
-    return web
+    front = web.wsgi_app
+    if not isinstance(front, Front):
+        message = "something stands before the front"
+        raise TypeError(message)
+    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready)
 
 
 def serve(settings: Settings) -> None:
@@ -44,11 +48,11 @@ def serve(settings: Settings) -> None:
             factory=True,
             address=host.strip("[]"),
             port=int(port),
-            interface=Interfaces.WSGI,
+            interface=Interfaces.RSGI,
             workers=settings.workers,
-            blocking_threads=_BLOCKING_THREADS,
             backlog=_BACKLOG,
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
+            http=HTTPModes.http1,
             websockets=False,
             # An access log would hold codes and states; what matters is in the audit.
             log_access=False,

@@ -63,14 +63,16 @@ class Front:
         self._documents = {_well_known(issuer_path, path): document for path, document in documents.items()}
         self._trusted = trusted_proxies
 
+    def is_ready(self, path: str) -> bool:
+        """Whether the path is answered with ready bytes."""
+        return path in self._documents
+
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a ready document, or let the application answer."""
         path = environ.get("PATH_INFO", "")
         document = self._documents.get(path)
         if document is not None:
             return _send(document(), environ, start_response)
-        # granian ends a chunked body itself; without this Werkzeug would take it for empty.
-        environ["wsgi.input_terminated"] = True
         if self._prefix and path.startswith(self._prefix + "/"):
             environ["SCRIPT_NAME"] = self._prefix
             environ["PATH_INFO"] = path[len(self._prefix) :]

@@ -274,10 +274,13 @@ def test_nothing_in_a_header_or_form_breaks_it(raw: bytes, scheme: str, form: di
 
 
 class _Nobody(ClientService):
-    """Knows no client."""
+    """Knows no client, and sees that it is asked for none that PostgreSQL would choke on."""
 
     def __init__(self) -> None:
         """No database."""
 
     def find(self, client_id: str | None) -> Client | None:
+        assert client_id is not None
+        assert "\x00" not in client_id
+        client_id.encode()
         return None

@@ -81,7 +81,7 @@ def test_a_clock_that_jumps_back_keeps_no_client_for_longer(database: Database, 
     assert clients.find(client_id) is None
 
 
-@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 100_000, "' OR 1=1 --", "\x00", "a\x00b", "ä"])
+@pytest.mark.parametrize("client_id", [None, "", "unknown", "x" * 100_000, "' OR 1=1 --", "ä"])
 def test_who_is_not_registered_is_nobody(clients: ClientService, client_id: str | None) -> None:
     assert clients.find(client_id) is None
 

@@ -31,7 +31,10 @@ def settings() -> list[str]:
 def commands(group: click.Command = cli, path: str = "idp") -> Iterator[tuple[str, click.Command]]:
     """Every command that does something, by the words that one types."""
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
             yield from commands(command, f"{path} {name}")
     else:
         yield path, group

@@ -1,0 +1,124 @@
+"""Between granian and the WSGI application: a request is read whole, and in time, before a thread is spent on it.
+
+Under plain WSGI a worker's one thread would wait for every body that comes slowly, and two hundred of them would hold up
+everybody (THREATS 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
+longer than a request takes (a long poll, say) can wait here as well.
+"""
+
+import asyncio
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+#: Seconds from the end of a request's headers to the end of its body.
+BODY_SECONDS = 10
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+_CLOSE = [("connection", "close"), ("content-length", "0")]
+
+
+class TooLargeError(Exception):
+    """A body that is longer than any request may be."""
+
+
+class Gateway:
+    """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything."""
+
+    def __init__(self, application: "WSGIApplication", *, maximum_body: int, is_quick: Callable[[str], bool]) -> None:
+        self._application = application
+        self._maximum = maximum_body
+        self._is_quick = is_quick
+        # One thread: a request is short, and a second one would only fight for the same core.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="idp-request")
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request."""
+        with contextlib.suppress(ProtocolClosed, ProtocolError):  # the client went away
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await self._body(scope, protocol)
+            except TimeoutError:
+                protocol.response_empty(408, _CLOSE)
+                return
+            except TooLargeError:
+                protocol.response_empty(413, _CLOSE)
+                return
+            environ = _environ(scope, body)
+            if self._is_quick(environ["PATH_INFO"]):
+                answer = self._run(environ)
+            else:
+                answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
+            status, headers, content = answer
+            if content:
+                protocol.response_bytes(status, headers, content)
+            else:
+                protocol.response_empty(status, headers)
+
+    async def _body(self, scope: Scope, protocol: HTTPProtocol) -> bytes:
+        length = scope.headers.get("content-length")
+        if length is None and scope.headers.get("transfer-encoding") is None:
+            return b""
+        if length is not None and length.isdecimal() and int(length) > self._maximum:
+            raise TooLargeError
+        body = bytearray()
+        async for chunk in protocol:
+            body += chunk
+            if len(body) > self._maximum:
+                raise TooLargeError
+        return bytes(body)
+
+    def _run(self, environ: "WSGIEnvironment") -> tuple[int, list[tuple[str, str]], bytes]:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Callable[[bytes], object]:
+            started[:] = [(status, headers)]
+            return lambda _data: None
+
+        parts: Iterable[bytes] = self._application(environ, start_response)
+        try:
+            content = b"".join(parts)
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        status, headers = started[0]
+        return int(status[:3]), headers, content
+
+
+def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":
+    """The request as PEP 3333 has it."""
+    host, _, port = scope.server.rpartition(":")
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        # A name with an underscore would become another's: `X_Forwarded_For` must not pass for the proxy's header.
+        if "_" in name or name == "content-length":
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+        separator = "; " if name == "cookie" else ","
+        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+    return environ
