@@ -2,7 +2,7 @@
 
 project = "idp"
 author = "The idp maintainers"
-copyright = "The idp maintainers"  # noqa: A001 - Sphinx's name
+copyright = "The idp maintainers"
 extensions = ["myst_parser"]
 html_theme = "furo"
 exclude_patterns = ["_build"]

@@ -15,11 +15,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from idp.protocol.uris import is_loopback_host
+from idp.protocol.uris import is_loopback_host, is_wellformed
 
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
@@ -53,15 +64,15 @@ class Settings(BaseSettings):
     issuer: str = "http://localhost:8000"
     provider_name: str = "idp"
     data_dir: Path = Path("var")
-    database_url: str = ""
+    database_url: str = Field(default="", repr=False)
     secret_key: SecretStr = SecretStr("")
     bind: str = "127.0.0.1:8000"
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
     trusted_proxies: Networks = ()
     outbound_allow: Networks = ()
-    outbound_ca_file: Path | None = None
+    outbound_ca_file: FilePath | None = None
     metrics_allow: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-    templates_dir: Path | None = None
+    templates_dir: DirectoryPath | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -94,7 +105,7 @@ class Settings(BaseSettings):
     delivery_timeout: Seconds = 5
     delivery_concurrency: int = Field(default=64, ge=1)
     delivery_lifetime: Seconds = 86400
-    delivery_poll_seconds: Annotated[float, Field(gt=0)] = 0.5
+    delivery_poll_seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 0.5
 
     @classmethod
     def load(cls) -> Self:
@@ -124,8 +135,16 @@ class Settings(BaseSettings):
     @field_validator("issuer")
     @classmethod
     def _issuer_holds(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
+        if (
+            not is_wellformed(value)
+            or not value.startswith(("https://", "http://"))
+            or not parts.hostname
+            or set(value) & set("?#@")
+        ):
             problem = "must be an absolute https URL without query or fragment, for instance https://id.example.org"
             raise ValueError(problem)
         if value.endswith("/"):
@@ -133,6 +152,19 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         if parts.scheme == "http" and not is_loopback_host(parts.hostname):
             problem = "may be http for loopback hosts only: use https (a proxy in front may terminate TLS)"
+            raise ValueError(problem)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_known(cls, value: str) -> str:
+        known = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
+        try:
+            drivername = make_url(value).drivername if value else known[0]
+        except (ArgumentError, ValueError):
+            drivername = ""
+        if drivername not in known:
+            problem = "must be a postgresql:// address, or a sqlite:/// one"
             raise ValueError(problem)
         return value
 
@@ -222,6 +254,10 @@ class TomlFile(PydanticBaseSettingsSource):
                 flat |= {f"{name}_{key}": inner for key, inner in value.items()}
             else:
                 flat[name] = value
+        for name in flat:
+            if name not in self.settings_cls.model_fields:
+                message = f"{name} in the settings file {path} is no setting of idp: correct its name or remove it."
+                raise SettingsError(message)
         return flat
 
 
@@ -243,7 +279,11 @@ def _kept_secret(data_dir: Path) -> bytes:
             pass  # another process was first: its secret is the one that counts
         finally:
             draft.unlink()
-    return path.read_bytes()
+    kept = path.read_bytes().strip()
+    if len(kept) < MINIMUM_SECRET_LENGTH:
+        message = f"The secret in {path} is too short to be one: restore the file from a backup, or set IDP_SECRET_KEY."
+        raise SettingsError(message)
+    return kept
 
 
 def _sentence(error: ValidationError) -> str:
@@ -253,7 +293,6 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"The settings do not hold together: {text}."
     name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-    if first["type"] == "extra_forbidden":
-        return f"{name.removeprefix(PREFIX).lower()} in the settings file is no setting of idp: correct its name or remove it."
-    given = "" if name == PREFIX + "SECRET_KEY" else f" (it is {first['input']!r})"
+    hidden = name in {PREFIX + "SECRET_KEY", PREFIX + "DATABASE_URL"}
+    given = "" if hidden else f" (it is {first['input']!r})"
     return f"{name} {text[0].lower() + text[1:]}{given}; set it in the environment or in idp.toml."

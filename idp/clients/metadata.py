@@ -77,8 +77,8 @@ def _check_scope(known: dict[str, _Json]) -> None:
 
 
 def _string(name: str, value: _Json) -> str:
-    if not isinstance(value, str) or not value or len(value) > MAXIMUM_STRING or any(ord(char) < ord(" ") for char in value):
-        message = f"{name}: must be a string of 1 to {MAXIMUM_STRING} characters without control characters"
+    if not isinstance(value, str) or not 0 < len(value) <= MAXIMUM_STRING or not value.isprintable():
+        message = f"{name}: must be a string of 1 to {MAXIMUM_STRING} printable characters"
         raise MetadataError(message)
     return value
 
@@ -86,7 +86,7 @@ def _string(name: str, value: _Json) -> str:
 def _uri(name: str, value: _Json) -> str:
     if not isinstance(value, str) or not uris.is_wellformed(value):
         message = f"{name}: must be an absolute URI in RFC 3986 characters, without user or password"
-        raise MetadataError(message)
+        raise MetadataError(message, "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata")
     return value
 
 
@@ -109,7 +109,7 @@ def _list_of(read: Callable[[str, _Json], str]) -> Callable[[str, _Json], list[s
         if not isinstance(value, list) or len(value) > MAXIMUM_LIST:
             message = f"{name}: must be an array of at most {MAXIMUM_LIST} strings"
             raise MetadataError(message)
-        return [read(name, item) for item in dict.fromkeys(str(item) if isinstance(item, list) else item for item in value)]
+        return list(dict.fromkeys(read(name, item) for item in value))
 
     return read_list
 

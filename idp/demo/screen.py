@@ -2,8 +2,8 @@
 
 import json
 import sys
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.text import Text
 from idp.demo.options import PROVIDER, Options
 from idp.demo.registration import PASSWORD, USERNAME
 from idp.demo.stage import Event
+from idp.runtime.clock import system_clock
 
 _SENTENCES = {
     "session.started": "a session begins",
@@ -76,7 +77,7 @@ class Screen:
         """One line, for what has a sentence."""
         said = sentence(event, self._names)
         if said is not None:
-            clock = (time.strftime("  %H:%M:%S  "), "dim")
+            clock = (datetime.fromtimestamp(system_clock(), UTC).astimezone().strftime("  %H:%M:%S  "), "dim")
             self._out.print(Text.assemble(clock, (f"{name:<9} ", _COLOURS[name]), said))
 
     def failed(self, why: str) -> None:

@@ -145,18 +145,17 @@ def wanted(spans: Sequence[Span], policy: Policy, now: Instant) -> Wanted | None
     From the very first start one key signs and its successor is published: a key that nobody has fetched never signs,
     save the first of all, which nobody can be waiting for.
     """
+    named = {span.key.predecessor for span in spans}
+    tail = next((span.key.kid for span in spans if span.key.kid not in named), "")
     living = [span.key for span in spans if span.key.revoked_at is None]
     if not living:
-        last = spans[-1].key.kid if spans else ""
-        return Wanted(last, published_at=now, active_at=now)
-    if len(spans) == 1:
-        return Wanted(living[0].kid, published_at=now, active_at=living[0].active_at + policy.rotation_period)
+        began = now - policy.clock_skew  # so that an instance whose clock is behind can sign with it, too
+        return Wanted(tail, published_at=began, active_at=began)
     newest = living[-1]
     if newest.active_at > now + min(LEAD, policy.announcement):
         return None
     published_at = max(newest.active_at, now)
-    active_at = max(newest.active_at + policy.rotation_period, published_at + policy.announcement)
-    return Wanted(newest.kid, published_at, active_at)
+    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, published_at + policy.announcement))
 
 
 def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tuple[Key, Instant] | None:

@@ -27,7 +27,7 @@ def unseal(secrets: Secrets, kid: str, sealed: bytes) -> bytes:
     for key in secrets.keys(PURPOSE):
         try:
             return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to be sealed at all
             continue
     message = (
         f"The signing key {kid} was sealed under another IDP_SECRET_KEY: set the secret that this database was made with"

@@ -12,6 +12,8 @@ from urllib.parse import urlencode, urlsplit
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?(?=[/?]|$)")
 _MAXIMUM_LENGTH = 2048
+#: What stands before the path of an http(s) URI: a name or an address, and a port.
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def is_loopback_host(host: str | None) -> bool:
@@ -35,7 +37,9 @@ def is_wellformed(uri: str) -> bool:
         port = parts.port
     except ValueError:
         return False
-    return parts.username is None and parts.password is None and port != 0
+    if parts.username is not None or parts.password is not None or port == 0:
+        return False
+    return parts.scheme not in {"http", "https"} or _AUTHORITY.fullmatch(parts.netloc) is not None
 
 
 def redirect_uri_problem(uri: str, *, native: bool, loopback_http: bool) -> str | None:

@@ -6,6 +6,7 @@ as much (docs/adr/0002). Rooms read rows into the frozen dataclasses of their `r
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -161,12 +162,13 @@ def _run(tx: Transaction) -> None:
 
 
 def _engine(url: str) -> Engine:
+    # Parameters are hidden in errors: they hold what must not be in a log.
     if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(url, pool_size=POOL_SIZE, max_overflow=10, pool_pre_ping=True)
+    return create_engine(url, pool_size=POOL_SIZE, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -175,8 +177,17 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
         message = "the SQLite driver is not the standard library's"
         raise TypeError(message)
     connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    for pause in (0.05,) * 100:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:  # another process is switching the new file just now; SQLite does not wait for it
+            time.sleep(pause)
+        else:
+            return
+    message = "the database file is locked by another program"
+    raise sqlite3.OperationalError(message)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -11,14 +11,17 @@ INACTIVE: dict[str, object] = {"active": False}
 def introspect(tx: Transaction, tokens: TokenService, client: Client, text: str) -> dict[str, object]:
     """The token's state. A client that the token is not meant for learns as little as of one that never was."""
     live = tokens.live_access_token(tx, text) if "." in text else tokens.live_refresh_token(tx, text)
-    if live is None or not _may_ask(client, live):
+    if live is None or not _may_ask(client, live, tokens.policy.issuer):
         return INACTIVE
     kind = {"token_type": "Bearer"} if "jti" in live.claims else {}
     return {"active": True, **live.claims, **kind}
 
 
-def _may_ask(client: Client, live: Live) -> bool:
-    """The client it was issued to, and those that it names as an audience: by identifier or by a resource of theirs."""
+def _may_ask(client: Client, live: Live, issuer: str) -> bool:
+    """The client it was issued to, and those that it names as an audience: by identifier or by a resource of theirs.
+
+    The issuer is an audience of every access token, for `/userinfo`; a resource of that name opens nothing here.
+    """
     if live.claims.get("client_id") == client.client_id:
         return True
-    return any(is_for(live.claims, audience) for audience in (client.client_id, *client.resources))
+    return any(is_for(live.claims, audience) for audience in (client.client_id, *client.resources) if audience != issuer)

@@ -20,6 +20,7 @@ from tests.migrations.databases import opened
 from tests.support.serving import RunningProvider
 
 AT_ONCE = 4
+NEW_FILES = 50
 ALICE = {"subject": "s-alice", "username": "Alice", "username_folded": "alice", "username_skeleton": "alice"}
 
 #: One row of each kind that an installation lives on, in the columns of the first revision.
@@ -128,6 +129,18 @@ def test_many_processes_that_migrate_at_once_do_not_collide(url: str, database: 
     assert differences(database) == []
 
 
+def test_many_processes_that_open_a_new_file_at_once_do_not_collide(tmp_path: Path) -> None:
+    """The switch to WAL is where SQLite does not wait; one opening in fifty failed, so many files are opened."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(AT_ONCE)
+    processes = [context.Process(target=_open_new_files, args=(tmp_path, barrier)) for _ in range(AT_ONCE)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * AT_ONCE
+
+
 def test_two_commands_that_start_together_both_succeed(url: str, tmp_path: Path) -> None:
     provider = RunningProvider(tmp_path, url)
     command = [sys.executable, "-m", "idp", "migrate", "--json"]
@@ -156,6 +169,18 @@ def _migrate(url: str, barrier: Barrier) -> None:
         barrier.wait(60)
         migrations.upgrade(database)
         assert migrations.current(database) == migrations.head()
+
+
+def _open_new_files(folder: Path, barrier: Barrier) -> None:
+    for number in range(NEW_FILES):
+        with opened(f"sqlite:///{folder / str(number)}.sqlite3") as database:
+            barrier.wait(60)
+            try:
+                with database.writing() as tx:
+                    tx.execute(text("CREATE TABLE IF NOT EXISTS anything (a INTEGER)"))
+            except BaseException:
+                barrier.abort()
+                raise
 
 
 def _fill(database: Database) -> None:

@@ -5,7 +5,7 @@ import string
 
 import pytest
 from flask import Flask
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from idp.protocol import uris
@@ -255,7 +255,7 @@ def test_whatever_may_be_registered_can_also_be_redirected_to_unchanged(uri: str
 @example("https://a;frame-ancestors/callback", False)
 @example("https://a,b/callback", False)
 @example("https://'unsafe-inline'/callback", False)
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.filter_too_much])
 def test_the_origin_of_a_registered_uri_can_stand_in_a_content_security_policy(uri: str, native: bool) -> None:
     assume(uris.redirect_uri_problem(uri, native=native, loopback_http=True) is None)
     origin = uris.origin(uri)

@@ -63,7 +63,7 @@ class RunningProvider:
             "CLIENTS_CACHE_SECONDS": "0",
         }
         if self.database_url:
-            ours |= {"DATABASE_URL": self.database_url, "SECRET_KEY": "a test secret that is long enough, really"}
+            ours |= {"DATABASE_URL": self.database_url, "SECRET_KEY": "a test secret that is long enough: really"}
         return clean | {f"IDP_{name}": value for name, value in (ours | self.settings).items()}
 
     def cli(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
