@@ -23,8 +23,8 @@ def postgres_url(postgres_databases: postgres.Databases) -> Iterator[str]:
     postgres_databases.drop(url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
-    """A real Chromium."""
+    """A real Chromium, of this test's own: in its single process a second context may hang."""
     with chromium.launched() as launched:
         yield launched

@@ -235,6 +235,8 @@ FORGED = [
     [("Host", "localhost@evil.example")],
     [("Host", "")],
     [("Host", "evil.example\\x")],
+    [("Host", "evil.example" + "x" * 300)],
+    [("Host", "evil.example:x:y")],
     [
         ("X-Forwarded-Host", "evil.example"),
         ("X-Forwarded-Proto", "https"),

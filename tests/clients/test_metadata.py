@@ -220,7 +220,7 @@ def test_a_value_that_is_repeated_is_kept_once() -> None:
 @example({"contacts": [[{}]]}, False)
 @example({"redirect_uris": ["https://a.example/cb"], "client_name": "\ud800"}, False)
 @example({"redirect_uris": ["https://a.example/cb"], "default_max_age": float("nan")}, False)
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=300)
 def test_any_json_is_registered_or_refused_with_a_metadata_error(metadata: object, loopback_http: bool) -> None:
     try:
         known = parse(metadata, loopback_http=loopback_http)
@@ -234,7 +234,7 @@ def test_any_json_is_registered_or_refused_with_a_metadata_error(metadata: objec
 
 
 @given(st.sampled_from(MEMBERS), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=3))
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=300)
 def test_any_value_of_any_member_is_kept_or_refused(name: str, value: object) -> None:
     try:
         known = read(**{name: value})
