@@ -30,7 +30,7 @@ demo: setup ## See a session end everywhere: the provider and two apps, on ports
 
 test: setup ## Run every test, on SQLite and PostgreSQL, in real browsers and servers
 	@$(BIN)/python -m tests.support.chromium --fetch
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup ## Format, lint, types, the import law, and no pending model change
 	@$(BIN)/ruff format --check --quiet . || (echo "Run make format" >&2; exit 1)

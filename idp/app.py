@@ -175,7 +175,7 @@ def create_app(provider: Provider) -> Flask:
     metadata = document(settings.issuer)
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
-        issuer_path=settings.issuer_path,
+        issuer=settings.issuer,
         documents={
             "/jwks": provider.keys.document,
             "/.well-known/openid-configuration": lambda: metadata,

@@ -26,10 +26,15 @@ class PublicJwk(TypedDict):
 
 
 def generate(bits: int, alg: str) -> tuple[PublicJwk, bytes]:
-    """A new RSA key: its public JWK, whose `kid` is the RFC 7638 thumbprint, and its private half as PKCS#8 DER."""
+    """A new RSA key: its public JWK, whose `kid` is the RFC 7638 thumbprint, and its private half as PKCS#8 DER.
+
+    A `kid` never begins with `-`, so that `idp key revoke KID` takes none for an option.
+    """
     private = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     key = RSAKey.import_key(der)
+    if key.thumbprint().startswith("-"):  # one in 64
+        return generate(bits, alg)
     members = key.as_dict(private=False)
     public = PublicJwk(kty="RSA", n=str(members["n"]), e=str(members["e"]), kid=key.thumbprint(), alg=alg, use="sig")
     return public, der

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from idp.config import Network
 from idp.runtime.headers import STRICT
@@ -54,13 +55,14 @@ class Front:
         self,
         application: "WSGIApplication",
         *,
-        issuer_path: str,
+        issuer: str,
         documents: Mapping[str, Callable[[], Ready]],
         trusted_proxies: tuple[Network, ...],
     ) -> None:
         self._application = application
-        self._prefix = issuer_path
-        self._documents = {_well_known(issuer_path, path): document for path, document in documents.items()}
+        self._issuer = urlsplit(issuer)
+        self._prefix = self._issuer.path
+        self._documents = {_well_known(self._prefix, path): document for path, document in documents.items()}
         self._trusted = trusted_proxies
 
     def is_ready(self, path: str) -> bool:
@@ -73,6 +75,8 @@ class Front:
         document = self._documents.get(path)
         if document is not None:
             return _send(document(), environ, start_response)
+        # Nothing behind this line ever sees what a request says of its host.
+        environ["HTTP_HOST"], environ["wsgi.url_scheme"] = self._issuer.netloc, self._issuer.scheme
         if self._prefix and path.startswith(self._prefix + "/"):
             environ["SCRIPT_NAME"] = self._prefix
             environ["PATH_INFO"] = path[len(self._prefix) :]

@@ -43,14 +43,15 @@ class Gateway:
         with contextlib.suppress(ProtocolClosed, ProtocolError):  # the client went away
             try:
                 async with asyncio.timeout(BODY_SECONDS):
-                    body = await self._body(scope, protocol)
+                    body: bytes | None = await self._body(scope, protocol)
             except TimeoutError:
                 protocol.response_empty(408, _CLOSE)
                 return
             except TooLargeError:
-                protocol.response_empty(413, _CLOSE)
-                return
-            environ = _environ(scope, body)
+                body = None
+            environ = _environ(scope, body or b"")
+            if body is None:  # the application refuses it in its own words, by the length alone
+                environ["CONTENT_LENGTH"] = str(self._maximum + 1)
             if self._is_quick(environ["PATH_INFO"]):
                 answer = self._run(environ)
             else:
@@ -115,7 +116,8 @@ def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":
     }
     for name, value in scope.headers.items():
         # A name with an underscore would become another's: `X_Forwarded_For` must not pass for the proxy's header.
-        if "_" in name or name == "content-length":
+        # The body is here, whole: were it still called chunked, Werkzeug would take it for empty.
+        if "_" in name or name in {"content-length", "transfer-encoding"}:
             continue
         key = name.upper().replace("-", "_")
         key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"

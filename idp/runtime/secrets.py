@@ -35,8 +35,13 @@ def _derive(root: bytes, purpose: str) -> bytes:
 
 
 def token(size: int = 32) -> str:
-    """A random string of `size` bytes in base64url: for codes, secrets and identifiers that nobody may guess."""
-    return secrets.token_urlsafe(size)
+    """A random string of `size` bytes in base64url: for codes, secrets and identifiers that nobody may guess.
+
+    It never begins with `-`, so that no command line takes it for an option.
+    """
+    while (made := secrets.token_urlsafe(size)).startswith("-"):
+        pass
+    return made
 
 
 def digest(secret: str) -> str:

@@ -78,7 +78,7 @@ class StoredRequests:
 
     def add(self, request_id: str = "a-request", login_hint: str | None = None, subject_required: str | None = None) -> str:
         client = Client("app", None, 0.0, client_name="The App")
-        self.requests[request_id] = PendingSignIn(client, login_hint, "https://app.example", subject_required)
+        self.requests[request_id] = PendingSignIn(client, login_hint, "https://app.example/callback", subject_required)
         return request_id
 
     def sign_in(self, _tx: Transaction, request_id: str) -> PendingSignIn | None:
@@ -87,10 +87,10 @@ class StoredRequests:
         browser = pages.browser_of_request()
         return self.requests[request_id] if self.browsers.setdefault(request_id, browser) == browser else None
 
-    def signed_in(self, _tx: Transaction, request_id: str) -> None:
+    def signed_in(self, _tx: Transaction, request_id: str, _subject: str) -> None:
         self.signed.append(request_id)
 
-    def select(self, _tx: Transaction, request_id: str) -> None:
+    def select(self, _tx: Transaction, request_id: str, _subject: str) -> None:
         self.selected.append(request_id)
 
     def location(self, request_id: str) -> str:

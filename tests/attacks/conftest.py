@@ -26,14 +26,17 @@ SETTINGS = {
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
     """One running provider for each database, with Alice and Bob."""
     url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("attacked"), url, dict(SETTINGS)).start()
-    accounts = running.services.accounts
-    with running.services.database.writing() as tx:  # not by the command, which takes a second for each
-        for name in PEOPLE:
-            accounts.add(tx, accounts.prepare(name, PASSWORD, email=f"{name}@example.org"))
-    yield running
-    running.stop()
-    running.services.database.dispose()
+    running = RunningProvider(tmp_path_factory.mktemp("attacked"), url, dict(SETTINGS))
+    try:
+        running.start()
+        accounts = running.services.accounts
+        with running.services.database.writing() as tx:  # not by the command, which takes a second for each
+            for name in PEOPLE:
+                accounts.add(tx, accounts.prepare(name, PASSWORD, email=f"{name}@example.org"))
+        yield running
+    finally:
+        running.stop()
+        running.services.database.dispose()
 
 
 @pytest.fixture(autouse=True)
