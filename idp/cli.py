@@ -115,7 +115,7 @@ def migrate(deployment: Deployment, *, as_json: bool) -> None:
 
     settings = deployment.settings
     if settings.embedded and not settings.database_url:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.make_data_dir()
     database = Database(settings.database)
     changed = migrations.upgrade(database)
     emit({"changed": changed, "revision": migrations.head()}, as_json=as_json)

@@ -228,7 +228,18 @@ class Settings(BaseSettings):
     def secret_keys(self) -> tuple[bytes, ...]:
         """The deployment's secrets, first the one in use; made and kept in the data directory when none is set."""
         given = _secrets_in(self.secret_key)
-        return tuple(part.encode() for part in given) if given else (_kept_secret(self.data_dir),)
+        if given:
+            return tuple(part.encode() for part in given)
+        self.make_data_dir()
+        return (_kept_secret(self.data_dir),)
+
+    def make_data_dir(self) -> None:
+        """Make the data directory, for its owner alone. Raises SettingsError."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"IDP_DATA_DIR cannot be {self.data_dir} ({error.strerror}): name a folder that idp may make or use."
+            raise SettingsError(message) from None
 
 
 class TomlFile(PydanticBaseSettingsSource):
@@ -269,7 +280,6 @@ def _kept_secret(data_dir: Path) -> bytes:
     """The secret kept in the data directory, made on first use; two processes that race agree on one."""
     path = data_dir / SECRET_KEY_FILE
     if not path.exists():
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f"{SECRET_KEY_FILE}.{secrets.token_hex(8)}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(48), encoding="ascii")

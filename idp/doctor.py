@@ -36,10 +36,9 @@ def examine() -> list[Finding]:
         return [Finding("wrong", "settings", str(error), "see docs/settings.md")]
     findings = [Finding("good", "settings", f"issuer {settings.issuer}"), *_surroundings(settings)]
     for look in (_database, _schema, _keys):
-        finding = look(settings)
-        findings.append(finding)
-        if finding.state == "wrong":
+        if any(finding.state == "wrong" for finding in findings):
             break
+        findings.append(look(settings))
     return findings
 
 
@@ -59,8 +58,10 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
     kept = settings.data_dir / SECRET_KEY_FILE
     if kept.exists() and stat.S_IMODE(kept.stat().st_mode) & 0o077:
         yield Finding("wrong", "secret key", f"{kept} can be read by others", f"chmod 600 {kept}")
-    if settings.embedded and settings.data_dir.exists() and not os.access(settings.data_dir, os.W_OK):
-        yield Finding("wrong", "data directory", f"{settings.data_dir} is not writable", "give it to the user that runs idp")
+    there = next(folder for folder in (settings.data_dir, *settings.data_dir.absolute().parents) if folder.exists())
+    if settings.embedded and not (there.is_dir() and os.access(there, os.W_OK)):
+        mend = "set IDP_DATA_DIR to a folder that the user who runs idp may make or use"
+        yield Finding("wrong", "data directory", f"{settings.data_dir} cannot be written: {there} stands in the way", mend)
 
 
 def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:

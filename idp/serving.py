@@ -1,7 +1,9 @@
 """`idp serve` and `idp worker`: real processes under granian, each with its key schedule and delivery worker inside."""
 
+import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import threading
 from types import FrameType
@@ -41,8 +43,11 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     prepare(settings)
     host, _, port = settings.bind.rpartition(":")
+    _see_that_it_is_free(host.strip("[]"), int(port))
     with tempfile.TemporaryDirectory(prefix="idp-metrics-") as folder:
-        os.environ[_METRICS_FOLDER] = folder  # before the workers are born: their figures are added up there
+        os.environ[_METRICS_FOLDER] = folder  # the workers' figures are added up there
+        # Born anew, not forked: prometheus_client looks for the folder once, when it is imported.
+        multiprocessing.set_start_method("spawn", force=True)
         server = Server(
             target="idp.serving:application",
             factory=True,
@@ -69,13 +74,25 @@ def serve(settings: Settings) -> None:
         server.serve()
 
 
+def _see_that_it_is_free(host: str, port: int) -> None:
+    """Granian would tell of a port that is taken by a page of backtrace."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        message = f"IDP_BIND {host}:{port} cannot be listened on ({error.strerror}): stop what listens there, or set another."
+        raise OperatorError(message) from None
+
+
 def prepare(settings: Settings) -> None:
     """What must be there before the first request: the schema (on the embedded database) and the keys."""
     provider = app.build(settings)
     try:
         if settings.embedded:
             if settings.database_url == "":
-                settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                settings.make_data_dir()
             migrations.upgrade(provider.database)
         elif migrations.current(provider.database) != migrations.head():
             raise SchemaBehindError

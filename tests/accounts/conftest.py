@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.accounts.databases import DIALECTS, fresh_database
 from tests.accounts.site import Site
+from tests.support.databases import DIALECTS, fresh
 
 
 @pytest.fixture(params=DIALECTS)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """A site with an empty database."""
-    with fresh_database(request, tmp_path) as url:
-        built = Site.build(url)
-        yield built
-        built.close()
+    built = Site.build(fresh(request, tmp_path))
+    yield built
+    built.close()

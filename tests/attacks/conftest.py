@@ -35,8 +35,7 @@ def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
                 accounts.add(tx, accounts.prepare(name, PASSWORD, email=f"{name}@example.org"))
         yield running
     finally:
-        running.stop()
-        running.services.database.dispose()
+        running.close()
 
 
 @pytest.fixture(autouse=True)

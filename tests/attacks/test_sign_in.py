@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from idp.accounts.refusals import PasswordRefusedError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
-from tests.accounts.databases import DIALECTS, fresh_database
 from tests.accounts.site import PASSWORD, Browser, Site
+from tests.support.databases import DIALECTS, fresh
 
 STRICT: dict[str, Any] = {"accounts_throttle_account_failures": 3, "accounts_throttle_address_failures": 8}
 
@@ -26,11 +26,10 @@ STRICT: dict[str, Any] = {"accounts_throttle_account_failures": 3, "accounts_thr
 @pytest.fixture(params=DIALECTS)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """A site with Alice, where three failures are enough."""
-    with fresh_database(request, tmp_path) as url:
-        built = Site.build(url, **STRICT)
-        built.add()
-        yield built
-        built.close()
+    built = Site.build(fresh(request, tmp_path), **STRICT)
+    built.add()
+    yield built
+    built.close()
 
 
 def attempt(site: Site, username: str, password: str, address: str = "198.51.100.1", device: str | None = None) -> str:

@@ -15,7 +15,7 @@ def idp(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     deployment = RunningProvider(tmp_path_factory.mktemp("cli"), url)
     assert run(deployment, "migrate").code == DONE
     yield deployment
-    deployment.services.database.dispose()
+    deployment.close()
 
 
 @pytest.fixture

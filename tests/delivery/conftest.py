@@ -1,13 +1,10 @@
 """A fresh outbox on each database, a clock that is moved by hand, and workers that are stopped at the end."""
 
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
@@ -18,6 +15,7 @@ from idp.delivery.worker import Worker
 from idp.runtime.database import Base, Database, table_of
 from idp.runtime.outbound import Outbound
 from tests.delivery.receivers import Receiver, eventually, receiving
+from tests.support.databases import DIALECTS, fresh
 
 EPOCH = 1_800_000_000.0
 LIFETIME = 86_400.0
@@ -37,33 +35,12 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DIALECTS)
 def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    with database_on(request, tmp_path) as url:
-        database = Database(url, clock)
-        Base.metadata.create_all(database.engine, [table_of(DeliveryRow)])
-        yield database
-        database.dispose()
-
-
-@contextmanager
-def database_on(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """The address of an empty database; on PostgreSQL, of a schema of its own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{folder / 'idp.sqlite3'}"
-        return
-    try:
-        given = make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg")
-    except pytest.FixtureLookupError:
-        pytest.skip("there is no PostgreSQL here")
-    schema = f"delivery_{secrets.token_hex(6)}"
-    outside = create_engine(given)
-    with outside.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield given.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
-    with outside.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    outside.dispose()
+    database = Database(fresh(request, tmp_path), clock)
+    Base.metadata.create_all(database.engine, [table_of(DeliveryRow)])
+    yield database
+    database.dispose()
 
 
 @pytest.fixture(autouse=True)

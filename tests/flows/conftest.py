@@ -15,11 +15,14 @@ PEOPLE = ("alice", "bob")
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
     """One running provider for each database, with Alice and Bob."""
     url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("provider"), url).start()
-    for name in PEOPLE:
-        running.add_user(name)
-    yield running
-    running.stop()
+    running = RunningProvider(tmp_path_factory.mktemp("provider"), url)
+    try:
+        running.start()
+        for name in PEOPLE:
+            running.add_user(name)
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture

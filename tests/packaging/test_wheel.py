@@ -45,7 +45,7 @@ def test_the_installed_wheel_serves_a_sign_in_page(wheel: Path, tmp_path: Path) 
     home = tmp_path / "environment"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"
-    install = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", str(python)]
+    install = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--system-certs", "--python", str(python)]
     subprocess.run([*install, "--require-hashes", "-r", str(CHECKOUT / "requirements" / "runtime.txt")], check=True)
     subprocess.run([*install, "--no-deps", str(wheel)], check=True)
     port = free_port()

@@ -129,6 +129,12 @@ class RunningProvider:
             finally:
                 self.kill()
 
+    def close(self) -> None:
+        """Stop the server, if it runs, and give back what `services` opened."""
+        self.stop()
+        if "services" in self.__dict__:
+            self.services.database.dispose()
+
     def events(self, name: str | None = None) -> list[dict[str, object]]:
         """What the server logged, in order."""
         parsed = []
