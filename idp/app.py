@@ -91,7 +91,13 @@ class Provider:
 def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
     longest = max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime, LOGOUT_TOKEN_LIFETIME)
-    return KeyPolicy(settings.keys_rotation_period, settings.keys_jwks_max_age, settings.keys_clock_skew, longest)
+    return KeyPolicy(
+        settings.keys_rotation_period,
+        settings.keys_jwks_max_age,
+        settings.keys_clock_skew,
+        longest,
+        settings.keys_verifier_cooldown,
+    )
 
 
 def build(settings: Settings, clock: Clock = system_clock) -> Provider:

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     keys_rotation_period: Seconds = 2592000
     keys_jwks_max_age: Seconds = 300
     keys_clock_skew: Annotated[int, Field(ge=0)] = 60
+    keys_verifier_cooldown: Annotated[int, Field(ge=0)] = 30
     keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5

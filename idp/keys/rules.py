@@ -11,8 +11,6 @@ from enum import StrEnum
 
 from idp.runtime.clock import Instant
 
-#: jose and PyJWT wait this long after *any* fetch of a JWKS before they fetch again.
-VERIFIER_COOLDOWN = 30
 #: The next key is made this long before it is announced, so that generating it delays no announcement.
 LEAD = 60
 
@@ -30,17 +28,22 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an operator decides, in seconds; the bounds that must hold follow from it and cannot be set apart."""
+    """What an operator decides, in seconds; the bounds that must hold follow from it and cannot be set apart.
+
+    `verifier_cooldown` is how long a verifier waits after *any* fetch of a JWKS before an unknown `kid` makes it fetch
+    again: 30 s in jose and PyJWT.
+    """
 
     rotation_period: int
     max_age: int
     clock_skew: int
     longest_life: int
+    verifier_cooldown: int = 30
 
     @property
     def announcement(self) -> int:
         """How long a key is published before it signs: every cache has expired, and every cool-down passed, once more."""
-        return 2 * max(self.max_age, VERIFIER_COOLDOWN) + self.clock_skew
+        return 2 * max(self.max_age, self.verifier_cooldown) + self.clock_skew
 
     @property
     def retention(self) -> int:
