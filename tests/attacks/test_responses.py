@@ -317,6 +317,14 @@ def test_tokens_and_redirects_are_the_same_under_a_forged_host(app: RelyingParty
     assert app.verified(answer.json()["access_token"], audience=provider.issuer, typ="at+jwt")["iss"] == provider.issuer
 
 
+def test_metrics_are_not_opened_by_a_proxy_on_the_same_machine_that_nobody_named(tmp_path: Path) -> None:
+    built = application.build(Settings(data_dir=tmp_path))
+    client = application.create_app(built).test_client()
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/metrics", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 404
+    built.database.dispose()
+
+
 def test_metrics_are_not_opened_by_a_forged_address(tmp_path: Path) -> None:
     built = application.build(Settings(data_dir=tmp_path, metrics_allow="10.0.0.0/8"))  # type: ignore[arg-type]
     client = application.create_app(built).test_client()
