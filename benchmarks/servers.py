@@ -29,7 +29,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 def provider(workers: int, database_url: str) -> Iterator[RunningProvider]:
     """`idp serve` on a fresh database, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="idp-bench-") as folder:
-        running = RunningProvider(Path(folder), database_url, {"WORKERS": str(workers)})
+        running = RunningProvider(Path(folder), database_url, {"WORKERS": str(workers), "CLIENTS_CACHE_SECONDS": "5"})
         try:
             yield running.start()
         finally:

@@ -234,7 +234,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         tokens_endpoints.endpoints(database, clients, tokens),
         logout_endpoints.endpoints(database, clients, tokens, provider.logout),
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
-        discovery_endpoints.endpoints(database, provider.keys, settings.metrics_allow),
+        discovery_endpoints.endpoints(
+            database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
+        ),
     ]
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [

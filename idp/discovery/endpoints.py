@@ -17,7 +17,9 @@ from idp.runtime.endpoints import blueprint, json_response
 _PING = text("SELECT 1")
 
 
-def endpoints(database: Database, keys: KeyService, metrics_allow: tuple[Network, ...]) -> Blueprint:
+def endpoints(
+    database: Database, keys: KeyService, metrics_allow: tuple[Network, ...], *, proxies_are_named: bool
+) -> Blueprint:
     """Health and metrics."""
     routes = blueprint("discovery")
 
@@ -35,7 +37,9 @@ def endpoints(database: Database, keys: KeyService, metrics_allow: tuple[Network
     @routes.get("/metrics")
     def metrics() -> Response:
         address = ip_address(request.remote_addr or "0.0.0.0")  # noqa: S104 - an address in no allowed network
-        if not any(address in network for network in metrics_allow):
+        # Who comes through a proxy that nobody named has the proxy's address, which may well be an allowed one.
+        disguised = "X-Forwarded-For" in request.headers and not proxies_are_named
+        if disguised or not any(address in network for network in metrics_allow):
             abort(404)
         return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
 
