@@ -29,13 +29,17 @@ def free_port() -> int:
 
 @dataclass
 class RunningProvider:
-    """`idp serve`, and the `idp` command on the same deployment. `settings` are names without the prefix `IDP_`."""
+    """`idp serve`, and the `idp` command on the same deployment. `settings` are names without the prefix `IDP_`.
+
+    `program` is the module that stands for `idp`: another one may import it and change something first.
+    """
 
     data_dir: Path
     database_url: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    program: str = "idp"
 
     @property
     def issuer(self) -> str:
@@ -69,7 +73,7 @@ class RunningProvider:
     def cli(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
         """Run `idp ARGUMENTS`; its standard output. The exit code must be `code`."""
         done = subprocess.run(
-            [sys.executable, "-m", "idp", *arguments],
+            [sys.executable, "-m", self.program, *arguments],
             env=self.environment(),
             input=stdin.encode(),
             capture_output=True,
@@ -89,7 +93,7 @@ class RunningProvider:
             self.cli("migrate")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "idp", "serve"],
+                [sys.executable, "-m", self.program, "serve"],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

