@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     keys_clock_skew: Annotated[int, Field(ge=0)] = 60
     keys_verifier_cooldown: Annotated[int, Field(ge=0)] = 30
     keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
+    keys_pkcs11_module: FilePath | None = None
+    keys_pkcs11_token: str = ""
+    keys_pkcs11_pin: SecretStr = SecretStr("")
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
 
@@ -197,6 +200,10 @@ class Settings(BaseSettings):
                 "IDP_SECRET_KEY must be set where the database is not the embedded one, for all instances alike: "
                 "make it with `openssl rand -base64 32` and keep it apart from the database"
             )
+            raise ValueError(problem)
+        pkcs11 = (self.keys_pkcs11_module, self.keys_pkcs11_token, self.keys_pkcs11_pin.get_secret_value())
+        if any(pkcs11) and not all(pkcs11):
+            problem = "keys_pkcs11_module, keys_pkcs11_token and keys_pkcs11_pin must be set together, or none of them"
             raise ValueError(problem)
         return self
 
@@ -304,6 +311,6 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"The settings do not hold together: {text}."
     name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-    hidden = name in {PREFIX + "SECRET_KEY", PREFIX + "DATABASE_URL"}
+    hidden = name in {PREFIX + "SECRET_KEY", PREFIX + "DATABASE_URL", PREFIX + "KEYS_PKCS11_PIN"}
     given = "" if hidden else f" (it is {first['input']!r})"
     return f"{name} {text[0].lower() + text[1:]}{given}; set it in the environment or in idp.toml."

@@ -1,11 +1,16 @@
-"""What every test may ask for: PostgreSQL and a browser, both from packages. A missing one is a failure, never a skip."""
+"""What every test may ask for: PostgreSQL and a browser, both from packages. A missing one is a failure, never a skip.
 
+An HSM alone is from the system's packages: without it its tests are left out, and the last line of the run says so.
+"""
+
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support import chromium, postgres
+from tests.support import chromium, postgres, softhsm
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,19 @@ def browser() -> Iterator[Browser]:
     """A real Chromium, of this test's own: in its single process a second context may hang."""
     with chromium.launched() as launched:
         yield launched
+
+
+@pytest.fixture
+def hsm_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> softhsm.Token:
+    """An empty token of this test's own in SoftHSM."""
+    if softhsm.library() is None:
+        pytest.skip(softhsm.MISSING)
+    monkeypatch.setenv("SOFTHSM2_CONF", os.devnull)  # so that it is as it was after the test
+    return softhsm.Token.make(tmp_path)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that tests were left out, and how to get them."""
+    left_out = [each for each in terminalreporter.stats.get("skipped", ()) if softhsm.MISSING in str(each.longrepr)]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} tests were left out. {softhsm.MISSING}.", red=True, bold=True)
