@@ -28,6 +28,7 @@ from idp.grants.server import AuthorizationServer
 from idp.grants.server import Services as GrantServices
 from idp.grants.service import CodeService
 from idp.housekeeping import Housekeeper
+from idp.keys.holders import Holder, SigningUnavailableError
 from idp.keys.rules import Policy as KeyPolicy
 from idp.keys.service import KeyService
 from idp.logout import endpoints as logout_endpoints
@@ -107,7 +108,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         raise SettingsError(problem)
     database = Database(settings.database, clock)
     secrets = Secrets(settings.secret_keys)
-    keys = KeyService(database, secrets, key_policy(settings), settings.keys_rsa_bits)
+    keys = KeyService(database, secrets, key_policy(settings), settings.keys_rsa_bits, _hsm(settings, clock))
     clients = ClientService(database, cache_seconds=settings.clients_cache_seconds, loopback_http=not settings.secure)
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy)
@@ -161,6 +162,19 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         worker=worker,
         housekeeper=Housekeeper(database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy]),
     )
+
+
+def _hsm(settings: Settings, clock: Clock) -> Holder | None:
+    """The HSM in which new keys are made, where there is one. Raises SettingsError."""
+    if settings.keys_pkcs11_module is None:
+        return None
+    try:
+        from idp.keys.hsm import Hsm  # noqa: PLC0415 - it needs a package that is optional
+    except ModuleNotFoundError:
+        message = 'IDP_KEYS_PKCS11_MODULE needs the package python-pkcs11: install it with `pip install "idp[pkcs11]"`.'
+        raise SettingsError(message) from None
+    pin = settings.keys_pkcs11_pin.get_secret_value()
+    return Hsm(str(settings.keys_pkcs11_module), settings.keys_pkcs11_token, pin, settings.keys_rsa_bits, clock)
 
 
 def create_app(provider: Provider) -> Flask:
@@ -285,6 +299,18 @@ def _handle_errors(app: Flask) -> None:
         allowed = dict(error.get_headers()).get("Allow")
         if allowed is not None:
             response.headers["Allow"] = allowed
+        return response
+
+    @app.errorhandler(SigningUnavailableError)
+    def cannot_sign(error: SigningUnavailableError) -> Response:
+        """RFC 6749 §4.1.2.1 names the code; the transaction is rolled back, so nothing that was presented is used up."""
+        audit.warn("key.cannot_sign", error=str(error), path=request.path)
+        code, description = "temporarily_unavailable", "Tokens cannot be signed at this moment."
+        if request.path.startswith(_FOR_MACHINES):
+            response = json_response(503, {"error": code, "error_description": description})
+        else:
+            response = error_page(PageError(code, description, "Please try again in a minute.", 503))
+        response.headers["Retry-After"] = "5"
         return response
 
     @app.errorhandler(Exception)

@@ -203,7 +203,9 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         pkcs11 = (self.keys_pkcs11_module, self.keys_pkcs11_token, self.keys_pkcs11_pin.get_secret_value())
         if any(pkcs11) and not all(pkcs11):
-            problem = "keys_pkcs11_module, keys_pkcs11_token and keys_pkcs11_pin must be set together, or none of them"
+            problem = (
+                "IDP_KEYS_PKCS11_MODULE, IDP_KEYS_PKCS11_TOKEN and IDP_KEYS_PKCS11_PIN must be set together, or none of them"
+            )
             raise ValueError(problem)
         return self
 

@@ -96,8 +96,10 @@ def prepare(settings: Settings) -> None:
             migrations.upgrade(provider.database)
         elif migrations.current(provider.database) != migrations.head():
             raise SchemaBehindError
+        provider.keys.open()
         provider.keys.keep_up()
     finally:
+        provider.keys.close()
         provider.database.dispose()
 
 

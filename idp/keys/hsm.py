@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 import pkcs11
+from joserfc.jwk import RSAKey
 from pkcs11 import Attribute, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import (
     NoSuchKey,
@@ -27,7 +28,9 @@ from pkcs11.exceptions import (
 from pkcs11.types import SignMixin
 
 from idp.config import OperatorError
-from idp.keys import mechanisms
+from idp.keys import mechanisms, ring
+from idp.keys.holders import SigningUnavailableError
+from idp.keys.ring import PublicJwk
 from idp.runtime.clock import Clock, Instant
 
 RETRY_SECONDS = 2
@@ -50,7 +53,7 @@ _lock = threading.RLock()
 _Result = TypeVar("_Result")
 
 
-class HsmError(Exception):
+class HsmError(SigningUnavailableError):
     """The token does not do what it is asked at this moment. The text is for the log and holds no secret."""
 
 
@@ -70,6 +73,14 @@ class HsmSigner:
         """The signature as JWS has it. Raises HsmError."""
         return self.hsm.sign(self.reference, self.alg, message)
 
+    def problem(self) -> str | None:
+        """Why it cannot sign at this moment, as a sentence, or None."""
+        try:
+            held = self.hsm.holds(self.reference)
+        except HsmError as error:
+            return f"The HSM does not answer: {error}."
+        return None if held else f"The HSM does not have the key idp {self.alg} {self.reference.hex()}."
+
 
 class Hsm:
     """The token named `label` behind the PKCS#11 library `module`. Any thread may use it; one does at a time.
@@ -78,10 +89,13 @@ class Hsm:
     RETRY_SECONDS. A PIN that was refused is never sent again: a few more refusals would lock the token.
     """
 
-    def __init__(self, module: str, label: str, pin: str, clock: Clock) -> None:
+    name: ClassVar[str] = "pkcs11"
+
+    def __init__(self, module: str, label: str, pin: str, rsa_bits: int, clock: Clock) -> None:
         self._module = module
         self._label = label
         self._pin = pin
+        self._rsa_bits = rsa_bits
         self._clock = clock
         self._session: Session | None = None
         self._handles: dict[bytes, SignMixin] = {}
@@ -108,15 +122,27 @@ class Hsm:
                 return
         raise HsmSettingsError(message)
 
-    def generate(self, alg: str, rsa_bits: int) -> tuple[bytes, bytes]:
-        """Make a key for a JWS algorithm: its public half as SubjectPublicKeyInfo (DER), and what names it in the token.
+    def generate(self, alg: str) -> tuple[PublicJwk, bytes]:
+        """A new key for a JWS algorithm on RSA: its public JWK, and what names the private half in the token.
+
+        Raises as `make` does.
+        """
+        public, reference = self.make(alg)
+        jwk = ring.public_jwk(RSAKey.import_key(public), alg)
+        if jwk["kid"].startswith("-"):  # see `ring.generate`
+            self.destroy(reference)
+            return self.generate(alg)
+        return jwk, reference
+
+    def make(self, alg: str) -> tuple[bytes, bytes]:
+        """A new key: its public half as SubjectPublicKeyInfo (DER), and what names the private half in the token.
 
         Raises HsmError, and HsmSettingsError when the token would let the private half out.
         """
 
         def work(session: Session) -> tuple[bytes, bytes]:
             reference = secrets.token_bytes(_REFERENCE_BYTES)
-            public, private = mechanisms.generator(session, alg, rsa_bits)(
+            public, private = mechanisms.generator(session, alg, self._rsa_bits)(
                 id=reference,
                 label=f"idp {alg} {reference.hex()}",
                 store=True,
@@ -134,9 +160,9 @@ class Hsm:
 
         return self._use(work)
 
-    def signer(self, reference: bytes, alg: str) -> HsmSigner:
-        """What signs with the key that `reference` names."""
-        return HsmSigner(self, reference, alg)
+    def signer(self, private: bytes, alg: str) -> HsmSigner:
+        """What signs with the key that `private` names."""
+        return HsmSigner(self, private, alg)
 
     def sign(self, reference: bytes, alg: str, message: bytes) -> bytes:
         """The signature over `message` as JWS has it (RFC 7518 §3.1). Raises HsmError."""
@@ -163,15 +189,18 @@ class Hsm:
 
         return self._use(work)
 
-    def destroy(self, reference: bytes) -> None:
-        """Remove a key from the token; without effect when it is not there. Raises HsmError."""
+    def destroy(self, private: bytes) -> bool:
+        """Remove a key from the token; whether it was there. Raises HsmError."""
 
-        def work(session: Session) -> None:
-            self._handles.pop(reference, None)
-            with suppress(NoSuchKey):
-                _private_key(session, reference).destroy()
+        def work(session: Session) -> bool:
+            self._handles.pop(private, None)
+            try:
+                _private_key(session, private).destroy()
+            except NoSuchKey:
+                return False
+            return True
 
-        self._use(work)
+        return self._use(work)
 
     def close(self) -> None:
         """Give the session back."""

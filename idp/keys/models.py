@@ -8,7 +8,7 @@ from idp.runtime.database import Base
 
 
 class SigningKeyRow(Base):
-    """See `rules.Key`. The private key is sealed with a key that is not in the database."""
+    """See `rules.Key`. What is private is sealed with a key that is not in the database."""
 
     __tablename__ = "signing_keys"
 
@@ -21,5 +21,6 @@ class SigningKeyRow(Base):
     revoked_reason: Mapped[str | None] = mapped_column(String(200))
     public: Mapped[str] = mapped_column(Text)
     sealed: Mapped[bytes]
+    holder: Mapped[str] = mapped_column(String(16))
 
     __table_args__ = (UniqueConstraint("alg", "predecessor"),)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -12,6 +12,9 @@ from idp.keys import rules
 from idp.keys.rules import Key, Policy, Span, State
 from idp.runtime.clock import Instant
 from idp.runtime.front import Ready
+
+if TYPE_CHECKING:
+    from idp.keys.holders import Signer
 
 
 class PublicJwk(TypedDict):
@@ -32,26 +35,28 @@ def generate(bits: int, alg: str) -> tuple[PublicJwk, bytes]:
     """
     private = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    key = RSAKey.import_key(der)
-    if key.thumbprint().startswith("-"):  # one in 64
-        return generate(bits, alg)
+    public = public_jwk(RSAKey.import_key(der), alg)
+    return generate(bits, alg) if public["kid"].startswith("-") else (public, der)  # one in 64
+
+
+def public_jwk(key: RSAKey, alg: str) -> PublicJwk:
+    """The public half as the JWKS shows it."""
     members = key.as_dict(private=False)
-    public = PublicJwk(kty="RSA", n=str(members["n"]), e=str(members["e"]), kid=key.thumbprint(), alg=alg, use="sig")
-    return public, der
+    return PublicJwk(kty="RSA", n=str(members["n"]), e=str(members["e"]), kid=key.thumbprint(), alg=alg, use="sig")
 
 
 class KeyRing:
     """A snapshot of the keys. It is replaced as a whole, so that readers need no lock."""
 
-    def __init__(self, keys: Sequence[Key], private: Mapping[str, RSAKey], policy: Policy, alg: str) -> None:
+    def __init__(self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: Policy, alg: str) -> None:
         self.spans: list[Span] = rules.timeline(keys, policy, alg)
         self.private = private
         self.policy = policy
         self._public = {span.key.kid: RSAKey.import_key(json.loads(span.key.public)) for span in self.spans}
         self._document: tuple[Instant, Instant, Ready] | None = None
 
-    def signing(self, now: Instant) -> tuple[str, RSAKey]:
-        """The `kid` and the private key that sign at `now`. Raises LookupError when none can."""
+    def signing(self, now: Instant) -> tuple[str, "Signer"]:
+        """The `kid` of the key that signs at `now`, and what signs with it. Raises LookupError when none can."""
         span = rules.signing(self.spans, now)
         if span is None or span.key.kid not in self.private:
             message = "no key can sign: see `idp doctor`"

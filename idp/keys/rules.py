@@ -13,6 +13,8 @@ from idp.runtime.clock import Instant
 
 #: The next key is made this long before it is announced, so that generating it delays no announcement.
 LEAD = 60
+#: Instances hear of a revocation within seconds, and until then sign with the revoked key.
+REVOCATION_GRACE = 60
 
 
 class State(StrEnum):
@@ -64,7 +66,8 @@ class Policy:
 class Key:
     """A row: `predecessor` is the key before it in its line ('' for the first), unique, so that a race makes one.
 
-    `public` is the public JWK as JSON, `sealed` the private half, encrypted.
+    `public` is the public JWK as JSON. `sealed` is what the `holder` (`idp.keys.holders`) understands of the private half,
+    encrypted: that half itself, or what names it elsewhere.
     """
 
     kid: str
@@ -76,6 +79,7 @@ class Key:
     revoked_reason: str | None
     public: str
     sealed: bytes
+    holder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,12 @@ def signing(spans: Sequence[Span], now: Instant) -> Span | None:
 def published(spans: Sequence[Span], now: Instant) -> list[Span]:
     """The keys of the line that stand in the JWKS at `now`."""
     return [span for span in spans if span.state(now) in {State.ANNOUNCED, State.SIGNING, State.VERIFYING}]
+
+
+def is_disposable(span: Span, now: Instant) -> bool:
+    """Whether nobody can be signing with the key any more, not even an instance that has yet to hear of its revocation."""
+    revoked_at = span.key.revoked_at
+    return span.state(now) is State.REMOVED or (revoked_at is not None and revoked_at + REVOCATION_GRACE <= now)
 
 
 def next_change(spans: Sequence[Span], now: Instant) -> Instant | None:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry, extract_compact
 
-from idp.keys import ring, rules, sealing, store
+from idp.keys import rules, sealing, store
+from idp.keys.holders import AbsentSigner, DatabaseHolder, Holder, Signer, SigningUnavailableError
 from idp.keys.ring import KeyRing
-from idp.keys.rules import Key, Policy, Span, Wanted
+from idp.keys.rules import Key, Policy, Span, State, Wanted
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.front import Ready
-from idp.runtime.secrets import Secrets
+from idp.runtime.secrets import Secrets, b64url
 
 ALG = "RS256"
 REFRESH_SECONDS = 2.0
@@ -32,10 +32,14 @@ class InvalidTokenError(Exception):
 class KeyService:
     """The keys of one deployment as this process sees them."""
 
-    def __init__(self, database: Database, secrets: Secrets, policy: Policy, rsa_bits: int) -> None:
+    def __init__(self, database: Database, secrets: Secrets, policy: Policy, rsa_bits: int, hsm: Holder | None = None) -> None:
+        """`hsm` makes every new key where it is given; the database keeps those that it has."""
         self._database = database
         self._secrets = secrets
-        self._bits = rsa_bits
+        local = DatabaseHolder(rsa_bits)
+        self._maker = hsm or local
+        self._holders: dict[str, Holder] = {each.name: each for each in (local, self._maker)}
+        self._destroyed: set[str] = set()
         self._registry = JWSRegistry(algorithms=[ALG])
         self._stopping = threading.Event()
         self._loading = threading.Lock()
@@ -45,10 +49,13 @@ class KeyService:
     # -- what others use ------------------------------------------------------------------------------------------
 
     def sign(self, typ: str, claims: Mapping[str, object], now: Instant) -> str:
-        """`claims` as a JWT of the type `typ`, signed RS256 by the key whose turn it is (RFC 7515, RFC 8725 §3.11)."""
-        kid, key = self._ring.signing(now)
-        header = {"alg": ALG, "kid": kid, "typ": typ}
-        return jwt.encode(header, dict(claims), key, registry=self._registry)
+        """`claims` as a JWT of the type `typ`, signed RS256 by the key whose turn it is (RFC 7515, RFC 8725 §3.11).
+
+        Raises SigningUnavailableError when the holder of the key does not answer.
+        """
+        kid, signer = self._ring.signing(now)
+        message = f"{_encoded({'alg': ALG, 'kid': kid, 'typ': typ})}.{_encoded(claims)}"
+        return f"{message}.{b64url(signer.sign(message.encode()))}"
 
     def verify(self, token: str, typ: str, now: Instant, *, as_hint: bool = False) -> dict[str, object]:
         """The claims of a JWT of the type `typ` that this provider signed. Expiry is the caller's to judge.
@@ -88,9 +95,16 @@ class KeyService:
             return "No key can sign."
         if rules.wanted(self._ring.spans, self.policy, now - 10 * REFRESH_SECONDS) is not None:
             return "The successor of the signing key is overdue."
-        return None
+        living = {State.PLANNED, State.ANNOUNCED, State.SIGNING}
+        signers = [self._ring.private.get(span.key.kid) for span in self._ring.spans if span.state(now) in living]
+        return next((problem for signer in signers if signer is not None and (problem := signer.problem())), None)
 
     # -- the schedule ---------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """See that the holders of private keys let us in. Raises OperatorError with the mend."""
+        for holder in self._holders.values():
+            holder.open()
 
     def load(self) -> None:
         """Read the keys; private halves that are new to this process are opened once. Raises UnsealError."""
@@ -105,11 +119,14 @@ class KeyService:
 
     def _needed(self, keys: list[Key]) -> list[Span]:
         now = self._database.clock()
-        unneeded = {rules.State.REMOVED, rules.State.REVOKED}
+        unneeded = {State.REMOVED, State.REVOKED}
         return [span for span in rules.timeline(keys, self.policy, ALG) if span.state(now) not in unneeded]
 
-    def _open(self, key: Key) -> RSAKey:
-        return RSAKey.import_key(sealing.unseal(self._secrets, key.kid, key.sealed))
+    def _open(self, key: Key) -> Signer:
+        holder = self._holders.get(key.holder)
+        if holder is None:
+            return AbsentSigner(key.kid, key.holder)
+        return holder.signer(sealing.unseal(self._secrets, key.kid, key.sealed), key.alg)
 
     def keep_up(self) -> None:
         """Follow what other instances did, and create what the schedule asks for. Any instance may; one will."""
@@ -117,9 +134,10 @@ class KeyService:
         while (want := rules.wanted(self._ring.spans, self.policy, self._database.clock())) is not None:
             self._create(want)
             self.load()
+        self._clear_away()
 
     def _create(self, want: Wanted) -> None:
-        public, der = ring.generate(self._bits, ALG)  # before the transaction: it takes up to 0.2 s
+        public, private = self._maker.generate(ALG)  # before the transaction: it takes up to 0.2 s, an HSM more
         kid = public["kid"]
         key = Key(
             kid=kid,
@@ -130,11 +148,35 @@ class KeyService:
             revoked_at=None,
             revoked_reason=None,
             public=json.dumps(public),
-            sealed=sealing.seal(self._secrets, kid, der),
+            sealed=sealing.seal(self._secrets, kid, private),
+            holder=self._maker.name,
         )
         with self._database.writing() as tx:
-            if store.add(tx, key):
-                tx.after_commit(lambda: audit.record("key.created", kid=kid, active_at=want.active_at))
+            added = store.add(tx, key)
+            if added:
+                tx.after_commit(lambda: audit.record("key.created", kid=kid, active_at=want.active_at, holder=key.holder))
+        if not added:
+            self._maker.destroy(private)
+
+    def _clear_away(self) -> None:
+        """Destroy what holders other than the database still keep of keys that are removed or revoked."""
+        now = self._database.clock()
+        for span in self._ring.spans:
+            key = span.key
+            if key.holder in self._holders and key.holder != DatabaseHolder.name and rules.is_disposable(span, now):
+                self._destroy(key)
+
+    def _destroy(self, key: Key) -> None:
+        if key.kid in self._destroyed:
+            return
+        try:
+            found = self._holders[key.holder].destroy(sealing.unseal(self._secrets, key.kid, key.sealed))
+        except sealing.UnsealError:  # its name in the holder is lost, and with it all that can be done from here
+            audit.warn("key.not_destroyed", kid=key.kid, holder=key.holder)
+        else:
+            if found:
+                audit.record("key.destroyed", kid=key.kid, holder=key.holder)
+        self._destroyed.add(key.kid)
 
     def rotate(self) -> tuple[str, Instant]:
         """Let the announced successor sign as early as every verifier can know it: its `kid`, and that instant.
@@ -155,16 +197,32 @@ class KeyService:
 
     def start(self) -> None:
         """Keep up in the background, within seconds of a change, for as long as the process lives."""
-        self.keep_up()
+        try:
+            self.keep_up()
+        except SigningUnavailableError as error:  # what is signed already can be verified all the same
+            audit.warn("key.keep_up_failed", error=str(error))
         threading.Thread(target=self._follow, name="idp-keys", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop keeping up."""
+        """Stop keeping up, and leave the holders of private keys."""
         self._stopping.set()
+        self.close()
+
+    def close(self) -> None:
+        """Leave the holders of private keys."""
+        for holder in self._holders.values():
+            holder.close()
 
     def _follow(self) -> None:
         while not self._stopping.wait(REFRESH_SECONDS):
             try:
                 self.keep_up()
+            except SigningUnavailableError as error:
+                audit.warn("key.keep_up_failed", error=str(error))
             except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the schedule
                 audit.warn("key.keep_up_failed", error=type(error).__name__)
+
+
+def _encoded(part: Mapping[str, object]) -> str:
+    """A part of a JWT: Base64url of compact JSON (RFC 7515 §3.1)."""
+    return b64url(json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode())

@@ -182,6 +182,7 @@ def upgrade() -> None:
         sa.Column("revoked_reason", sa.String(length=200), nullable=True),
         sa.Column("public", sa.Text(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("holder", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
         sa.UniqueConstraint("alg", "predecessor", name=op.f("uq_signing_keys_alg_predecessor")),
     )

@@ -66,7 +66,7 @@ def signed(key: RSAKey, header: dict[str, object], claims: object = CLAIMS) -> s
 
 
 def ours(keys: KeyService, kid: str) -> RSAKey:
-    return keys._ring.private[kid]
+    return keys._ring.private[kid].key
 
 
 def test_what_we_signed_is_verified_as_that_and_as_nothing_else(keys: KeyService) -> None:

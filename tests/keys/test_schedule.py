@@ -23,7 +23,7 @@ POLICIES = st.builds(
 
 
 def key(kid: str, predecessor: str, published_at: float, active_at: float) -> Key:
-    return Key(kid, ALG, predecessor, published_at, active_at, None, None, "{}", b"")
+    return Key(kid, ALG, predecessor, published_at, active_at, None, None, "{}", b"", "database")
 
 
 class Deployment:

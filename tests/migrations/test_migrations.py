@@ -47,6 +47,7 @@ ROWS: dict[str, dict[str, object]] = {
         "active_at": 2.0,
         "public": "{}",
         "sealed": b"\x00\xff sealed",
+        "holder": "database",
     },
 }
 
