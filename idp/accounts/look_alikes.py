@@ -71,6 +71,11 @@ def skeleton(name: str) -> str:
     return unicodedata.normalize("NFC", bare)
 
 
+def skeletons(displayed: str, folded: str) -> frozenset[str]:
+    """What a name prints like, as it is shown and as it may be typed: `ALICE` is `alice`, which `aIice` prints like."""
+    return frozenset({skeleton(displayed), skeleton(folded)})
+
+
 def _is_vowel_point(char: str) -> bool:
     """Whether it is one of the small signs that many leave out, and few see."""
     return unicodedata.category(char) == "Mn" and unicodedata.name(char, "").startswith(_POINTED_SCRIPTS)

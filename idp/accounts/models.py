@@ -1,20 +1,19 @@
 """Tables of people and of their failed sign-ins."""
 
-from sqlalchemy import String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
 
 
 class AccountRow(Base):
-    """See `rules.Account`. Names are unique twice: as they are typed (folded) and as they print (skeleton)."""
+    """See `rules.Account`. Names are unique twice: as they are typed (folded), and as they print (`LikenessRow`)."""
 
     __tablename__ = "accounts"
 
     subject: Mapped[str] = mapped_column(String(64), primary_key=True)
     username: Mapped[str] = mapped_column(String(64))
     username_folded: Mapped[str] = mapped_column(String(64), unique=True)
-    username_skeleton: Mapped[str] = mapped_column(String(256), unique=True)
     name: Mapped[str | None] = mapped_column(String(128))
     email: Mapped[str | None] = mapped_column(String(254))
     email_verified: Mapped[bool]
@@ -22,6 +21,15 @@ class AccountRow(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]
     disabled_at: Mapped[float | None]
+
+
+class LikenessRow(Base):
+    """What a username prints like, as it is shown and as it is typed: each skeleton belongs to one account."""
+
+    __tablename__ = "username_likenesses"
+
+    skeleton: Mapped[str] = mapped_column(String(256), primary_key=True)
+    subject: Mapped[str] = mapped_column(ForeignKey("accounts.subject", ondelete="CASCADE"), index=True)
 
 
 class SignInThrottleRow(Base):

@@ -7,7 +7,7 @@
 4. A name written from right to left begins with a letter and ends with one or a digit (RFC 5893 §2), for `1א` and `א1`
    print alike.
 5. Two names are the same when they are equal after NFKC, case folding, NFKC (and `İ` is an `i`): `fold`.
-6. Only one of the names that print alike can exist: `idp.accounts.look_alikes.skeleton`.
+6. Only one of the names that print alike, as shown or as typed, can exist: `idp.accounts.look_alikes.skeletons`.
 """
 
 import unicodedata

@@ -28,7 +28,6 @@ class Account:
     subject: str
     username: str
     username_folded: str
-    username_skeleton: str
     name: str | None
     email: str | None
     email_verified: bool

@@ -71,7 +71,6 @@ class AccountService:
             subject=secrets.token(rules.SUBJECT_BYTES),
             username=new.username,
             username_folded=names.folded(new.username),
-            username_skeleton=look_alikes.skeleton(new.username),
             name=new.name,
             email=new.email,
             email_verified=new.email_verified,
@@ -80,7 +79,7 @@ class AccountService:
             updated_at=tx.now,
             disabled_at=None,
         )
-        if not store.add(tx, account):
+        if not store.add(tx, account, look_alikes.skeletons(account.username, account.username_folded)):
             taken = store.is_taken(tx, account.username_folded)
             problem = "is taken" if taken else "looks like the name of another account"
             message = f"The username {account.username} {problem}: choose another."

@@ -1,14 +1,17 @@
 """Statements on people, prepared once."""
 
-from sqlalchemy import bindparam, func, select, update
+from collections.abc import Iterable
+
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from idp.accounts.models import AccountRow
+from idp.accounts.models import AccountRow, LikenessRow
 from idp.accounts.rules import Account
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _accounts = table_of(AccountRow)
+_likenesses = table_of(LikenessRow)
 _all = columns_for(AccountRow, Account)
 
 _BY_SUBJECT = select_of(AccountRow, Account).where(_accounts.c.subject == bindparam("subject"))
@@ -20,6 +23,11 @@ _INSERT = {
     "sqlite": sqlite_insert(_accounts).on_conflict_do_nothing().returning(_accounts.c.subject),
     "postgresql": postgresql_insert(_accounts).on_conflict_do_nothing().returning(_accounts.c.subject),
 }
+_INSERT_LIKENESS = {
+    "sqlite": sqlite_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
+    "postgresql": postgresql_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
+}
+_TAKE_BACK = delete(_accounts).where(_accounts.c.subject == bindparam("of"))
 _SET_PASSWORD = (
     update(_accounts)
     .where(_accounts.c.subject == bindparam("of"))
@@ -41,10 +49,17 @@ _ENABLE = (
 )
 
 
-def add(tx: Transaction, account: Account) -> bool:
-    """Insert an account; False when its name is taken, or prints like one that is."""
+def add(tx: Transaction, account: Account, skeletons: Iterable[str]) -> bool:
+    """Insert an account; False, and nothing inserted, when its name is taken, or prints like one that is."""
+    dialect = tx.connection.dialect.name
     values = {column.name: getattr(account, column.name) for column in _all}
-    return tx.changed(_INSERT[tx.connection.dialect.name], values)
+    if not tx.changed(_INSERT[dialect], values):
+        return False
+    for skeleton in sorted(skeletons):  # in one order, so that two who want the same wait for each other only one way
+        if not tx.changed(_INSERT_LIKENESS[dialect], {"skeleton": skeleton, "subject": account.subject}):
+            tx.execute(_TAKE_BACK, {"of": account.subject})
+            return False
+    return True
 
 
 def is_taken(tx: Transaction, folded: str) -> bool:

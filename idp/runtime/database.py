@@ -131,13 +131,18 @@ class Database:
         _run(tx)
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
+    def writing(self, *, rebuilding: bool = False) -> Iterator[Transaction]:
         """A transaction that is committed at the end, and rolled back when an error leaves it.
 
         Save for an error that carries `keep_changes = True`: what was refused must be remembered then (a replayed
         code ends its tokens *and* is refused), so the changes are committed before the error goes on.
+
+        `rebuilding` is for migrations: SQLite changes a table by dropping it, and what hangs from it must not go with it.
         """
         with self._writer.connect() as connection:
+            if rebuilding and self.dialect == "sqlite":
+                connection.detach()  # never back to the pool: a connection without foreign keys is for this alone
+                connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
             tx = Transaction(connection, self.clock())
             try:
                 yield tx

@@ -35,10 +35,14 @@ def upgrade(database: Database) -> bool:
     """Bring the schema to the newest revision; False when it was there already. Safe to run by several at once."""
     if current(database) == head():
         return False
-    with database.writing() as tx:
+    with database.writing(rebuilding=True) as tx:
+        tx.connection.begin()  # Alembic commits what it had to begin
         if database.dialect == "postgresql":
             tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
         config = configuration()
         config.attributes["connection"] = tx.connection
         command.upgrade(config, "head")
+        if database.dialect == "sqlite" and (broken := tx.execute(text("PRAGMA foreign_key_check")).first()) is not None:
+            message = f"The migration would leave rows of {broken[0]} that belong to nothing; nothing was changed."
+            raise RuntimeError(message)
     return True

@@ -18,7 +18,6 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=64), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
         sa.Column("username_folded", sa.String(length=64), nullable=False),
-        sa.Column("username_skeleton", sa.String(length=256), nullable=False),
         sa.Column("name", sa.String(length=128), nullable=True),
         sa.Column("email", sa.String(length=254), nullable=True),
         sa.Column("email_verified", sa.Boolean(), nullable=False),
@@ -28,7 +27,6 @@ def upgrade() -> None:
         sa.Column("disabled_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("subject", name=op.f("pk_accounts")),
         sa.UniqueConstraint("username_folded", name=op.f("uq_accounts_username_folded")),
-        sa.UniqueConstraint("username_skeleton", name=op.f("uq_accounts_username_skeleton")),
     )
     op.create_table(
         "authorization_codes",
@@ -209,6 +207,16 @@ def upgrade() -> None:
     op.create_index("ix_token_families_client_id", "token_families", ["client_id"], unique=False)
     op.create_index(op.f("ix_token_families_sid"), "token_families", ["sid"], unique=False)
     op.create_index("ix_token_families_subject_client_id", "token_families", ["subject", "client_id"], unique=False)
+    op.create_table(
+        "username_likenesses",
+        sa.Column("skeleton", sa.String(length=256), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subject"], ["accounts.subject"], name=op.f("fk_username_likenesses_subject"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("skeleton", name=op.f("pk_username_likenesses")),
+    )
+    op.create_index(op.f("ix_username_likenesses_subject"), "username_likenesses", ["subject"], unique=False)
     op.create_table(
         "session_clients",
         sa.Column("sid", sa.String(length=64), nullable=False),

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from idp import resources
 from idp.accounts import pages
-from idp.accounts.models import AccountRow, SignInThrottleRow
+from idp.accounts.models import AccountRow, LikenessRow, SignInThrottleRow
 from idp.accounts.pending import PendingSignIn
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService
@@ -28,7 +28,7 @@ from idp.sessions.rules import Policy, Session, SignIn
 from idp.sessions.service import SessionService
 
 PASSWORD = "correct horse battery staple"
-ROWS: tuple[type[Base], ...] = (AccountRow, SignInThrottleRow, SessionRow, SessionClientRow, ClientRow)
+ROWS: tuple[type[Base], ...] = (AccountRow, LikenessRow, SignInThrottleRow, SessionRow, SessionClientRow, ClientRow)
 _CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 

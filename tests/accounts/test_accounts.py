@@ -1,6 +1,7 @@
 """Adding, finding and disabling people, on both databases."""
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -53,8 +54,22 @@ def test_a_name_is_given_once_and_so_is_its_likeness(site: Site, name: str, why:
         site.add(name)
 
 
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(("alice", "ALICE", "aIice"), 2)))
+def test_which_of_two_alike_came_first_makes_no_difference(site: Site, first: str, second: str) -> None:
+    site.add(first)
+    with pytest.raises(UsernameRefusedError):
+        site.add(second)
+
+
+def test_what_a_refused_name_prints_like_is_left_to_others(site: Site) -> None:
+    site.add("lan")
+    with pytest.raises(UsernameRefusedError):
+        site.add("Ian")  # prints like `lan`; may be typed as `ian`, which nobody has
+    site.add("ian")
+
+
 def test_of_many_who_want_a_name_at_once_one_gets_it(site: Site) -> None:
-    new = [site.accounts.prepare(name, PASSWORD) for name in ("alice", "Alice", "aIice", "ALICE") * 3]
+    new = [site.accounts.prepare(name, PASSWORD) for name in ("ALICE", "aIice", "alice", "Alice") * 3]
 
     def add(wanted: NewAccount) -> Account | None:
         try:

@@ -10,7 +10,7 @@ from idp.accounts.rules import Account
 from idp.accounts.signed_in import SignedIn
 from idp.sessions.rules import Session
 
-ALICE = Account("s1", "Alice", "alice", "alice", "Alice Miller", "a@example.org", True, "$argon2id$", 1000.25, 2000.75, None)
+ALICE = Account("s1", "Alice", "alice", "Alice Miller", "a@example.org", True, "$argon2id$", 1000.25, 2000.75, None)
 
 
 def test_claims_are_those_that_the_scopes_ask_for() -> None:
