@@ -108,8 +108,20 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         raise SettingsError(problem)
     database = Database(settings.database, clock)
     secrets = Secrets(settings.secret_keys)
-    keys = KeyService(database, secrets, key_policy(settings), settings.keys_rsa_bits, _hsm(settings, clock))
-    clients = ClientService(database, cache_seconds=settings.clients_cache_seconds, loopback_http=not settings.secure)
+    keys = KeyService(
+        database,
+        secrets,
+        key_policy(settings),
+        settings.keys_rsa_bits,
+        algorithms=settings.keys_algorithms,
+        hsm=_hsm(settings, clock),
+    )
+    clients = ClientService(
+        database,
+        cache_seconds=settings.clients_cache_seconds,
+        loopback_http=not settings.secure,
+        id_token_algs=settings.keys_algorithms,
+    )
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy)
     deliveries = DeliveryService(database)
@@ -192,7 +204,7 @@ def create_app(provider: Provider) -> Flask:
     _register(app, provider, csrf)
     _harden(app, settings)
     _handle_errors(app)
-    metadata = document(settings.issuer)
+    metadata = document(settings.issuer, settings.keys_algorithms)
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,

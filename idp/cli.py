@@ -16,7 +16,7 @@ from idp.runtime.console import emit, json_option
 _NOUNS: dict[str, tuple[str, ...]] = {
     "user": ("idp.accounts.cli:group",),
     "client": ("idp.clients.cli:group", "idp.logout.cli:remove_client"),
-    "key": ("idp.keys.cli:group",),
+    "key": ("idp.keys.cli:group", "idp.logout.cli:revoke_key"),
     "session": ("idp.sessions.cli:group", "idp.logout.cli:end_session"),
     "delivery": ("idp.delivery.cli:group",),
     "demo": ("idp.demo.cli:command",),

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_host, is_wellformed
 
 PREFIX = "IDP_"
@@ -99,6 +100,7 @@ class Settings(BaseSettings):
     keys_jwks_max_age: Seconds = 300
     keys_clock_skew: Annotated[int, Field(ge=0)] = 60
     keys_verifier_cooldown: Annotated[int, Field(ge=0)] = 30
+    keys_algorithms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = (DEFAULT_ALG,)
     keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
     keys_pkcs11_module: FilePath | None = None
     keys_pkcs11_token: str = ""
@@ -171,6 +173,14 @@ class Settings(BaseSettings):
             problem = "must be a postgresql:// address, or a sqlite:/// one"
             raise ValueError(problem)
         return value
+
+    @field_validator("keys_algorithms")
+    @classmethod
+    def _algorithms_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if DEFAULT_ALG not in value or not set(value) <= set(ALGORITHMS):
+            problem = f"must hold {DEFAULT_ALG}, and may hold {', '.join(alg for alg in ALGORITHMS if alg != DEFAULT_ALG)}"
+            raise ValueError(problem)
+        return tuple(alg for alg in ALGORITHMS if alg in value)
 
     @field_validator("secret_key")
     @classmethod

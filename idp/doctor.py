@@ -120,4 +120,7 @@ def _keys(settings: Settings) -> Finding:
         provider.database.dispose()
     if problem is not None:
         return Finding("note", "keys", problem, "start `idp serve`: it makes the keys that are due")
+    if (older := provider.keys.under_an_older_secret()) > 0:
+        mend = "run `idp key reseal`, then take the older secret out of IDP_SECRET_KEY"
+        return Finding("note", "keys", f"{older} are sealed under an older secret than the first", mend)
     return Finding("good", "keys", "one signs, its successor is planned")

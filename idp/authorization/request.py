@@ -5,13 +5,13 @@ error goes to the redirect URI (RFC 6749 §4.1.2.1). So no second error can redi
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, OAuth2Error, UnauthorizedClientError
 
 from idp.authorization.rules import PROMPTS, RESPONSE_MODES, Asked
 from idp.clients.rules import Client
-from idp.protocol import errors, pkce, scopes
+from idp.protocol import errors, pkce, scopes, signatures
 from idp.protocol.parameters import Parameters
 
 MAXIMUM_STATE = 4096
@@ -68,6 +68,7 @@ def read(
     parameters: Parameters,
     find: Callable[[str], Client | None],
     subject_of_hint: Callable[[str, Client], str | None],
+    id_token_algs: Collection[str],
 ) -> tuple[Client, Asked]:
     """The request, valid. Raises UntrustedRequestError or RequestRefusedError."""
     client, redirect_uri = trusted_redirect_uri(parameters, find)
@@ -75,6 +76,7 @@ def read(
     try:
         _check_repeated(parameters)
         _check_response(parameters, client)
+        _check_algorithm(client, id_token_algs)
         asked = Asked(
             client_id=client.client_id,
             redirect_uri=redirect_uri,
@@ -126,6 +128,12 @@ def _check_response(parameters: Parameters, client: Client) -> None:
     if parameters.get("response_mode", "query") not in RESPONSE_MODES:
         description = f"response_mode must be one of {', '.join(RESPONSE_MODES)}."
         raise InvalidRequestError(description)
+
+
+def _check_algorithm(client: Client, id_token_algs: Collection[str]) -> None:
+    """An algorithm may have been switched off after the client registered it: said now, not when the code is redeemed."""
+    if client.id_token_signed_response_alg not in id_token_algs:
+        raise UnauthorizedClientError(signatures.switched_off(client.id_token_signed_response_alg))
 
 
 def _scope(parameters: Parameters, client: Client) -> str:

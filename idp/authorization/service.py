@@ -51,7 +51,7 @@ class AuthorizationService:
                 claims = self._services.tokens.id_token_hint(tx, hint)
             return str(claims["sub"]) if claims is not None and claims.get("aud") == client.client_id else None
 
-        return request.read(parameters, self._services.clients.find, subject_of_hint)
+        return request.read(parameters, self._services.clients.find, subject_of_hint, self._services.tokens.id_token_algs)
 
     def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
         """What must happen next."""

@@ -1,10 +1,11 @@
 """Reading the metadata that somebody sends: every value checked, unknown members ignored (RFC 7591 §2, §3.2.2)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 from idp.clients.rules import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
 from idp.protocol import scopes, uris
+from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 
 MAXIMUM_STRING = 512
 MAXIMUM_LIST = 32
@@ -19,10 +20,11 @@ class MetadataError(ValueError):
         self.error = error
 
 
-def parse(metadata: object, *, loopback_http: bool) -> dict[str, _Json]:
+def parse(metadata: object, *, loopback_http: bool, id_token_algs: Collection[str] = (DEFAULT_ALG,)) -> dict[str, _Json]:
     """The members that we know, checked and with defaults applied. Raises MetadataError.
 
-    `loopback_http` is set where the issuer itself is plain http on a loopback host: development.
+    `loopback_http` is set where the issuer itself is plain http on a loopback host: development. `id_token_algs` are the
+    algorithms that are switched on.
     """
     if not isinstance(metadata, Mapping):
         message = "the metadata must be a JSON object"
@@ -31,6 +33,7 @@ def parse(metadata: object, *, loopback_http: bool) -> dict[str, _Json]:
     _check_flow(known)
     _check_uris(known, loopback_http=loopback_http)
     _check_scope(known)
+    _check_algorithm(known, id_token_algs)
     return known
 
 
@@ -73,6 +76,13 @@ def _check_scope(known: dict[str, _Json]) -> None:
     unknown = [name for name in scopes.parse(known.get("scope")) if not scopes.is_scope_token(name)]
     if unknown:
         message = f"scope: {unknown[0]!r} is not a scope token (RFC 6749 section 3.3)"
+        raise MetadataError(message)
+
+
+def _check_algorithm(known: dict[str, _Json], id_token_algs: Collection[str]) -> None:
+    alg = known.get("id_token_signed_response_alg", DEFAULT_ALG)
+    if alg not in id_token_algs:
+        message = f"id_token_signed_response_alg: {alg} is not switched on here; there is {', '.join(id_token_algs)}"
         raise MetadataError(message)
 
 
@@ -139,6 +149,7 @@ _MEMBERS: dict[str, Callable[[str, _Json], _Json]] = {
     "tos_uri": _uri,
     "contacts": _list_of(_string),
     "default_max_age": _seconds,
+    "id_token_signed_response_alg": _one_of(*ALGORITHMS),
     "backchannel_logout_uri": _uri,
     "backchannel_logout_session_required": _boolean,
     "backchannel_logout_include_sub": _boolean,

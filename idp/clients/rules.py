@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from idp.protocol import scopes
+from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import is_registered
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
@@ -53,6 +54,7 @@ class Client:
     tos_uri: str | None = None
     contacts: tuple[str, ...] = ()
     default_max_age: int | None = None
+    id_token_signed_response_alg: str = DEFAULT_ALG
     backchannel_logout_uri: str | None = None
     backchannel_logout_session_required: bool = False
     backchannel_logout_include_sub: bool = False

@@ -1,11 +1,12 @@
 """Registering and finding relying parties."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from idp.clients import metadata, rules, store
 from idp.clients.rules import Client, ClientRecord
+from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
@@ -36,16 +37,24 @@ class Registration:
 class ClientService:
     """The relying parties. A client is parsed once and kept for a stated time (`clients_cache_seconds`)."""
 
-    def __init__(self, database: Database, *, cache_seconds: int, loopback_http: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        cache_seconds: int,
+        loopback_http: bool,
+        id_token_algs: Collection[str] = (DEFAULT_ALG,),
+    ) -> None:
         self._database = database
         self._cache_seconds = cache_seconds
         self._loopback_http = loopback_http
+        self._id_token_algs = tuple(id_token_algs)
         self._cache: dict[str, tuple[Instant, Client]] = {}
         self._origins: tuple[Instant, frozenset[str]] | None = None
 
     def add(self, tx: Transaction, sent: Mapping[str, object]) -> Registration:
         """Register a client from RFC 7591 metadata. Raises MetadataError."""
-        known = metadata.parse(sent, loopback_http=self._loopback_http)
+        known = metadata.parse(sent, loopback_http=self._loopback_http, id_token_algs=self._id_token_algs)
         public = known.get("token_endpoint_auth_method") == "none"
         secret = None if public else secrets.token(SECRET_BYTES)
         record = ClientRecord(

@@ -1,10 +1,10 @@
 """The provider's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2, and the logout specifications)."""
 
 import json
+from collections.abc import Sequence
 
 from idp.authorization.rules import PROMPTS, RESPONSE_MODES
 from idp.clients.rules import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
-from idp.keys.service import ALG
 from idp.protocol import pkce, scopes
 from idp.runtime.front import Ready
 from idp.sessions.rules import ACR
@@ -13,7 +13,7 @@ MAX_AGE = 300
 _WITH_SECRET = [method for method in AUTH_METHODS if method != "none"]
 
 
-def metadata(issuer: str) -> dict[str, object]:
+def metadata(issuer: str, id_token_algs: Sequence[str]) -> dict[str, object]:
     """Every member is registered, and each says what the code does: a test uses them all."""
     return {
         "issuer": issuer,
@@ -29,7 +29,7 @@ def metadata(issuer: str) -> dict[str, object]:
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": list(GRANT_TYPES),
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [ALG],
+        "id_token_signing_alg_values_supported": list(id_token_algs),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
@@ -57,6 +57,6 @@ def metadata(issuer: str) -> dict[str, object]:
     }
 
 
-def document(issuer: str) -> Ready:
+def document(issuer: str, id_token_algs: Sequence[str]) -> Ready:
     """The metadata as it is sent."""
-    return Ready(json.dumps(metadata(issuer), separators=(",", ":")).encode(), MAX_AGE)
+    return Ready(json.dumps(metadata(issuer, id_token_algs), separators=(",", ":")).encode(), MAX_AGE)

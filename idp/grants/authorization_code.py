@@ -84,5 +84,5 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         if refresh_token is not None:
             token["refresh_token"] = refresh_token
         if scopes.OPENID in scopes.parse(family.scope):
-            token["id_token"] = services.tokens.id_token(tx, family, nonce=code.nonce, access_token=access_token)
+            token["id_token"] = services.tokens.id_token(tx, client, family, nonce=code.nonce, access_token=access_token)
         return 200, token, ()

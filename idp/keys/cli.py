@@ -1,10 +1,17 @@
-"""`idp key`: which key signs, what comes next, and letting it come sooner."""
+"""`idp key`: which key signs, what comes next, and letting it come sooner. Revoking one is in `logout`: it ends things."""
 
 import click
+from rich.text import Text
 
-from idp.keys.rules import Span
-from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, emit, json_option
+from idp.keys.rules import Span, State
+from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
+from idp.runtime.clock import Instant, in_words, lasting
+from idp.runtime.console import Refused, draw, emit, json_option
+
+_BAR = 40
+#: How each state looks in a bar; readable without colours, too.
+_SIGNS = {State.ANNOUNCED: ("·", "cyan"), State.SIGNING: ("█", "green"), State.VERIFYING: ("▒", "yellow")}
+_NEXT = {State.PLANNED: "announced", State.ANNOUNCED: "signs", State.SIGNING: "retires", State.VERIFYING: "removed"}
 
 
 @click.group(name="key")
@@ -13,37 +20,94 @@ def group() -> None:
 
 
 @group.command(name="list")
+@click.option("--all", "with_ended", is_flag=True, help="Also keys that are removed or revoked.")
 @json_option
 @click.pass_obj
-def list_(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
-    """Show every key: what it does now, and from when to when."""
+def list_(obj, *, with_ended: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
+    """Show every key on a common line of time: what it does now, and what comes next."""
     obj.keys.load()
     now = obj.database.clock()
-    rows = [_row(span, now, as_json=as_json) for span in obj.keys.spans()]
-    emit(rows, as_json=as_json, columns=("kid", "alg", "state", "published", "signs_from", "signs_until", "removed"))
-
-
-def _row(span: Span, now: Instant, *, as_json: bool) -> dict[str, object]:
-    instants = {
-        "published": span.key.published_at,
-        "signs_from": span.key.active_at,
-        "signs_until": span.retired_at,
-        "removed": span.removed_at,
-    }
-    shown = {name: at if as_json else in_words(at) for name, at in instants.items()}
-    return {"kid": span.key.kid, "alg": span.key.alg, "state": str(span.state(now)), **shown}
+    spans = obj.keys.spans()
+    if as_json:
+        emit([_record(span, now) for span in spans], as_json=True)
+        return
+    ended = {State.REMOVED, State.REVOKED}
+    shown = [span for span in spans if with_ended or span.state(now) not in ended]
+    first, last = _window(shown, now)
+    lines = [
+        line for span in shown for line in (Text(f"{span.key.kid}  {span.key.alg}", "bold"), _line(span, now, first, last))
+    ]
+    legend = ", ".join(f"{sign} {state}" for state, (sign, _) in _SIGNS.items())
+    draw([*lines, Text(f"{in_words(first)} to {in_words(last)}: {legend}, | now", "dim")])
 
 
 @group.command()
+@click.option("--alg", type=click.Choice(ALGORITHMS), default=DEFAULT_ALG, show_default=True, help="Which line of keys.")
 @json_option
 @click.pass_obj
-def rotate(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def rotate(obj, alg: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Let the announced successor sign as early as every relying party can know it."""
     try:
-        kid, at = obj.keys.rotate()
+        kid, at = obj.keys.rotate(alg)
     except LookupError as error:
         message = f"The key cannot be rotated: {error}. Try again in a minute, or see `idp doctor`."
         raise Refused(message) from None
     now = obj.database.clock()
     said = "signs now" if at <= now else f"signs from {in_words(at)}, when every cache of the JWKS has it"
     emit({"kid": kid, "signs_from": at} if as_json else {"kid": kid, "plan": said}, as_json=as_json)
+
+
+@group.command()
+@json_option
+@click.pass_obj
+def reseal(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Seal every private key under the first of several secrets in IDP_SECRET_KEY, so that the others can go."""
+    done = obj.keys.reseal()
+    emit({"resealed": done.resealed, "keys": done.keys}, as_json=as_json)
+
+
+def _record(span: Span, now: Instant) -> dict[str, object]:
+    key = span.key
+    return {
+        "kid": key.kid,
+        "alg": key.alg,
+        "state": str(span.state(now)),
+        "published": key.published_at,
+        "signs_from": key.active_at,
+        "signs_until": span.retired_at,
+        "removed": span.removed_at,
+        "revoked": key.revoked_at,
+        "revoked_reason": key.revoked_reason,
+        "next_change": span.next_change(now),
+        "holder": key.holder,
+    }
+
+
+def _line(span: Span, now: Instant, first: Instant, last: Instant) -> Text:
+    """What a key does over time, and in words what it does now and what comes next."""
+    state, change = span.state(now), span.next_change(now)
+    words = str(state) if span.key.revoked_reason is None else f"{state}: {span.key.revoked_reason}"
+    if change is not None:
+        words += f", {_NEXT[state]} in {lasting(change - now)}"
+    return Text.assemble(_bar(span, now, first, last), f" {words}")
+
+
+def _window(spans: list[Span], now: Instant) -> tuple[Instant, Instant]:
+    """The time that the bars show: everything that is planned, what led to it, and a little of what follows."""
+    instants = [
+        instant
+        for span in spans
+        for instant in (span.key.published_at, span.key.active_at, span.retired_at, span.removed_at)
+        if instant is not None
+    ]
+    first, last = min(now, *instants, now), max(now, *instants, now)
+    return first, last + max(60.0, (last - first) / 8)
+
+
+def _bar(span: Span, now: Instant, first: Instant, last: Instant) -> Text:
+    cell = (last - first) / _BAR
+    bar = Text()
+    for index in range(_BAR):
+        sign, style = _SIGNS.get(span.state(first + (index + 0.5) * cell), (" ", ""))
+        bar.append("|" if index == int((now - first) / cell) else sign, style)
+    return bar

@@ -7,11 +7,10 @@ planned rotation.
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
 from idp.keys import ring
-from idp.keys.ring import PublicJwk
+from idp.keys.ring import Jwk, PublicJwk
 
 
 class SigningUnavailableError(Exception):
@@ -60,7 +59,7 @@ class Holder(Protocol):
 class LocalSigner:
     """Signs in this process."""
 
-    key: RSAKey
+    key: Jwk
     alg: str
 
     def sign(self, message: bytes) -> bytes:
@@ -88,7 +87,7 @@ class DatabaseHolder:
 
     def signer(self, private: bytes, alg: str) -> LocalSigner:
         """See `Holder`."""
-        return LocalSigner(RSAKey.import_key(private), alg)
+        return LocalSigner(ring.TYPES[alg].import_key(private), alg)
 
     def destroy(self, private: bytes) -> bool:  # noqa: ARG002
         """The row is all there is, and it stays."""

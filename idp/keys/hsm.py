@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar, cast
 
 import pkcs11
-from joserfc.jwk import RSAKey
 from pkcs11 import Attribute, MechanismFlag, ObjectClass, Session
 from pkcs11.exceptions import (
     NoSuchKey,
@@ -123,12 +122,12 @@ class Hsm:
         raise HsmSettingsError(message)
 
     def generate(self, alg: str) -> tuple[PublicJwk, bytes]:
-        """A new key for a JWS algorithm on RSA: its public JWK, and what names the private half in the token.
+        """A new key for a JWS algorithm: its public JWK, and what names the private half in the token.
 
         Raises as `make` does.
         """
         public, reference = self.make(alg)
-        jwk = ring.public_jwk(RSAKey.import_key(public), alg)
+        jwk = ring.public_jwk(ring.TYPES[alg].import_key(public), alg)
         if jwk["kid"].startswith("-"):  # see `ring.generate`
             self.destroy(reference)
             return self.generate(alg)

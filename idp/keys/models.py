@@ -22,5 +22,7 @@ class SigningKeyRow(Base):
     public: Mapped[str] = mapped_column(Text)
     sealed: Mapped[bytes]
     holder: Mapped[str] = mapped_column(String(16))
+    announcement: Mapped[float]
+    retention: Mapped[float]
 
     __table_args__ = (UniqueConstraint("alg", "predecessor"),)

@@ -1,85 +1,108 @@
 """The keys of this process: parsed once (40 ms each), and asked by the clock at every signature."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from idp.keys import rules
 from idp.keys.rules import Key, Policy, Span, State
+from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.clock import Instant
 from idp.runtime.front import Ready
 
 if TYPE_CHECKING:
     from idp.keys.holders import Signer
 
-
-class PublicJwk(TypedDict):
-    """A key as the JWKS shows it (RFC 7517 §4): never a private member."""
-
-    kty: str
-    n: str
-    e: str
-    kid: str
-    alg: str
-    use: str
+Jwk: TypeAlias = RSAKey | ECKey | OKPKey
+#: A key as the JWKS shows it (RFC 7517 §4): never a private member.
+PublicJwk: TypeAlias = dict[str, str]
+#: The types of key that sign by each algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
+TYPES: dict[str, type[Jwk]] = {
+    "RS256": RSAKey,
+    "RS384": RSAKey,
+    "RS512": RSAKey,
+    "PS256": RSAKey,
+    "ES256": ECKey,
+    "EdDSA": OKPKey,
+}
+_GENERATE: dict[type[Jwk], Callable[[int], Jwk]] = {
+    RSAKey: RSAKey.generate_key,
+    ECKey: lambda _bits: ECKey.generate_key("P-256"),
+    OKPKey: lambda _bits: OKPKey.generate_key("Ed25519"),
+}
 
 
 def generate(bits: int, alg: str) -> tuple[PublicJwk, bytes]:
-    """A new RSA key: its public JWK, whose `kid` is the RFC 7638 thumbprint, and its private half as PKCS#8 DER.
+    """A new key: its public JWK, whose `kid` is the RFC 7638 thumbprint, and its private half as PKCS#8 DER.
 
-    A `kid` never begins with `-`, so that `idp key revoke KID` takes none for an option.
+    `bits` is for RSA. A `kid` never begins with `-`, so that `idp key revoke KID` takes none for an option.
     """
-    private = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-    der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    public = public_jwk(RSAKey.import_key(der), alg)
-    return generate(bits, alg) if public["kid"].startswith("-") else (public, der)  # one in 64
+    key = _GENERATE[TYPES[alg]](bits)
+    public = public_jwk(key, alg)
+    return generate(bits, alg) if public["kid"].startswith("-") else (public, key.as_der(private=True))  # one in 64
 
 
-def public_jwk(key: RSAKey, alg: str) -> PublicJwk:
+def public_jwk(key: Jwk, alg: str) -> PublicJwk:
     """The public half as the JWKS shows it."""
-    members = key.as_dict(private=False)
-    return PublicJwk(kty="RSA", n=str(members["n"]), e=str(members["e"]), kid=key.thumbprint(), alg=alg, use="sig")
+    members = {
+        name: str(value) for name, value in key.as_dict(private=False).items() if name in {"kty", "n", "e", "crv", "x", "y"}
+    }
+    return members | {"kid": key.thumbprint(), "alg": alg, "use": "sig"}
 
 
 class KeyRing:
-    """A snapshot of the keys. It is replaced as a whole, so that readers need no lock."""
+    """A snapshot of the keys, one line for each algorithm. It is replaced as a whole, so that readers need no lock."""
 
-    def __init__(self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: Policy, alg: str) -> None:
-        self.spans: list[Span] = rules.timeline(keys, policy, alg)
+    def __init__(self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: Policy, algorithms: Sequence[str]) -> None:
+        """`algorithms` are those that are switched on. Other lines live out their time."""
+        known = {key.alg for key in keys} | set(algorithms)
+        self.lines = {
+            alg: rules.timeline(keys, alg, ends_after=None if alg in algorithms else policy.rotation_period)
+            for alg in ALGORITHMS
+            if alg in known
+        }
+        self.keys = list(keys)
         self.private = private
         self.policy = policy
-        self._public = {span.key.kid: RSAKey.import_key(json.loads(span.key.public)) for span in self.spans}
+        self._spans = {span.key.kid: span for span in self.spans}
+        self._public = {kid: TYPES[span.key.alg].import_key(json.loads(span.key.public)) for kid, span in self._spans.items()}
         self._document: tuple[Instant, Instant, Ready] | None = None
 
-    def signing(self, now: Instant) -> tuple[str, "Signer"]:
-        """The `kid` of the key that signs at `now`, and what signs with it. Raises LookupError when none can."""
-        span = rules.signing(self.spans, now)
-        if span is None or span.key.kid not in self.private:
-            message = "no key can sign: see `idp doctor`"
-            raise LookupError(message)
-        return span.key.kid, self.private[span.key.kid]
+    @property
+    def spans(self) -> list[Span]:
+        """Every key, line by line."""
+        return [span for line in self.lines.values() for span in line]
 
-    def verifying(self, kid: str, now: Instant, *, also_removed: bool = False) -> RSAKey | None:
+    def signing(self, alg: str, now: Instant) -> tuple[str, "Signer"] | None:
+        """The `kid` of the key that signs by `alg` at `now`, and what signs with it; None when none can."""
+        span = rules.signing(self.lines.get(alg, ()), now)
+        return None if span is None or span.key.kid not in self.private else (span.key.kid, self.private[span.key.kid])
+
+    def verifying(self, kid: str, alg: str, now: Instant, *, also_removed: bool = False) -> Jwk | None:
         """The key that `kid` names, if what it signed still counts. A `kid` is only ever looked up (RFC 8725 §3.10).
 
         `also_removed` is for hints, which prove nothing but who once issued them.
         """
         accepted = {State.SIGNING, State.VERIFYING} | ({State.REMOVED} if also_removed else set())
-        for span in self.spans:
-            if span.key.kid == kid and span.state(now) in accepted:
-                return self._public[kid]
-        return None
+        span = self._spans.get(kid)
+        return self._public[kid] if span is not None and span.key.alg == alg and span.state(now) in accepted else None
 
     def document(self, now: Instant) -> Ready:
-        """The JWKS at `now`: made anew only when a key changes its state."""
+        """The JWKS at `now`. It may be cached until it changes, though never for longer than the policy says.
+
+        Its bytes are made anew only when a key changes its state; its `max-age` (RFC 9111 §5.2.2.1) near a change.
+        """
         kept = self._document
         if kept is not None and kept[0] <= now < kept[1]:
             return kept[2]
-        public = [json.loads(span.key.public) for span in rules.published(self.spans, now)]
-        document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), self.policy.max_age)
-        self._document = (now, rules.next_change(self.spans, now) or float("inf"), document)
+        spans = self.spans
+        changes = rules.next_publication(spans, now) or float("inf")
+        public = [json.loads(span.key.public) for span in rules.published(spans, now)]
+        longest = self.policy.max_age
+        near = changes - longest
+        document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), min(longest, max(1, int(changes - now))))
+        # Within `longest` of a change it is made anew each second, by and by allowing less.
+        self._document = (now, min(near if now < near else now + 1, changes), document)
         return document

@@ -11,10 +11,14 @@ from enum import StrEnum
 
 from idp.runtime.clock import Instant
 
+#: How often an instance looks for what others did, in seconds: so late it may publish a key, or hear that one is revoked.
+REFRESH_SECONDS = 2.0
 #: The next key is made this long before it is announced, so that generating it delays no announcement.
 LEAD = 60
-#: Instances hear of a revocation within seconds, and until then sign with the revoked key.
+#: Nobody signs with a revoked key any more after this many seconds, however long an instance stood still.
 REVOCATION_GRACE = 60
+#: Why the last key of a line was revoked that had lived out its time: whoever switches it on again begins anew.
+SWITCHED_OFF = "switched off"
 
 
 class State(StrEnum):
@@ -43,9 +47,12 @@ class Policy:
     verifier_cooldown: int = 30
 
     @property
-    def announcement(self) -> int:
-        """How long a key is published before it signs: every cache has expired, and every cool-down passed, once more."""
-        return 2 * max(self.max_age, self.verifier_cooldown) + self.clock_skew
+    def announcement(self) -> float:
+        """How long a key is published before it signs: until every cache has expired and every cool-down has passed.
+
+        Twice, since a proxy's copy may be as old as a verifier's own; and instances publish a little apart.
+        """
+        return 2 * max(self.max_age, self.verifier_cooldown) + self.clock_skew + REFRESH_SECONDS
 
     @property
     def retention(self) -> int:
@@ -56,7 +63,7 @@ class Policy:
         """Why this policy cannot hold, as a sentence, or None."""
         if self.rotation_period < self.announcement:
             return (
-                f"IDP_KEYS_ROTATION_PERIOD ({self.rotation_period} s) is shorter than the {self.announcement} s for which"
+                f"IDP_KEYS_ROTATION_PERIOD ({self.rotation_period} s) is shorter than the {self.announcement:.0f} s for which"
                 " a key must be announced before it signs: rotate less often or lower IDP_KEYS_JWKS_MAX_AGE."
             )
         return None
@@ -66,8 +73,9 @@ class Policy:
 class Key:
     """A row: `predecessor` is the key before it in its line ('' for the first), unique, so that a race makes one.
 
-    `public` is the public JWK as JSON. `sealed` is what the `holder` (`idp.keys.holders`) understands of the private half,
-    encrypted: that half itself, or what names it elsewhere.
+    `announcement` and `retention` are the largest, in seconds, of all policies under which the key has lived: caches and
+    tokens of before a change of policy obey the old one. `public` is the public JWK as JSON. `sealed` is what the `holder`
+    (`idp.keys.holders`) understands of the private half, encrypted: that half itself, or what names it elsewhere.
     """
 
     kid: str
@@ -80,6 +88,8 @@ class Key:
     public: str
     sealed: bytes
     holder: str
+    announcement: float
+    retention: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +101,8 @@ class Span:
     removed_at: Instant | None
 
     def state(self, now: Instant) -> State:
-        """What the key does at `now`."""
-        if self.key.revoked_at is not None and self.key.revoked_at <= now:
+        """What the key does at `now`. A revocation is a fact for whoever knows of it, whatever their clock says."""
+        if self.key.revoked_at is not None:
             return State.REVOKED
         if now < self.key.published_at:
             return State.PLANNED
@@ -102,17 +112,39 @@ class Span:
             return State.SIGNING
         return State.VERIFYING if self.removed_at is not None and now < self.removed_at else State.REMOVED
 
+    def next_change(self, now: Instant) -> Instant | None:
+        """The next instant after `now` at which its state changes."""
+        if self.key.revoked_at is not None:
+            return None
+        instants = (self.key.published_at, self.key.active_at, self.retired_at, self.removed_at)
+        return min((instant for instant in instants if instant is not None and instant > now), default=None)
 
-def timeline(keys: Sequence[Key], policy: Policy, alg: str) -> list[Span]:
-    """One algorithm's line of keys in the order in which they sign, each with all of its instants."""
-    line = sorted((key for key in keys if key.alg == alg), key=lambda key: (key.active_at, key.kid))
-    living = [key for key in line if key.revoked_at is None]
+
+def timeline(keys: Sequence[Key], alg: str, *, ends_after: float | None = None) -> list[Span]:
+    """One algorithm's line of keys, from each to its successor, each key with all of its instants.
+
+    A key retires when a later one becomes active that was not revoked before that. A line that was switched off has no
+    successor to wait for: with `ends_after` its last key retires so many seconds after it became active.
+    """
+    line = _chain([key for key in keys if key.alg == alg])
     spans = []
-    for key in line:
-        successor = next((other for other in living if (other.active_at, other.kid) > (key.active_at, key.kid)), None)
-        retired = successor.active_at if successor else None
-        spans.append(Span(key, retired, retired + policy.retention if retired is not None else None))
+    for index, key in enumerate(line):
+        last = None if ends_after is None else key.active_at + ends_after
+        began = [
+            other.active_at for other in line[index + 1 :] if other.revoked_at is None or other.active_at < other.revoked_at
+        ]
+        retired = min(began, default=last)
+        spans.append(Span(key, retired, None if retired is None else retired + key.retention))
     return spans
+
+
+def _chain(keys: Sequence[Key]) -> list[Key]:
+    """The keys in the order of their succession, which no change of their instants can upset."""
+    successors = {key.predecessor: key for key in keys}
+    line: list[Key] = []
+    while (following := successors.get(line[-1].kid if line else "")) is not None:
+        line.append(following)
+    return line
 
 
 def signing(spans: Sequence[Span], now: Instant) -> Span | None:
@@ -125,22 +157,27 @@ def published(spans: Sequence[Span], now: Instant) -> list[Span]:
     return [span for span in spans if span.state(now) in {State.ANNOUNCED, State.SIGNING, State.VERIFYING}]
 
 
-def is_disposable(span: Span, now: Instant) -> bool:
-    """Whether nobody can be signing with the key any more, not even an instance that has yet to hear of its revocation."""
-    revoked_at = span.key.revoked_at
-    return span.state(now) is State.REMOVED or (revoked_at is not None and revoked_at + REVOCATION_GRACE <= now)
-
-
 def next_change(spans: Sequence[Span], now: Instant) -> Instant | None:
-    """The next instant after `now` at which any key of the line changes its state."""
+    """The next instant after `now` at which any of these keys changes its state."""
+    return min((change for span in spans if (change := span.next_change(now)) is not None), default=None)
+
+
+def next_publication(spans: Sequence[Span], now: Instant) -> Instant | None:
+    """The next instant after `now` at which the JWKS gains or loses a key."""
     instants = [
         instant
         for span in spans
         if span.key.revoked_at is None
-        for instant in (span.key.published_at, span.key.active_at, span.retired_at, span.removed_at)
+        for instant in (span.key.published_at, span.removed_at)
         if instant is not None and instant > now
     ]
     return min(instants, default=None)
+
+
+def is_disposable(span: Span, now: Instant) -> bool:
+    """Whether nobody can be signing with the key any more, not even an instance that has yet to hear of its revocation."""
+    revoked_at = span.key.revoked_at
+    return span.state(now) is State.REMOVED or (revoked_at is not None and revoked_at + REVOCATION_GRACE <= now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +189,38 @@ class Wanted:
     active_at: Instant
 
 
-def wanted(spans: Sequence[Span], policy: Policy, now: Instant) -> Wanted | None:
-    """The next key to create, or None when one signs and its successor is already planned.
+def wanted(spans: Sequence[Span], policy: Policy, now: Instant, *, is_first: bool = True) -> Wanted | None:
+    """The next key of a line to create, or None when one signs and its successor is already planned.
 
-    From the very first start one key signs and its successor is published: a key that nobody has fetched never signs,
-    save the first of all, which nobody can be waiting for.
+    A key that nobody has fetched never signs, save where none is there to sign before it: at the very first start
+    (`is_first`: the deployment has no key of any line), which nobody can be waiting for, and after an emergency. A line
+    that is switched on later announces its first key, too.
     """
-    named = {span.key.predecessor for span in spans}
-    tail = next((span.key.kid for span in spans if span.key.kid not in named), "")
+    tail = spans[-1].key.kid if spans else ""
     living = [span.key for span in spans if span.key.revoked_at is None]
     if not living:
+        at_once = spans[-1].key.revoked_reason != SWITCHED_OFF if spans else is_first
         began = now - policy.clock_skew  # so that an instance whose clock is behind can sign with it, too
-        return Wanted(tail, published_at=began, active_at=began)
+        return Wanted(tail, began, began) if at_once else Wanted(tail, now, now + policy.announcement)
     newest = living[-1]
     if newest.active_at > now + min(LEAD, policy.announcement):
         return None
     published_at = max(newest.active_at, now)
-    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, published_at + policy.announcement))
+    announced = published_at + max(policy.announcement, newest.announcement)
+    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, announced))
 
 
 def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tuple[Key, Instant] | None:
     """The announced successor, and the first instant at which every verifier can know it; None when there is none."""
     announced = next((span.key for span in spans if span.state(now) is State.ANNOUNCED), None)
-    return None if announced is None else (announced, max(now, announced.published_at + policy.announcement))
+    if announced is None:
+        return None
+    before = [span.key.announcement for span in spans if span.key.kid == announced.predecessor]
+    needed = max(policy.announcement, announced.announcement, *before)
+    return announced, max(now, announced.published_at + needed)
+
+
+def successor(spans: Sequence[Span], kid: str) -> Key | None:
+    """The key that is to sign when `kid` no longer does: the next in its line that is not revoked."""
+    following = [span.key for span in spans][next(i for i, span in enumerate(spans) if span.key.kid == kid) + 1 :]
+    return next((key for key in following if key.revoked_at is None), None)

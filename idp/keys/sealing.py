@@ -22,15 +22,25 @@ def seal(secrets: Secrets, kid: str, private_der: bytes) -> bytes:
     return nonce + AESGCM(secrets.key(PURPOSE)).encrypt(nonce, private_der, kid.encode())
 
 
+def is_current(secrets: Secrets, kid: str, sealed: bytes) -> bool:
+    """Whether the first secret opens it, so that no older one is needed for it."""
+    return _opened(secrets.key(PURPOSE), kid, sealed) is not None
+
+
 def unseal(secrets: Secrets, kid: str, sealed: bytes) -> bytes:
     """The private key (PKCS#8 DER) again. Raises UnsealError when no secret of this deployment opens it."""
     for key in secrets.keys(PURPOSE):
-        try:
-            return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
-        except (InvalidTag, ValueError):  # ValueError: too short to be sealed at all
-            continue
+        if (opened := _opened(key, kid, sealed)) is not None:
+            return opened
     message = (
         f"The signing key {kid} was sealed under another IDP_SECRET_KEY: set the secret that this database was made with"
         " (several may be given, separated by commas; the first is used for new keys)."
     )
     raise UnsealError(message)
+
+
+def _opened(key: bytes, kid: str, sealed: bytes) -> bytes | None:
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
+    except (InvalidTag, ValueError):  # ValueError: too short to be sealed at all
+        return None

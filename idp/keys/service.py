@@ -1,27 +1,28 @@
-"""Signing, verifying, rotating: what the rest of the provider asks of its keys."""
+"""Signing and verifying, and the schedule behind them: what the rest of the provider asks of its keys."""
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, extract_compact
 
-from idp.keys import rules, sealing, store
-from idp.keys.holders import AbsentSigner, DatabaseHolder, Holder, Signer, SigningUnavailableError
-from idp.keys.ring import KeyRing
-from idp.keys.rules import Key, Policy, Span, State, Wanted
+from idp.keys import rules
+from idp.keys.holders import Holder, SigningUnavailableError
+from idp.keys.keeper import Keeper, Resealed
+from idp.keys.rules import REFRESH_SECONDS, Key, Policy, Span, State
+from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.front import Ready
 from idp.runtime.secrets import Secrets, b64url
 
-ALG = "RS256"
-REFRESH_SECONDS = 2.0
 #: Nothing we sign is as long; a longer one is refused before any of it is parsed.
 MAXIMUM_TOKEN_LENGTH = 8192
+#: How late the schedule may be before that is a fault, in seconds.
+_OVERDUE = 10 * REFRESH_SECONDS
 _HEADERS = {"alg", "kid", "typ"}
 
 
@@ -32,46 +33,58 @@ class InvalidTokenError(Exception):
 class KeyService:
     """The keys of one deployment as this process sees them."""
 
-    def __init__(self, database: Database, secrets: Secrets, policy: Policy, rsa_bits: int, hsm: Holder | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        secrets: Secrets,
+        policy: Policy,
+        rsa_bits: int,
+        *,
+        algorithms: Sequence[str] = (DEFAULT_ALG,),
+        hsm: Holder | None = None,
+    ) -> None:
         """`hsm` makes every new key where it is given; the database keeps those that it has."""
+        self._keeper = Keeper(database, secrets, policy, rsa_bits, algorithms, hsm)
         self._database = database
-        self._secrets = secrets
-        local = DatabaseHolder(rsa_bits)
-        self._maker = hsm or local
-        self._holders: dict[str, Holder] = {each.name: each for each in (local, self._maker)}
-        self._destroyed: set[str] = set()
-        self._registry = JWSRegistry(algorithms=[ALG])
+        self._registry = JWSRegistry(algorithms=list(ALGORITHMS))
         self._stopping = threading.Event()
-        self._loading = threading.Lock()
         self.policy = policy
-        self._ring = KeyRing([], {}, policy, ALG)
+        self.algorithms = tuple(algorithms)
 
     # -- what others use ------------------------------------------------------------------------------------------
 
-    def sign(self, typ: str, claims: Mapping[str, object], now: Instant) -> str:
-        """`claims` as a JWT of the type `typ`, signed RS256 by the key whose turn it is (RFC 7515, RFC 8725 §3.11).
+    def sign(self, typ: str, claims: Mapping[str, object], now: Instant, alg: str = DEFAULT_ALG) -> str:
+        """`claims` as a JWT of the type `typ`, signed by the key of the line `alg` whose turn it is (RFC 7515).
 
-        Raises SigningUnavailableError when the holder of the key does not answer.
+        Raises SigningUnavailableError when no key can sign, or its holder does not answer.
         """
-        kid, signer = self._ring.signing(now)
-        message = f"{_encoded({'alg': ALG, 'kid': kid, 'typ': typ})}.{_encoded(claims)}"
+        found = self._keeper.ring.signing(alg, now)
+        if found is None:
+            message = f"no {alg} key can sign: see `idp key list`"
+            raise SigningUnavailableError(message)
+        kid, signer = found
+        message = f"{_encoded({'alg': alg, 'kid': kid, 'typ': typ})}.{_encoded(claims)}"
         return f"{message}.{b64url(signer.sign(message.encode()))}"
+
+    def can_sign(self, alg: str) -> bool:
+        """Whether a key of the line `alg` signs now."""
+        return self._keeper.ring.signing(alg, self._database.clock()) is not None
 
     def verify(self, token: str, typ: str, now: Instant, *, as_hint: bool = False) -> dict[str, object]:
         """The claims of a JWT of the type `typ` that this provider signed. Expiry is the caller's to judge.
 
         `as_hint` accepts a key that was removed from the JWKS, though not one that was revoked. Raises
-        InvalidTokenError for anything else: another type, algorithm or key, and garbage.
+        InvalidTokenError for anything else: another type or key, another algorithm than the key's, and garbage.
         """
         if len(token) > MAXIMUM_TOKEN_LENGTH:
             message = "longer than anything we sign"
             raise InvalidTokenError(message)
         try:
             header = extract_compact(token.encode()).headers()
-            if set(header) != _HEADERS or header["alg"] != ALG or str(header["typ"]).lower() != typ.lower():
+            if set(header) != _HEADERS or str(header["typ"]).lower() != typ.lower():
                 message = "not of the type that is expected here"
                 raise InvalidTokenError(message)
-            key = self._ring.verifying(str(header["kid"]), now, also_removed=as_hint)
+            key = self._keeper.ring.verifying(str(header["kid"]), str(header["alg"]), now, also_removed=as_hint)
             if key is None:
                 message = "signed by no key of ours"
                 raise InvalidTokenError(message)
@@ -82,118 +95,75 @@ class KeyService:
 
     def document(self) -> Ready:
         """The JWKS as it is sent now."""
-        return self._ring.document(self._database.clock())
+        return self._keeper.ring.document(self._database.clock())
 
     def spans(self) -> list[Span]:
-        """Every key with all of its instants, in the order in which they sign."""
-        return self._ring.spans
+        """Every key with all of its instants, line by line, in the order of succession."""
+        return self._keeper.ring.spans
 
     def problem(self) -> str | None:
         """What is wrong with the keys, as a sentence, or None."""
         now = self._database.clock()
-        if rules.signing(self._ring.spans, now) is None:
-            return "No key can sign."
-        if rules.wanted(self._ring.spans, self.policy, now - 10 * REFRESH_SECONDS) is not None:
-            return "The successor of the signing key is overdue."
+        problems = (self._problem_of(alg, now) for alg in self.algorithms)
+        return next((problem for problem in problems if problem is not None), None)
+
+    def _problem_of(self, alg: str, now: Instant) -> str | None:
+        ring = self._keeper.ring
+        line = ring.lines.get(alg, [])
+        if rules.signing(line, now) is None and not any(span.state(now) is State.ANNOUNCED for span in line):
+            return f"No {alg} key can sign."
+        if self._keeper.wanted(alg, now - _OVERDUE) is not None:
+            return f"The successor of the {alg} key that signs is overdue."
         living = {State.PLANNED, State.ANNOUNCED, State.SIGNING}
-        signers = [self._ring.private.get(span.key.kid) for span in self._ring.spans if span.state(now) in living]
+        signers = [ring.private.get(span.key.kid) for span in line if span.state(now) in living]
         return next((problem for signer in signers if signer is not None and (problem := signer.problem())), None)
 
     # -- the schedule ---------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """See that the holders of private keys let us in. Raises OperatorError with the mend."""
-        for holder in self._holders.values():
-            holder.open()
+        self._keeper.open()
+
+    def close(self) -> None:
+        """Leave the holders of private keys."""
+        self._keeper.close()
 
     def load(self) -> None:
-        """Read the keys; private halves that are new to this process are opened once. Raises UnsealError."""
-        with self._loading:
-            with self._database.reading() as tx:
-                keys = store.every(tx)
-            known = self._ring.private
-            needed = {span.key.kid for span in self._needed(keys)}
-            private = {key.kid: known.get(key.kid) or self._open(key) for key in keys if key.kid in needed}
-            if keys != [span.key for span in self._ring.spans]:
-                self._ring = KeyRing(keys, private, self.policy, ALG)
-
-    def _needed(self, keys: list[Key]) -> list[Span]:
-        now = self._database.clock()
-        unneeded = {State.REMOVED, State.REVOKED}
-        return [span for span in rules.timeline(keys, self.policy, ALG) if span.state(now) not in unneeded]
-
-    def _open(self, key: Key) -> Signer:
-        holder = self._holders.get(key.holder)
-        if holder is None:
-            return AbsentSigner(key.kid, key.holder)
-        return holder.signer(sealing.unseal(self._secrets, key.kid, key.sealed), key.alg)
+        """Read the keys. Raises UnsealError."""
+        self._keeper.load()
 
     def keep_up(self) -> None:
         """Follow what other instances did, and create what the schedule asks for. Any instance may; one will."""
-        self.load()
-        while (want := rules.wanted(self._ring.spans, self.policy, self._database.clock())) is not None:
-            self._create(want)
-            self.load()
-        self._clear_away()
+        self._keeper.keep_up()
 
-    def _create(self, want: Wanted) -> None:
-        public, private = self._maker.generate(ALG)  # before the transaction: it takes up to 0.2 s, an HSM more
-        kid = public["kid"]
-        key = Key(
-            kid=kid,
-            alg=ALG,
-            predecessor=want.predecessor,
-            published_at=want.published_at,
-            active_at=want.active_at,
-            revoked_at=None,
-            revoked_reason=None,
-            public=json.dumps(public),
-            sealed=sealing.seal(self._secrets, kid, private),
-            holder=self._maker.name,
-        )
-        with self._database.writing() as tx:
-            added = store.add(tx, key)
-            if added:
-                tx.after_commit(lambda: audit.record("key.created", kid=kid, active_at=want.active_at, holder=key.holder))
-        if not added:
-            self._maker.destroy(private)
+    def rotate(self, alg: str = DEFAULT_ALG) -> tuple[str, Instant]:
+        """See `Keeper.rotate`."""
+        return self._keeper.rotate(alg)
 
-    def _clear_away(self) -> None:
-        """Destroy what holders other than the database still keep of keys that are removed or revoked."""
-        now = self._database.clock()
-        for span in self._ring.spans:
-            key = span.key
-            if key.holder in self._holders and key.holder != DatabaseHolder.name and rules.is_disposable(span, now):
-                self._destroy(key)
+    def reseal(self) -> Resealed:
+        """See `Keeper.reseal`."""
+        return self._keeper.reseal()
 
-    def _destroy(self, key: Key) -> None:
-        if key.kid in self._destroyed:
-            return
-        try:
-            found = self._holders[key.holder].destroy(sealing.unseal(self._secrets, key.kid, key.sealed))
-        except sealing.UnsealError:  # its name in the holder is lost, and with it all that can be done from here
-            audit.warn("key.not_destroyed", kid=key.kid, holder=key.holder)
-        else:
-            if found:
-                audit.record("key.destroyed", kid=key.kid, holder=key.holder)
-        self._destroyed.add(key.kid)
+    def under_an_older_secret(self) -> int:
+        """How many keys cannot be opened by the first secret."""
+        return self._keeper.under_an_older_secret()
 
-    def rotate(self) -> tuple[str, Instant]:
-        """Let the announced successor sign as early as every verifier can know it: its `kid`, and that instant.
+    def spare_for(self, kid: str) -> Key | None:
+        """A key to follow `kid` if it is revoked, where none is announced. Call it outside of any transaction.
 
-        Raises LookupError when no successor is announced.
+        Raises LookupError when there is no such key.
         """
-        self.keep_up()
-        planned = rules.earliest_rotation(self._ring.spans, self.policy, self._database.clock())
-        if planned is None:
-            message = "no successor is announced yet"
+        self.load()
+        key = next((span.key for span in self.spans() if span.key.kid == kid), None)
+        if key is None:
+            message = f"There is no key {kid!r}"
             raise LookupError(message)
-        successor, at = planned
-        with self._database.writing() as tx:
-            if store.activate(tx, successor.kid, at):
-                tx.after_commit(lambda: audit.record("key.rotated", kid=successor.kid, active_at=at))
-        self.keep_up()
-        return successor.kid, min(at, successor.active_at)
+        needed = key.alg in self.algorithms and rules.successor(self._keeper.ring.lines[key.alg], kid) is None
+        return self._keeper.spare(key.alg) if needed else None
+
+    def discard(self, spare: Key) -> None:
+        """Destroy a spare that was not needed after all."""
+        self._keeper.discard(spare)
 
     def start(self) -> None:
         """Keep up in the background, within seconds of a change, for as long as the process lives."""
@@ -207,11 +177,6 @@ class KeyService:
         """Stop keeping up, and leave the holders of private keys."""
         self._stopping.set()
         self.close()
-
-    def close(self) -> None:
-        """Leave the holders of private keys."""
-        for holder in self._holders.values():
-            holder.close()
 
     def _follow(self) -> None:
         while not self._stopping.wait(REFRESH_SECONDS):

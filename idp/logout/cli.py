@@ -1,9 +1,11 @@
-"""Commands that end something, hung under the noun they end: `idp session end`, `idp client remove`."""
+"""Commands that end something, hung under the noun they end: `idp session end`, `idp client remove`, `idp key revoke`."""
 
 import click
 
 from idp.logout.rules import Reason
 from idp.runtime.console import Refused, emit, json_option
+
+_MAXIMUM_REASON = 200
 
 
 @click.command(name="end")
@@ -19,6 +21,31 @@ def end_session(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-unt
         message = f"There is no live session {sid!r}: see `idp session list`."
         raise Refused(message)
     emit({"sid": sid, "ended": True, "clients": told if as_json else " ".join(told) or "-"}, as_json=as_json)
+
+
+@click.command(name="revoke")
+@click.argument("kid")
+@click.option("--reason", required=True, help="Why, in a few words: it is kept and logged.")
+@json_option
+@click.pass_obj
+def revoke_key(obj, kid: str, reason: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Emergency: kill a signing key and all that it signed. Its successor signs at once; sessions go on."""
+    if not 0 < len(reason) <= _MAXIMUM_REASON:
+        message = f"The reason must have 1 to {_MAXIMUM_REASON} characters."
+        raise Refused(message)
+    try:
+        spare = obj.keys.spare_for(kid)
+    except LookupError as error:
+        message = f"{error}: see `idp key list`."
+        raise Refused(message) from None
+    with obj.database.writing() as tx:
+        revoked = obj.logout.end_key(tx, kid, reason, spare)
+    if spare is not None and (revoked is None or revoked.successor != spare.kid):
+        obj.keys.discard(spare)
+    if revoked is None:
+        message = f"The key {kid!r} is revoked already: see `idp key list`."
+        raise Refused(message)
+    emit({"kid": kid, "revoked": True, "alg": revoked.alg, "signs_now": revoked.successor}, as_json=as_json)
 
 
 @click.command(name="remove")

@@ -7,8 +7,12 @@ from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.delivery.rules import Delivery, Message, NewDelivery
 from idp.delivery.service import DeliveryService
+from idp.keys import ending as keys_ending
+from idp.keys.ending import RevokedKey
+from idp.keys.rules import Key
 from idp.keys.service import KeyService
 from idp.logout import rules
+from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
@@ -83,6 +87,13 @@ class LogoutService:
             tx.after_commit(lambda: audit.record("client.removed", client_id=client_id))
         return ended
 
+    def end_key(self, tx: Transaction, kid: str, reason: str, spare: Key | None) -> RevokedKey | None:
+        """Revoke a signing key: everything it signed is dead, and its successor, else the `spare`, signs at once.
+
+        Sessions and families go on: a refresh gives tokens of the successor. None when it was revoked already.
+        """
+        return keys_ending.mark_revoked(tx, self._keys.policy, kid, reason, spare)
+
     # -- telling the relying parties ------------------------------------------------------------------------------
 
     def _tell_parties(self, tx: Transaction, session: Session) -> int:
@@ -110,7 +121,12 @@ class LogoutService:
         )
 
     def compose(self, delivery: Delivery, now: Instant) -> Message:
-        """The request body of a back-channel logout, signed at the moment of the attempt, with the `jti` of the first."""
+        """The request body of a back-channel logout, signed at the moment of the attempt, with the `jti` of the first.
+
+        It is signed as the client's ID tokens are, for it is validated like them (Back-Channel Logout 1.0 §2.6).
+        """
         claims = rules.logout_token_claims(self._issuer, now, delivery.payload)
-        token = self._keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now)
+        client = self._clients.find(delivery.client_id)
+        alg = DEFAULT_ALG if client is None else client.id_token_signed_response_alg
+        token = self._keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now, alg if self._keys.can_sign(alg) else DEFAULT_ALG)
         return Message(urlencode({"logout_token": token}).encode(), "application/x-www-form-urlencoded")

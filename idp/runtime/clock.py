@@ -21,3 +21,13 @@ def system_clock() -> Instant:
 def in_words(instant: Instant | None) -> str:
     """`instant` for people: UTC, to the second; a dash for none."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if instant is not None else "-"
+
+
+def lasting(seconds: float) -> str:
+    """A time that passes, for people: its two largest units, such as `3 d 4 h` or `50 s`."""
+    left, parts = int(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"

@@ -82,6 +82,15 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
     Console(file=sys.stdout, width=width, highlight=False).print(table)
 
 
+def draw(lines: Sequence[Text]) -> None:
+    """Print lines that are drawn, for people, each with what a terminal cannot show replaced."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    for line in lines:
+        line.plain = _harmless(line.plain)
+        console.print(line)
+
+
 def read_secret_from_stdin(what: str = "Secret") -> str:
     """The first line of standard input, without its end; asked for without echo when a person types it.
 
@@ -103,7 +112,11 @@ def read_secret_from_stdin(what: str = "Secret") -> str:
 
 def _cell(name: str, value: object) -> Text:
     """Names and errors come from outside: no markup, no escape sequence, no direction override reaches the terminal."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in _plain(name, value)))
+    return Text(_harmless(_plain(name, value)))
+
+
+def _harmless(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _plain(name: str, value: object) -> str:

@@ -1,9 +1,7 @@
 """What tokens say, and what a family is."""
 
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 from idp.runtime.clock import Instant
 
@@ -79,11 +77,6 @@ def family_of(token_id: str) -> str | None:
     return family_id if dot else None
 
 
-def half_hash(token: str) -> str:
-    """`at_hash` for RS256: the left half of the token's SHA-256 in base64url (OIDC Core §3.1.3.6)."""
-    return urlsafe_b64encode(sha256(token.encode("ascii")).digest()[:16]).rstrip(b"=").decode("ascii")
-
-
 def access_token_claims(
     policy: Policy, now: Instant, *, client_id: str, subject: str, scope: str, audience: tuple[str, ...], token_id: str
 ) -> dict[str, object]:
@@ -105,7 +98,7 @@ def authentication_claims(family: Family) -> dict[str, object]:
 
 
 def id_token_claims(
-    policy: Policy, now: Instant, family: Family, *, nonce: str | None, access_token: str, token_id: str
+    policy: Policy, now: Instant, family: Family, *, nonce: str | None, at_hash: str, token_id: str
 ) -> dict[str, object]:
     """The claims of an ID token (OIDC Core §2, Back-Channel Logout 1.0 §2.1). After a refresh there is no `nonce`."""
     claims: dict[str, object] = {
@@ -115,7 +108,7 @@ def id_token_claims(
         "iat": int(now),
         "exp": int(now) + policy.id_token_lifetime,
         "jti": token_id,
-        "at_hash": half_hash(access_token),
+        "at_hash": at_hash,
         **authentication_claims(family),
     }
     if family.sid is not None:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from authlib.oauth2.rfc6749.errors import InvalidGrantError
+from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientError
 
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.keys.service import InvalidTokenError, KeyService
+from idp.protocol.signatures import half_hash, switched_off
 from idp.runtime import audit, secrets
 from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
@@ -44,6 +45,11 @@ class TokenService:
         self._clients = clients
         self._sessions = sessions
         self._secrets = keyring
+
+    @property
+    def id_token_algs(self) -> tuple[str, ...]:
+        """The algorithms by which an ID token may be signed."""
+        return self._keys.algorithms
 
     # -- issuing --------------------------------------------------------------------------------------------------
 
@@ -151,17 +157,23 @@ class TokenService:
         tx.after_commit(lambda: audit.record("token.issued", **fields))
         return self._keys.sign(client.access_token_header_typ, claims, tx.now)
 
-    def id_token(self, tx: Transaction, family: Family, *, nonce: str | None, access_token: str) -> str:
-        """An ID token of a family (OIDC Core §2)."""
+    def id_token(self, tx: Transaction, client: Client, family: Family, *, nonce: str | None, access_token: str) -> str:
+        """An ID token of a family (OIDC Core §2), signed as its client registered it.
+
+        Raises UnauthorizedClientError when that algorithm is switched off.
+        """
+        alg = client.id_token_signed_response_alg
+        if alg not in self._keys.algorithms:
+            raise UnauthorizedClientError(switched_off(alg))
         claims = rules.id_token_claims(
             self.policy,
             tx.now,
             family,
             nonce=nonce,
-            access_token=access_token,
+            at_hash=half_hash(access_token, alg),
             token_id=secrets.token(rules.JTI_BYTES),
         )
-        return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now)
+        return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now, alg)
 
     # -- judging --------------------------------------------------------------------------------------------------
 

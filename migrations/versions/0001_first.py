@@ -181,6 +181,8 @@ def upgrade() -> None:
         sa.Column("public", sa.Text(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("holder", sa.String(length=16), nullable=False),
+        sa.Column("announcement", sa.Double(), nullable=False),
+        sa.Column("retention", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
         sa.UniqueConstraint("alg", "predecessor", name=op.f("uq_signing_keys_alg_predecessor")),
     )

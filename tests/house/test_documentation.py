@@ -42,7 +42,9 @@ def commands(group: click.Command = cli, path: str = "idp") -> Iterator[tuple[st
 
 def endpoints() -> list[str]:
     """Every path that discovery announces, and those that people and machines are told of elsewhere."""
-    announced = [str(value).removeprefix(ISSUER) for value in metadata(ISSUER).values() if str(value).startswith(ISSUER + "/")]
+    announced = [
+        str(value).removeprefix(ISSUER) for value in metadata(ISSUER, ["RS256"]).values() if str(value).startswith(ISSUER + "/")
+    ]
     more = [
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",

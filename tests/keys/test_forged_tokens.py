@@ -66,7 +66,7 @@ def signed(key: RSAKey, header: dict[str, object], claims: object = CLAIMS) -> s
 
 
 def ours(keys: KeyService, kid: str) -> RSAKey:
-    return keys._ring.private[kid].key
+    return keys._keeper.ring.private[kid].key
 
 
 def test_what_we_signed_is_verified_as_that_and_as_nothing_else(keys: KeyService) -> None:
@@ -92,7 +92,7 @@ def test_a_token_whose_signature_was_taken_off_is_refused(keys: KeyService) -> N
 
 
 def test_hmac_with_the_public_key_as_its_secret_is_refused(keys: KeyService, kid: str) -> None:
-    public = keys._ring._public[kid]
+    public = keys._keeper.ring._public[kid]
     document = json.loads(keys.document().body)
     secrets = [
         public.as_pem(private=False),

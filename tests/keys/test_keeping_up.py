@@ -126,7 +126,7 @@ def test_the_jwks_shows_no_private_member_and_two_keys_from_the_start(keys: KeyS
 def test_a_stolen_database_holds_no_private_key(database: Database, keys: KeyService, folder: Path) -> None:
     needles = [SECRET, b"PRIVATE KEY", b'"d"']
     for span in keys.spans():
-        private = keys._ring.private[span.key.kid].key
+        private = keys._keeper.ring.private[span.key.kid].key
         needles.append(private.as_pem(private=True))
         needles.append(private.raw_value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
         numbers = private.raw_value.private_numbers()

@@ -30,7 +30,7 @@ def hsm(hsm_token: Token, clock: Clock) -> Iterator[Hsm]:
 @pytest.fixture
 def moved(database: Database, hsm: Hsm) -> Callable[[], KeyService]:
     """Another instance of the provider, set up with the HSM."""
-    return lambda: KeyService(database, Secrets((SECRET,)), POLICY, BITS, hsm)
+    return lambda: KeyService(database, Secrets((SECRET,)), POLICY, BITS, hsm=hsm)
 
 
 def held(token: Token) -> set[str]:

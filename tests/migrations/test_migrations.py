@@ -49,6 +49,8 @@ ROWS: dict[str, dict[str, object]] = {
         "public": "{}",
         "sealed": b"\x00\xff sealed",
         "holder": "database",
+        "announcement": 722.0,
+        "retention": 660.0,
     },
 }
 

@@ -4,6 +4,7 @@ import pytest
 
 from idp.clients import ending as clients_ending
 from idp.clients.rules import Client
+from idp.protocol.signatures import half_hash
 from idp.sessions import ending as sessions_ending
 from idp.tokens import ending, rules
 from idp.tokens.introspection import INACTIVE, introspect
@@ -25,7 +26,7 @@ def id_token(world: World, client: Client, sid: str) -> str:
     family, _ = world.allow(client, sid)
     access = world.access_token(client, family)
     with world.database.writing() as tx:
-        return world.tokens.id_token(tx, family, nonce="n", access_token=access)
+        return world.tokens.id_token(tx, client, family, nonce="n", access_token=access)
 
 
 def test_a_live_access_token_tells_its_claims_to_its_client(world: World, client: Client) -> None:
@@ -233,9 +234,9 @@ def test_an_id_token_carries_what_relying_parties_index_by(world: World, client:
     family, _ = world.allow(client, sid)
     access = world.access_token(client, family)
     with world.database.writing() as tx:
-        claims = world.keys.verify(world.tokens.id_token(tx, family, nonce="n", access_token=access), "JWT", EPOCH)
+        claims = world.keys.verify(world.tokens.id_token(tx, client, family, nonce="n", access_token=access), "JWT", EPOCH)
     assert claims["sid"] == sid
-    assert claims["at_hash"] == rules.half_hash(access)
+    assert claims["at_hash"] == half_hash(access, "RS256")
     assert claims["aud"] == client.client_id
     assert claims["exp"] == EPOCH + POLICY.id_token_lifetime
     assert {"auth_time", "acr", "amr", "jti", "nonce"} <= set(claims)

@@ -1,0 +1,44 @@
+"""Marking a key revoked. Only `logout`, the one door, may import this: whoever else did would forget what follows."""
+
+from dataclasses import dataclass, replace
+
+from idp.keys import rules, store
+from idp.keys.rules import Key, Policy
+from idp.runtime.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedKey:
+    """A key that is dead now, and which key signs in its place: None where none is needed."""
+
+    kid: str
+    alg: str
+    successor: str | None
+
+
+def mark_revoked(tx: Transaction, policy: Policy, kid: str, reason: str, spare: Key | None) -> RevokedKey | None:
+    """Revoke a key, and let its successor sign at once; None when it was revoked already, or never was.
+
+    The successor is the one that is announced, else the `spare`. It signs from a little before now, so that an instance
+    whose clock is behind can sign with it, too.
+    """
+    if not store.revoke(tx, kid, reason):
+        return None
+    line = _line_of(tx, kid)
+    alg = next(span.key.alg for span in line if span.key.kid == kid)
+    if rules.signing(line, tx.now) is not None:
+        return RevokedKey(kid, alg, None)
+    at = tx.now - policy.clock_skew
+    if spare is not None and rules.successor(line, kid) is None:
+        store.add(tx, replace(spare, predecessor=line[-1].key.kid, published_at=at, active_at=at))
+        line = _line_of(tx, kid)
+    successor = rules.successor(line, kid)
+    if successor is None:
+        return RevokedKey(kid, alg, None)
+    store.activate(tx, successor.kid, at)
+    return RevokedKey(kid, alg, successor.kid)
+
+
+def _line_of(tx: Transaction, kid: str) -> list[rules.Span]:
+    keys = store.every(tx)
+    return rules.timeline(keys, next(key.alg for key in keys if key.kid == kid))
