@@ -35,7 +35,7 @@ def examine() -> list[Finding]:
     except SettingsError as error:
         return [Finding("wrong", "settings", str(error), "see docs/settings.md")]
     findings = [Finding("good", "settings", f"issuer {settings.issuer}"), *_surroundings(settings)]
-    for look in (_database, _schema, _keys):
+    for look in (_database, _schema, _keys, _clients):
         if any(finding.state == "wrong" for finding in findings):
             break
         findings.append(look(settings))
@@ -106,21 +106,43 @@ def _schema(settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Finding:
-    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
-        return Finding("note", "keys", "not made yet", "`idp serve` makes them")
-    provider = app.build(settings)
-    try:
+    def look(provider: app.Provider) -> Finding:
         provider.keys.load()
         problem = provider.keys.problem()
+        if problem is not None:
+            return Finding("note", "keys", problem, "start `idp serve`: it makes the keys that are due")
+        if (older := provider.keys.under_an_older_secret()) > 0:
+            mend = "run `idp key reseal`, then take the older secret out of IDP_SECRET_KEY"
+            return Finding("note", "keys", f"{older} are sealed under an older secret than the first", mend)
+        return Finding("good", "keys", "one signs, its successor is planned")
+
+    try:
+        return _with_provider(settings, "keys", look)
     except UnsealError as error:
         return Finding("wrong", "keys", str(error), "set the IDP_SECRET_KEY that this database was made with")
+
+
+def _clients(settings: Settings) -> Finding:
+    def look(provider: app.Provider) -> Finding:
+        with provider.database.reading() as tx:
+            clients = provider.clients.listed(tx)
+        off = [client for client in clients if client.id_token_signed_response_alg not in settings.keys_algorithms]
+        if not off:
+            return Finding("good", "clients", f"{len(clients)} are registered")
+        named = ", ".join(f"{client.client_id} ({client.id_token_signed_response_alg})" for client in off)
+        mend = "name their algorithms in IDP_KEYS_ALGORITHMS, or let them register another"
+        return Finding("wrong", "clients", f"an algorithm is switched off that these registered: {named}", mend)
+
+    return _with_provider(settings, "clients", look)
+
+
+def _with_provider(settings: Settings, what: str, look: Callable[[app.Provider], Finding]) -> Finding:
+    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+        return Finding("note", what, "not made yet", "`idp serve` makes them")
+    provider = app.build(settings)
+    try:
+        return look(provider)
     except SQLAlchemyError:
-        return Finding("note", "keys", "not made yet", "`idp serve` makes them")
+        return Finding("note", what, "not made yet", "`idp serve` makes them")
     finally:
         provider.database.dispose()
-    if problem is not None:
-        return Finding("note", "keys", problem, "start `idp serve`: it makes the keys that are due")
-    if (older := provider.keys.under_an_older_secret()) > 0:
-        mend = "run `idp key reseal`, then take the older secret out of IDP_SECRET_KEY"
-        return Finding("note", "keys", f"{older} are sealed under an older secret than the first", mend)
-    return Finding("good", "keys", "one signs, its successor is planned")

@@ -25,18 +25,18 @@ def mark_revoked(tx: Transaction, policy: Policy, kid: str, reason: str, spare: 
     if not store.revoke(tx, kid, reason):
         return None
     line = _line_of(tx, kid)
-    alg = next(span.key.alg for span in line if span.key.kid == kid)
-    if rules.signing(line, tx.now) is not None:
-        return RevokedKey(kid, alg, None)
+    key = next(span.key for span in line if span.key.kid == kid)
+    if key.active_at > tx.now or rules.signing(line, tx.now) is not None:
+        return RevokedKey(kid, key.alg, None)
     at = tx.now - policy.clock_skew
     if spare is not None and rules.successor(line, kid) is None:
         store.add(tx, replace(spare, predecessor=line[-1].key.kid, published_at=at, active_at=at))
         line = _line_of(tx, kid)
     successor = rules.successor(line, kid)
     if successor is None:
-        return RevokedKey(kid, alg, None)
+        return RevokedKey(kid, key.alg, None)
     store.activate(tx, successor.kid, at)
-    return RevokedKey(kid, alg, successor.kid)
+    return RevokedKey(kid, key.alg, successor.kid)
 
 
 def _line_of(tx: Transaction, kid: str) -> list[rules.Span]:

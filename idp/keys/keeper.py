@@ -91,7 +91,8 @@ class Keeper:
 
     def wanted(self, alg: str, now: Instant) -> Wanted | None:
         """The next key of a line to create."""
-        return rules.wanted(self.ring.lines.get(alg, ()), self.policy, now, is_first=not self.ring.keys)
+        caches = rules.announcement_of(self.ring.spans, now)
+        return rules.wanted(self.ring.lines.get(alg, ()), self.policy, now, caches=caches)
 
     def rotate(self, alg: str) -> tuple[str, Instant]:
         """Let the announced successor sign as early as every verifier can know it: its `kid`, and that instant.

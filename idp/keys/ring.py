@@ -98,11 +98,11 @@ class KeyRing:
         if kept is not None and kept[0] <= now < kept[1]:
             return kept[2]
         spans = self.spans
-        changes = rules.next_publication(spans, now) or float("inf")
-        public = [json.loads(span.key.public) for span in rules.published(spans, now)]
         longest = self.policy.max_age
-        near = changes - longest
-        document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), min(longest, max(1, int(changes - now))))
+        left = (rules.next_publication(spans, now) or float("inf")) - now
+        public = [json.loads(span.key.public) for span in rules.published(spans, now)]
+        max_age = longest if left > longest else max(1, int(left))
+        document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), max_age)
         # Within `longest` of a change it is made anew each second, by and by allowing less.
-        self._document = (now, min(near if now < near else now + 1, changes), document)
+        self._document = (now, now + (left - longest if left > longest else min(1.0, left)), document)
         return document

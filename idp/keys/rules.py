@@ -189,25 +189,37 @@ class Wanted:
     active_at: Instant
 
 
-def wanted(spans: Sequence[Span], policy: Policy, now: Instant, *, is_first: bool = True) -> Wanted | None:
+def wanted(spans: Sequence[Span], policy: Policy, now: Instant, *, caches: float | None = None) -> Wanted | None:
     """The next key of a line to create, or None when one signs and its successor is already planned.
 
-    A key that nobody has fetched never signs, save where none is there to sign before it: at the very first start
-    (`is_first`: the deployment has no key of any line), which nobody can be waiting for, and after an emergency. A line
-    that is switched on later announces its first key, too.
+    A key that nobody has fetched never signs, save where none is there to sign before it: at the very first start, which
+    nobody can be waiting for, and after an emergency. A line that is switched on later announces its first key, too.
+    `caches` is for how long caches of before must be allowed for (`announcement_of`); None at the very first start.
     """
     tail = spans[-1].key.kid if spans else ""
     living = [span.key for span in spans if span.key.revoked_at is None]
+    announcement = max(policy.announcement, caches or 0.0)
     if not living:
-        at_once = spans[-1].key.revoked_reason != SWITCHED_OFF if spans else is_first
+        at_once = _emergency(spans) if spans else caches is None
         began = now - policy.clock_skew  # so that an instance whose clock is behind can sign with it, too
-        return Wanted(tail, began, began) if at_once else Wanted(tail, now, now + policy.announcement)
+        return Wanted(tail, began, began) if at_once else Wanted(tail, now, now + announcement)
     newest = living[-1]
     if newest.active_at > now + min(LEAD, policy.announcement):
         return None
     published_at = max(newest.active_at, now)
-    announced = published_at + max(policy.announcement, newest.announcement)
-    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, announced))
+    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, published_at + announcement))
+
+
+def _emergency(spans: Sequence[Span]) -> bool:
+    """Whether a line, of which no key is left, has signed and was not switched off: somebody waits for its next key."""
+    signed = any(span.key.active_at < span.key.revoked_at for span in spans if span.key.revoked_at is not None)
+    return signed and spans[-1].key.revoked_reason != SWITCHED_OFF
+
+
+def announcement_of(spans: Sequence[Span], now: Instant) -> float | None:
+    """The longest announcement that any policy asked for under which these keys have lived; None where there are none."""
+    lived = [span.key.announcement for span in spans if span.state(now) is not State.REMOVED]
+    return max(lived, default=0.0) if spans else None
 
 
 def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tuple[Key, Instant] | None:
@@ -215,8 +227,7 @@ def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tu
     announced = next((span.key for span in spans if span.state(now) is State.ANNOUNCED), None)
     if announced is None:
         return None
-    before = [span.key.announcement for span in spans if span.key.kid == announced.predecessor]
-    needed = max(policy.announcement, announced.announcement, *before)
+    needed = max(policy.announcement, announcement_of(spans, now) or 0.0)
     return announced, max(now, announced.published_at + needed)
 
 

@@ -17,8 +17,8 @@ from idp.keys.models import SigningKeyRow
 from idp.runtime.database import Base, Database, table_of
 from tests.keys.histories import INSTANCES, Histories
 
-COUNT = int(os.environ.get("IDP_HISTORIES", "30"))
-SETTINGS = settings(max_examples=COUNT, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+COUNT = int(os.environ.get("IDP_HISTORIES", "20"))
+SETTINGS = settings(max_examples=COUNT, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture
@@ -50,4 +50,4 @@ def test_the_same_machine_without_an_announcement_sees_tokens_fail(
 
     monkeypatch.setattr(rules, "wanted", unannounced)
     with pytest.raises(AssertionError, match="a valid token of k[0-9]+ fails to verify"):
-        run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=300, phases=[Phase.generate]))
+        run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=100, phases=[Phase.generate]))

@@ -11,8 +11,8 @@ from idp.runtime.clock import Instant
 _announced = rules.wanted
 
 
-def _unannounced(spans: Sequence[Span], policy: Policy, now: Instant) -> Wanted | None:
-    want = _announced(spans, policy, now)
+def _unannounced(spans: Sequence[Span], policy: Policy, now: Instant, *, caches: float | None = None) -> Wanted | None:
+    want = _announced(spans, policy, now, caches=caches)
     return None if want is None else replace(want, published_at=want.active_at)
 
 

@@ -159,20 +159,20 @@ class RelyingParty:
         data = {"token": token} | ({"client_id": self.client_id} if self.auth is None else {})
         return httpx.post(f"{self.provider.issuer}/revoke", data=data, auth=self.auth)
 
-    def verified(self, token: str, *, audience: str, typ: str) -> dict[str, object]:
+    def verified(self, token: str, *, audience: str, typ: str, alg: str = "RS256") -> dict[str, object]:
         """The claims of a JWT, verified by an independent library with the keys that the JWKS publishes."""
         header = jwt.get_unverified_header(token)
         assert header["typ"] == typ
-        assert header["alg"] == "RS256"
+        assert header["alg"] == alg
         keys = jwt.PyJWKSet.from_dict(httpx.get(f"{self.provider.issuer}/jwks").json())
         claims: dict[str, object] = jwt.decode(
-            token, keys[header["kid"]].key, algorithms=["RS256"], audience=audience, issuer=self.provider.issuer
+            token, keys[header["kid"]].key, algorithms=[alg], audience=audience, issuer=self.provider.issuer
         )
         return claims
 
-    def logout_claims(self, token: str) -> dict[str, object]:
+    def logout_claims(self, token: str, *, alg: str = "RS256") -> dict[str, object]:
         """The claims of a logout token, checked as Back-Channel Logout 1.0 §2.6 says."""
-        claims = self.verified(token, audience=self.client_id, typ="logout+jwt")
+        claims = self.verified(token, audience=self.client_id, typ="logout+jwt", alg=alg)
         assert claims["events"] == {BACKCHANNEL_EVENT: {}}
         assert "nonce" not in claims
         assert 0 < int(str(claims["exp"])) - int(time.time()) <= 120
