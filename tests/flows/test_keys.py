@@ -1,6 +1,7 @@
 """Keys as relying parties meet them: other algorithms, one that is switched off, and a key that is killed."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from tests.support.browsing import Person
 from tests.support.databases import DIALECTS
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
+from tests.support.softhsm import Token
 
 Deploy = Callable[[str], RunningProvider]
 
@@ -82,6 +84,68 @@ def test_a_client_whose_algorithm_was_switched_off_is_told_so_and_loses_nothing(
         again = app.refresh(tokens["refresh_token"])
         assert again.status_code == 200, again.text
         app.verified(again.json()["id_token"], audience=app.client_id, typ="JWT", alg="ES256")
+
+
+def test_changing_the_secret_signs_nobody_out(deploy: Deploy) -> None:
+    provider = deploy("RS256")
+    provider.add_user()
+    app = RelyingParty.register(provider)
+    old = provider.settings["SECRET_KEY"]
+    new = "the next secret of this deployment that is long enough"
+    with signed_in(provider) as person:
+        tokens = app.sign_in(person)
+        provider.settings["SECRET_KEY"] = f"{new},{old}"
+        deploy("RS256")
+        assert person.open(app.authorization_url(prompt="none")).query["code"]  # the cookie
+        assert app.userinfo(tokens["access_token"]).status_code == 200  # the signing key
+        again = app.refresh(tokens["refresh_token"])  # a refresh token made under the old secret
+        assert again.status_code == 200, again.text
+        assert any("older secret" in each["finding"] for each in provider.json("doctor"))
+        assert provider.json("key", "reseal") == {"resealed": 2, "keys": 2}
+        provider.settings["SECRET_KEY"] = new
+        deploy("RS256")
+        assert app.userinfo(tokens["access_token"]).status_code == 200
+        assert app.refresh(again.json()["refresh_token"]).status_code == 200  # made under the new one
+
+
+def test_metrics_count_keys_by_what_they_do(deploy: Deploy) -> None:
+    provider = deploy("RS256,ES256")
+    shown = httpx.get(f"{provider.issuer}/metrics").text
+    for alg in ("RS256", "ES256"):
+        for state, count in (("signing", 1.0), ("announced", 1.0), ("revoked", 0.0)):
+            assert re.search(rf'idp_keys{{alg="{alg}",(pid="[0-9]+",)?state="{state}"}} {count}', shown), shown
+    assert 0 < float(re.search(r"idp_keys_next_change_seconds[^ ]* ([0-9.e+]+)", shown)[1]) < 31 * 86_400
+
+
+def test_a_served_provider_signs_with_a_key_that_never_leaves_the_hsm(tmp_path: Path, hsm_token: Token) -> None:
+    """Two workers, which reach the same token, and what they sign is verified by PyJWT; away, nobody is told a lie."""
+    (tmp_path / "provider").mkdir()
+    provider = RunningProvider(tmp_path / "provider", settings={**hsm_token.settings(), "WORKERS": "2"})
+    try:
+        provider.start()
+        provider.add_user()
+        app = RelyingParty.register(provider)
+        assert {key["holder"] for key in provider.json("key", "list")} == {"pkcs11"}
+        with signed_in(provider) as person:
+            tokens = app.sign_in(person)
+            app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")
+            with hsm_token.away():
+                refused = app.refresh(tokens["refresh_token"])
+                assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+                assert int(refused.headers["Retry-After"]) > 0
+                assert httpx.get(f"{provider.issuer}/health/ready").status_code == 503
+                assert app.userinfo(tokens["access_token"]).status_code == 200
+            until = time.monotonic() + 20
+            while httpx.get(f"{provider.issuer}/health/ready").status_code != 200:
+                assert time.monotonic() < until, "it did not come back"
+                time.sleep(0.1)
+            while (again := app.refresh(tokens["refresh_token"])).status_code == 503:  # the other worker tries again, too
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            assert again.status_code == 200, again.text
+        assert hsm_token.pin not in provider.log_file.read_text()
+    finally:
+        provider.close()
 
 
 @pytest.mark.parametrize("database", DIALECTS)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from idp.keys.keeper import Resealed
 from idp.keys.rules import State
 from idp.keys.sealing import UnsealError
 from idp.keys.service import InvalidTokenError, KeyService
@@ -159,6 +160,26 @@ def test_a_secret_can_be_replaced_by_naming_both(keys: KeyService, instance: Cal
     clock.now += POLICY.rotation_period
     both.keep_up()
     assert len(both.spans()) == 3
+
+
+def test_keys_are_sealed_anew_and_the_old_secret_can_go(
+    keys: KeyService, instance: Callable[..., KeyService], clock: Clock
+) -> None:
+    new = b"the new secret of this deployment, longer"
+    token = keys.sign("JWT", {"sub": "x"}, clock.now)
+    both = instance(new, SECRET)
+    both.load()
+    assert both.under_an_older_secret() == 2
+    assert both.reseal() == Resealed(resealed=2, keys=2)
+    assert both.reseal() == Resealed(resealed=0, keys=2)
+    both.load()
+    assert both.under_an_older_secret() == 0
+    alone = instance(new)
+    alone.keep_up()
+    assert alone.verify(token, "JWT", clock.now) == {"sub": "x"}
+    assert alone.sign("JWT", {}, clock.now)
+    with pytest.raises(UnsealError):
+        instance().load()
 
 
 def test_rotating_lets_the_successor_sign_as_soon_as_everybody_can_know_it(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idp.keys.sealing import UnsealError, seal, unseal
+from idp.keys.sealing import UnsealError, is_current, seal, unseal
 from idp.runtime.secrets import Secrets
 
 OURS = Secrets((b"the secret of this deployment, long enough",))
@@ -56,3 +56,9 @@ def test_every_single_bit_counts(position: int, bit: int) -> None:
 def test_garbage_in_the_column_is_told_as_well(sealed: bytes) -> None:
     with pytest.raises(UnsealError):
         unseal(OURS, "kid", sealed)
+
+
+def test_whether_a_key_needs_an_older_secret_can_be_asked() -> None:
+    sealed = seal(OURS, "kid", PRIVATE)
+    assert is_current(OURS, "kid", sealed)
+    assert not is_current(Secrets((*THEIRS.roots, *OURS.roots)), "kid", sealed)
