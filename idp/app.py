@@ -33,6 +33,7 @@ from idp.keys.rules import Policy as KeyPolicy
 from idp.keys.service import KeyService
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
+from idp.logout.reaper import Reaper
 from idp.logout.rules import BACKCHANNEL, LOGOUT_TOKEN_LIFETIME
 from idp.logout.service import LogoutService
 from idp.runtime import audit
@@ -73,17 +74,20 @@ class Provider:
     codes: CodeService
     authorization: AuthorizationService
     worker: Worker
+    reaper: Reaper
     housekeeper: Housekeeper
 
     def start(self) -> None:
         """Start what runs beside the requests: the key schedule, the delivery worker and the housekeeping."""
         self.keys.start()
         self.worker.start()
+        self.reaper.start()
         self.housekeeper.start()
 
     def stop(self) -> None:
         """Stop it again, and close the database."""
         self.housekeeper.stop()
+        self.reaper.stop()
         self.keys.stop()
         self.worker.stop(_STOP_SECONDS)
         self.database.dispose()
@@ -133,7 +137,8 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         settings.tokens_refresh_retry_window,
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
-    logout = LogoutService(settings.issuer, sessions, clients, deliveries, keys, settings.delivery_lifetime)
+    codes = CodeService(settings.authorization_code_lifetime)
+    logout = LogoutService(settings.issuer, sessions, clients, deliveries, keys, settings.delivery_lifetime, codes)
     outbound = Outbound(
         allow=settings.outbound_allow,
         allow_loopback=not settings.secure,
@@ -149,8 +154,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         poll_seconds=settings.delivery_poll_seconds,
     )
     accounts = AccountService(database, settings, secrets, logout)
-    consents = ConsentService()
-    codes = CodeService(settings.authorization_code_lifetime)
+    consents = ConsentService(logout)
     authorization = AuthorizationService(
         database,
         AuthorizationServices(clients, tokens, codes, consents),
@@ -172,6 +176,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         codes=codes,
         authorization=authorization,
         worker=worker,
+        reaper=Reaper(database, logout),
         housekeeper=Housekeeper(database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy]),
     )
 
@@ -272,7 +277,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)
         app.register_blueprint(open_to_others)
-    app.register_blueprint(consent_pages.pages(database, provider.consents, authorization))
+    app.register_blueprint(
+        consent_pages.pages(database, clients, provider.consents, authorization, accounts_pages.Addresses(settings))
+    )
     accounts_pages.install(app, provider, authorization)
 
 

@@ -90,7 +90,7 @@ def show(needs: Needs, username: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: bool) -> None:  # noqa: ARG001
-    """Give a person another password. Their sessions go on: end them with `idp user sign-out`."""
+    """Give a person another password, and end their sessions: whoever had the old one is signed out by that."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
     password = read_secret_from_stdin("Password")
@@ -99,8 +99,9 @@ def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: 
     except AccountRefusedError as error:
         raise Refused(str(error)) from None
     with needs.database.writing() as tx:
-        needs.accounts.set_password(tx, account.subject, password_hash)
-    emit({"username": account.username, "subject": account.subject, "password_set": True}, as_json=as_json)
+        ended = needs.accounts.set_password(tx, account.subject, password_hash)
+    done = {"username": account.username, "subject": account.subject, "password_set": True, "sessions_ended": ended}
+    emit(done, as_json=as_json)
 
 
 @group.command()
@@ -132,6 +133,18 @@ def enable(needs: Needs, username: str, *, as_json: bool) -> None:
         message = f"{account.username} is not disabled."
         raise Refused(message)
     emit({"username": account.username, "subject": account.subject, "disabled": False}, as_json=as_json)
+
+
+@group.command()
+@click.argument("username", metavar="NAME")
+@json_option
+@click.pass_obj
+def remove(needs: Needs, username: str, *, as_json: bool) -> None:
+    """Remove a person for good, and end everything that they have open, offline access too."""
+    with needs.database.writing() as tx:
+        account = _named(needs, tx, username)
+        ended = needs.accounts.remove(tx, account.subject)
+    emit({"username": account.username, "subject": account.subject, "removed": True, "sessions_ended": ended}, as_json=as_json)
 
 
 @group.command(name="sign-out")

@@ -15,12 +15,13 @@ from flask_wtf.csrf import CSRFError
 
 from idp.accounts import devices, names, rules
 from idp.accounts.pending import PendingRequests, PendingSignIn
-from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError
+from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService, Endings
 from idp.accounts.signed_in import SignedIn
 from idp.clients.service import ClientService
 from idp.config import Settings
+from idp.logout.pages import left
 from idp.logout.rules import Reason
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
@@ -112,7 +113,10 @@ def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
     routes.post("/login/select")(entry.choose)
     routes.get("/account", endpoint="account")(own.show)
     routes.post("/account/sign-out")(own.sign_out)
+    routes.post("/account/sign-out-others")(own.sign_out_others)
     routes.post("/account/sign-out-everywhere")(own.sign_out_everywhere)
+    routes.get("/account/password")(own.ask_password)
+    routes.post("/account/password")(own.change_password)
 
     @routes.errorhandler(CSRFError)
     def stale(_error: CSRFError) -> Response:
@@ -316,7 +320,11 @@ class AccountPage:
             account=person.account,
             sessions=sorted(shown, key=lambda session: not session.is_current),
             action_session=self._at("account/sign-out"),
+            action_others=self._at("account/sign-out-others"),
             action_everywhere=self._at("account/sign-out-everywhere"),
+            password_url=self._at("account/password"),
+            apps_url=self._at("account/apps"),
+            password_changed=parameters().get("changed") == "password",
         )
 
     def sign_out(self) -> Response:
@@ -328,7 +336,17 @@ class AccountPage:
             session = self._needs.sessions.get(tx, sid)
             if session is not None and session.subject == person.account.subject:
                 self._needs.logout.end_session(tx, sid, Reason.SIGNED_OUT)
-        return self._left() if sid == person.session.sid else see_other(self._at("account"))
+        return self._left([sid]) if sid == person.session.sid else see_other(self._at("account"))
+
+    def sign_out_others(self) -> Response:
+        """End every session of one's own but this one."""
+        person = signed_in()
+        if person is None:
+            return see_other(self._at("login"))
+        subject, keep = person.account.subject, person.session.sid
+        with self._needs.database.writing() as tx:
+            self._needs.logout.end_account_sessions(tx, subject, Reason.SIGNED_OUT_OTHERS, keep=keep)
+        return see_other(self._at("account"))
 
     def sign_out_everywhere(self) -> Response:
         """End every session of one's own, this one too."""
@@ -336,12 +354,42 @@ class AccountPage:
         if person is None:
             return see_other(self._at("login"))
         with self._needs.database.writing() as tx:
+            sessions = self._needs.sessions.listed(tx, subject=person.account.subject)
             self._needs.logout.end_account_sessions(tx, person.account.subject, Reason.SIGNED_OUT_EVERYWHERE)
-        return self._left()
+        return self._left([session.sid for session in sessions])
 
-    def _left(self) -> Response:
-        browser_session.clear()
-        return see_other(self._at(""))
+    def ask_password(self) -> Response:
+        """The form for another password."""
+        return see_other(self._at("login")) if signed_in() is None else self._password_page()
+
+    def change_password(self) -> Response:
+        """Another password, once the old one was shown again. Every other session ends with it."""
+        person, given = signed_in(), parameters()
+        if person is None:
+            return see_other(self._at("login"))
+        old, new = given.get("password", ""), given.get("new_password", "")
+        if new != given.get("new_password_again", ""):
+            return self._password_page("The two new passwords are not the same.")
+        try:
+            new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
+        except SignInRefusedError:
+            return self._password_page("The present password is wrong.")
+        except PasswordRefusedError as error:
+            return self._password_page(str(error))
+        except (SignInThrottledError, PasswordsBusyError) as error:
+            response = self._password_page(str(error), 429 if isinstance(error, SignInThrottledError) else 503)
+            response.headers["Retry-After"] = str(error.retry_after)
+            return response
+        with self._needs.database.writing() as tx:
+            self._needs.accounts.set_password(tx, person.account.subject, new_hash, keep=person.session.sid)
+        return see_other(self._at("account", changed="password"))
+
+    def _password_page(self, error: str | None = None, status: int = 200) -> Response:
+        return render("password.html", status, action=self._at("account/password"), back=self._at("account"), error=error)
+
+    def _left(self, sids: list[str]) -> Response:
+        left(self._needs.database.clock(), sids)
+        return see_other(self._at("logout/done"))
 
     def _shown(self, tx: Transaction, session: Session, person: SignedIn) -> SessionShown:
         took_part = self._needs.sessions.clients_of(tx, session.sid)

@@ -23,8 +23,8 @@ class Endings(Protocol):
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
         """End one session and all that hangs from it."""
 
-    def end_account_sessions(self, tx: Transaction, subject: str, reason: str) -> int:
-        """End every session of a person; returns their number. What was allowed offline stays allowed."""
+    def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:
+        """End every session of a person, save `keep`; returns their number. What was allowed offline stays allowed."""
 
     def end_account(self, tx: Transaction, subject: str, reason: str) -> int:
         """End everything of a person; returns the number of sessions that ended."""
@@ -114,12 +114,39 @@ class AccountService:
         """
         return self._passwords.hash(password_rules.check(password, username, self._min_length))
 
-    def set_password(self, tx: Transaction, subject: str, password_hash: PasswordHash) -> bool:
-        """Give the account another password, made by `hash_password`. Ends no session; False when nobody is there."""
-        done = store.set_password(tx, subject, password_hash)
-        if done:
-            tx.after_commit(lambda: audit.record("account.password_set", subject=subject))
-        return done
+    def set_password(
+        self, tx: Transaction, subject: str, password_hash: PasswordHash, *, keep: str | None = None
+    ) -> int | None:
+        """Give the account another password, made by `hash_password`, and end its sessions, save the one named by `keep`.
+
+        Whoever had the old password is signed out by that. What was allowed offline stays allowed. Returns the number of
+        sessions that ended; None when nobody is there.
+        """
+        if not store.set_password(tx, subject, password_hash):
+            return None
+        ended = self._logout.end_account_sessions(tx, subject, Reason.PASSWORD_CHANGED, keep=keep)
+        tx.after_commit(lambda: audit.record("account.password_set", subject=subject, sessions=ended))
+        return ended
+
+    def change_password(self, account: Account, old: str, new: str, address: str) -> PasswordHash:
+        """The hash of a new password, once the old one was shown again: throttled as a sign-in is, and by the same counts.
+
+        Call it outside of any transaction. Raises as `sign_in` and `hash_password` do.
+        """
+        new_hash = self.hash_password(account.username, new)
+        self.sign_in(account.username, old, address, None)
+        return new_hash
+
+    def remove(self, tx: Transaction, subject: str) -> int | None:
+        """Remove the account and end everything of it: the number of sessions, or None when nobody is there.
+
+        Its `subject` was random and is never given again; its name may be.
+        """
+        if not store.remove(tx, subject):
+            return None
+        ended = self._logout.end_account(tx, subject, Reason.ACCOUNT_REMOVED)
+        tx.after_commit(lambda: audit.record("account.removed", subject=subject, sessions=ended))
+        return ended
 
     def disable(self, tx: Transaction, subject: str) -> int | None:
         """Disable the account and end everything of it: the number of sessions, or None when it was disabled."""

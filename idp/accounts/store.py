@@ -27,7 +27,7 @@ _INSERT_LIKENESS = {
     "sqlite": sqlite_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
     "postgresql": postgresql_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
 }
-_TAKE_BACK = delete(_accounts).where(_accounts.c.subject == bindparam("of"))
+_REMOVE = delete(_accounts).where(_accounts.c.subject == bindparam("of"))
 _SET_PASSWORD = (
     update(_accounts)
     .where(_accounts.c.subject == bindparam("of"))
@@ -57,7 +57,7 @@ def add(tx: Transaction, account: Account, skeletons: Iterable[str]) -> bool:
         return False
     for skeleton in sorted(skeletons):  # in one order, so that two who want the same wait for each other only one way
         if not tx.changed(_INSERT_LIKENESS[dialect], {"skeleton": skeleton, "subject": account.subject}):
-            tx.execute(_TAKE_BACK, {"of": account.subject})
+            tx.execute(_REMOVE, {"of": account.subject})
             return False
     return True
 
@@ -95,6 +95,11 @@ def set_password(tx: Transaction, subject: str, new_hash: str) -> bool:
 def rehash(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> bool:
     """Keep the same password under other parameters; False when the password was changed meanwhile."""
     return tx.changed(_REHASH, {"of": subject, "old_hash": old_hash, "new_hash": new_hash})
+
+
+def remove(tx: Transaction, subject: str) -> bool:
+    """Delete the account, and with it what its name prints like; False when there was none."""
+    return tx.execute(_REMOVE, {"of": subject}).rowcount == 1
 
 
 def disable(tx: Transaction, subject: str) -> bool:

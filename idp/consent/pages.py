@@ -1,6 +1,6 @@
 """`/consent`: what an app asks for, in words, and the person's answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,9 +8,11 @@ from flask import Blueprint, Response
 from flask_login import current_user
 
 from idp.clients.rules import Client
+from idp.clients.service import ClientService
 from idp.consent import rules
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
+from idp.runtime.clock import in_words
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
 
@@ -52,8 +54,19 @@ class AskedScope:
     is_new: bool
 
 
-def pages(database: Database, consents: ConsentService, pending: PendingConsents) -> Blueprint:
-    """The consent page."""
+@dataclass(frozen=True, slots=True)
+class AppShown:
+    """An app with access, as the person sees it."""
+
+    client: Client
+    sentences: Sequence[str]
+    since: str
+
+
+def pages(
+    database: Database, clients: ClientService, consents: ConsentService, pending: PendingConsents, paths: Callable[[str], str]
+) -> Blueprint:
+    """The consent page, and what became of consents. `paths` makes an address of ours of a path."""
     routes = blueprint("consent")
 
     def find(tx: Transaction, request_id: str) -> PendingConsent:
@@ -71,7 +84,7 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
             before = consents.find(tx, current_user.account.subject, found.client.client_id)
         forms_may_lead_to(found.redirect_uri)
         shown = [
-            AskedScope(name, scopes.SENTENCES.get(name, name), is_new=before is not None and not rules.covers(before, [name]))
+            AskedScope(name, _sentence(name), is_new=before is not None and not rules.covers(before, [name]))
             for name in found.scopes
         ]
         return render(
@@ -83,6 +96,28 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
             scopes=shown,
             redirect_host=found.redirect_host,
         )
+
+    @routes.get("/account/apps")
+    def apps() -> Response:
+        if not current_user.is_authenticated:
+            return see_other(paths("login"))
+        with database.reading() as tx:
+            given = consents.of_person(tx, current_user.account.subject)
+            found = [(consent, clients.get(tx, consent.client_id)) for consent in given]
+        shown = [
+            AppShown(client, [_sentence(name) for name in scopes.parse(consent.scope)], in_words(consent.granted_at))
+            for consent, client in found
+            if client is not None
+        ]
+        return render("apps.html", action=paths("account/apps"), back=paths("account"), apps=shown)
+
+    @routes.post("/account/apps")
+    def withdraw() -> Response:
+        if not current_user.is_authenticated:
+            return see_other(paths("login"))
+        with database.writing() as tx:
+            consents.withdraw(tx, current_user.account.subject, parameters().get("client_id", ""))
+        return see_other(paths("account/apps"))
 
     @routes.post("/consent")
     def answer() -> Response:
@@ -99,3 +134,7 @@ def pages(database: Database, consents: ConsentService, pending: PendingConsents
         return see_other(pending.location(request_id))
 
     return routes
+
+
+def _sentence(scope: str) -> str:
+    return scopes.SENTENCES.get(scope, scope)

@@ -1,17 +1,29 @@
 """Remembering what people allowed."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from idp.consent import rules, store
 from idp.consent.rules import Consent
+from idp.logout.rules import Reason
 from idp.runtime import audit, secrets
 from idp.runtime.database import Transaction
 
 CONSENT_ID_BYTES = 16
 
 
+class Endings(Protocol):
+    """The one door, as this room sees it; `logout` has it."""
+
+    def end_access(self, tx: Transaction, subject: str, client_id: str, reason: str) -> None:
+        """End what one client may do for one person."""
+
+
 class ConsentService:
     """What people allowed clients."""
+
+    def __init__(self, endings: Endings) -> None:
+        self._endings = endings
 
     def find(self, tx: Transaction, subject: str, client_id: str) -> Consent | None:
         """What the person allows the client now."""
@@ -20,6 +32,15 @@ class ConsentService:
     def covers(self, tx: Transaction, subject: str, client_id: str, asked: Sequence[str]) -> bool:
         """Whether the person need not be asked for `asked` again."""
         return rules.covers(self.find(tx, subject, client_id), asked)
+
+    def of_person(self, tx: Transaction, subject: str) -> list[Consent]:
+        """Everything that the person allows now, newest first."""
+        return store.of_person(tx, subject)
+
+    def withdraw(self, tx: Transaction, subject: str, client_id: str) -> None:
+        """The person allows the client nothing any more: what it was given is dead, and it is told so."""
+        store.end(tx, subject, client_id)
+        self._endings.end_access(tx, subject, client_id, Reason.CONSENT_WITHDRAWN)
 
     def remember(self, tx: Transaction, subject: str, client_id: str, allowed: Sequence[str]) -> None:
         """The person allowed `allowed`, beside what was allowed before."""

@@ -12,6 +12,11 @@ _ALIVE = select_of(ConsentRow, Consent).where(
     _consents.c.client_id == bindparam("client_id"),
     _consents.c.ended_at.is_(None),
 )
+_OF_PERSON = (
+    select_of(ConsentRow, Consent)
+    .where(_consents.c.subject == bindparam("subject"), _consents.c.ended_at.is_(None))
+    .order_by(_consents.c.granted_at.desc())
+)
 _INSERT = insert(_consents)
 _END = (
     update(_consents)
@@ -24,6 +29,11 @@ _END = (
 def alive(tx: Transaction, subject: str, client_id: str) -> Consent | None:
     """What the person allows the client now."""
     return tx.one(Consent, _ALIVE, {"subject": subject, "client_id": client_id})
+
+
+def of_person(tx: Transaction, subject: str) -> list[Consent]:
+    """Everything that the person allows now, newest first."""
+    return tx.all(Consent, _OF_PERSON, {"subject": subject})
 
 
 def add(tx: Transaction, consent: Consent) -> None:

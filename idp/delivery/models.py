@@ -17,7 +17,8 @@ class DeliveryRow(Base):
     delivery_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     client_id: Mapped[str] = mapped_column(String(128))
-    sid: Mapped[str | None] = mapped_column(String(64))
+    sid: Mapped[str | None] = mapped_column(String(64), index=True)
+    once: Mapped[str | None] = mapped_column(String(128))
     uri: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, str]] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(index=True)
@@ -30,7 +31,7 @@ class DeliveryRow(Base):
     last_status: Mapped[int | None]
     last_error: Mapped[str | None] = mapped_column(String(200))
 
-    __table_args__ = (UniqueConstraint("kind", "client_id", "sid"),)
+    __table_args__ = (UniqueConstraint("kind", "client_id", "once"),)
 
 
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))

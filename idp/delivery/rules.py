@@ -39,11 +39,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """What a room asks to have delivered. There is one for each (kind, client, sid), however often it is asked."""
+    """What a room asks to have delivered. There is one for each (kind, client, once), however often it is asked.
+
+    Without `once` there is one each time.
+    """
 
     kind: str
     client_id: str
     sid: str | None
+    once: str | None
     uri: str
     payload: Mapping[str, str]
     expires_at: Instant
@@ -57,6 +61,7 @@ class Delivery:
     kind: str
     client_id: str
     sid: str | None
+    once: str | None
     uri: str
     payload: Mapping[str, str]
     created_at: Instant

@@ -43,6 +43,10 @@ class DeliveryService:
         """The newest deliveries, of one state if named."""
         return store.listed(tx, state, limit)
 
+    def of_session(self, tx: Transaction, sid: str) -> list[Delivery]:
+        """What is owed, or was, because of one session, oldest first."""
+        return store.of_session(tx, sid)
+
     def retry(self, tx: Transaction, delivery_id: str) -> Delivery:
         """Make a dead or waiting delivery due now, its attempts kept. Raises DeliveryError when it is neither."""
         found = store.by_id(tx, delivery_id)
@@ -65,6 +69,7 @@ def _new(tx: Transaction, new: NewDelivery) -> Delivery:
         kind=new.kind,
         client_id=new.client_id,
         sid=new.sid,
+        once=new.once,
         uri=new.uri,
         payload=dict(new.payload),
         created_at=tx.now,

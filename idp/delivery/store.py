@@ -17,7 +17,7 @@ from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _t = table_of(DeliveryRow)
 _all = columns_for(DeliveryRow, Delivery)
-_once = ("kind", "client_id", "sid")
+_once = ("kind", "client_id", "once")
 _pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
 _leased = and_(_pending, _t.c.leased_until > bindparam("now"))
 _due = and_(_pending, _t.c.next_attempt_at <= bindparam("now"))
@@ -26,6 +26,7 @@ _INSERT = {
     "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=_once),
     "postgresql": postgresql.insert(_t).on_conflict_do_nothing(index_elements=_once),
 }
+_OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
 # The clients that something waits for, each found by one step into the index: a party with 100,000 waiting rows
@@ -114,6 +115,11 @@ def add(tx: Transaction, dialect: str, deliveries: Sequence[Delivery]) -> None:
 def by_id(tx: Transaction, delivery_id: str) -> Delivery | None:
     """The delivery."""
     return tx.one(Delivery, _BY_ID, {"of": delivery_id})
+
+
+def of_session(tx: Transaction, sid: str) -> list[Delivery]:
+    """The deliveries of one session, oldest first."""
+    return tx.all(Delivery, _OF_SESSION, {"sid": sid})
 
 
 def heads(tx: Transaction) -> list[Head]:

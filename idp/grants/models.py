@@ -1,6 +1,6 @@
 """The table of authorization codes."""
 
-from sqlalchemy import String, Text
+from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -26,3 +26,5 @@ class CodeRow(Base):
     expires_at: Mapped[float] = mapped_column(index=True)
     used_at: Mapped[float | None]
     family_id: Mapped[str | None] = mapped_column(String(32))
+
+    __table_args__ = (Index("ix_authorization_codes_subject_client_id", "subject", "client_id"),)

@@ -61,6 +61,10 @@ class CodeService:
         known = store.of_client(tx, secrets.digest(code), client_id)
         return None if known is None or known.used_at is None else known.family_id
 
+    def end_access(self, tx: Transaction, subject: str, client_id: str) -> int:
+        """Make the codes worthless that are in flight between a person and a client; for `logout`. Returns their number."""
+        return store.end(tx, subject, client_id)
+
     def tidy(self, tx: Transaction) -> int:
         """Delete codes that expired long ago; returns their number."""
         return store.forget(tx, tx.now - REMEMBERED_SECONDS)

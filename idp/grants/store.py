@@ -23,6 +23,9 @@ _CONSUME = (
     .values(used_at=bindparam("now"), family_id=bindparam("gives"))
     .returning(*columns_for(CodeRow, Code))
 )
+_END = delete(_codes).where(
+    _codes.c.subject == bindparam("of"), _codes.c.client_id == bindparam("by"), _codes.c.used_at.is_(None)
+)
 _FORGET = delete(_codes).where(_codes.c.expires_at <= bindparam("before"))
 
 
@@ -39,6 +42,11 @@ def consume(tx: Transaction, code_hash: str, client_id: str, family_id: str) -> 
 def of_client(tx: Transaction, code_hash: str, client_id: str) -> Code | None:
     """The code, spent or not, if it was issued to this client: another client's guess finds nothing."""
     return tx.one(Code, _OF_CLIENT, {"code_hash": code_hash, "client_id": client_id})
+
+
+def end(tx: Transaction, subject: str, client_id: str) -> int:
+    """Delete what is not spent yet of what a person allowed a client; returns the number."""
+    return tx.execute(_END, {"of": subject, "by": client_id}).rowcount
 
 
 def forget(tx: Transaction, before: Instant) -> int:

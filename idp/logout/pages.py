@@ -3,6 +3,8 @@
 Without a hint from this very session the person is asked first: otherwise any page could sign people out by a link (§6).
 """
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, request
 from flask import session as browser_session
 from flask_login import current_user, logout_user
@@ -11,15 +13,20 @@ from wtforms import ValidationError
 
 from idp.clients.service import ClientService
 from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
-from idp.logout.rules import Reason
+from idp.logout.rules import Heard, Reason
 from idp.logout.service import LogoutService
 from idp.protocol import uris
 from idp.protocol.parameters import Parameters
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
 from idp.tokens.service import TokenService
 
 CONFIRM = "confirm"
+_LEFT = "left"
+#: For how long, in seconds, the page tells of the apps, and for how long it asks for itself again while one is waited for.
+_TOLD_FOR, _LIVE_FOR = 600, 10
+_MAXIMUM_SIDS = 20
 
 
 def pages(database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService) -> Blueprint:
@@ -46,8 +53,13 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
         with database.writing() as tx:
             logout.end_session(tx, sid, Reason.RP_INITIATED if asked.client is not None else Reason.SIGNED_OUT)
         logout_user()
-        browser_session.clear()
+        left(database.clock(), [sid])
         return _finish(asked, was_signed_in=True)
+
+    @routes.get("/logout/done")
+    def done() -> Response:
+        """What became of it, for the browser that signed out, and only for a while."""
+        return _done_page(database, clients, logout)
 
     def _read(tx: Transaction, given: Parameters) -> LogoutRequest:
         try:
@@ -59,6 +71,26 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
     return routes
 
 
+def _done_page(database: Database, clients: ClientService, logout: LogoutService) -> Response:
+    kept = browser_session.get(_LEFT, {"at": 0.0, "sids": []})
+    ago = database.clock() - kept["at"]
+    sids = kept["sids"] if 0 <= ago < _TOLD_FOR else []
+    with database.reading() as tx:
+        apps = logout.told(tx, sids)
+    is_live = ago < _LIVE_FOR and any(app.state is Heard.WAITING for app in apps)
+    client = clients.find(kept.get("client_id"))
+    response = render("logout_done.html", client=client, was_signed_in=bool(sids), apps=apps, is_live=is_live)
+    if is_live:
+        response.headers["Refresh"] = "1"
+    return response
+
+
+def left(now: Instant, sids: Sequence[str]) -> None:
+    """Forget who was at this browser, save which sessions it just ended: in the signed cookie, never in an address."""
+    browser_session.clear()
+    browser_session[_LEFT] = {"at": now, "sids": list(sids)[:_MAXIMUM_SIDS]}
+
+
 def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
     forms_may_lead_to(asked.redirect_uri)
     fields = {name: given[name] for name in FIELDS if name in given}
@@ -67,8 +99,11 @@ def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
 
 
 def _finish(asked: LogoutRequest, *, was_signed_in: bool) -> Response:
+    if asked.redirect_uri is None and was_signed_in:
+        browser_session[_LEFT] |= {"client_id": None if asked.client is None else asked.client.client_id}
+        return see_other("logout/done")
     if asked.redirect_uri is None:
-        return render("logout_done.html", client=asked.client, was_signed_in=was_signed_in, apps=[])
+        return render("logout_done.html", client=asked.client, was_signed_in=False, apps=[], is_live=False)
     state = [("state", asked.state)] if asked.state is not None else []
     return see_other(uris.with_parameters(asked.redirect_uri, state))
 

@@ -1,8 +1,10 @@
 """Logout tokens, and who may be signed out by what."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
+from idp.delivery.rules import State
 from idp.runtime.clock import Instant
 
 LOGOUT_TOKEN_TYP = "logout+jwt"
@@ -15,6 +17,7 @@ class Reason(StrEnum):
     """Why something ended, as it is stored and logged."""
 
     SIGNED_OUT = "signed_out"
+    SIGNED_OUT_OTHERS = "signed_out_others"
     SIGNED_OUT_EVERYWHERE = "signed_out_everywhere"
     REPLACED = "replaced"
     RP_INITIATED = "rp_initiated_logout"
@@ -23,7 +26,34 @@ class Reason(StrEnum):
     CODE_REUSED = "code_reused"
     REFRESH_TOKEN_REUSED = "refresh_token_reused"
     ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_REMOVED = "account_removed"
+    PASSWORD_CHANGED = "password_changed"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    IDLE = "idle"
+    EXPIRED = "expired"
     CLIENT_REMOVED = "client_removed"
+
+
+class Heard(StrEnum):
+    """How far an app has been told of an ending. One that registered no `backchannel_logout_uri` cannot be told."""
+
+    TOLD = "told"
+    WAITING = "waiting"
+    UNREACHABLE = "unreachable"
+    UNTOLD = "untold"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An app, and how far it has been told."""
+
+    name: str
+    state: Heard
+
+
+def heard(state: State) -> Heard:
+    """What a delivery's state means to a person."""
+    return {State.DELIVERED: Heard.TOLD, State.DEAD: Heard.UNREACHABLE}.get(state, Heard.WAITING)
 
 
 def logout_token_claims(issuer: str, now: Instant, payload: Mapping[str, str]) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """Ending: one function for each thing that can be ended, in one transaction with everything that follows."""
 
+from collections.abc import Sequence
+from typing import Protocol
 from urllib.parse import urlencode
 
 from idp.clients import ending as clients_ending
@@ -12,15 +14,23 @@ from idp.keys.ending import RevokedKey
 from idp.keys.rules import Key
 from idp.keys.service import KeyService
 from idp.logout import rules
+from idp.logout.rules import Heard, Told
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.sessions import ending as sessions_ending
-from idp.sessions.rules import Session
+from idp.sessions.rules import Participation, Session
 from idp.sessions.service import SessionService
 from idp.tokens import ending as tokens_ending
 from idp.tokens.rules import JTI_BYTES
+
+
+class CodesInFlight(Protocol):
+    """Authorization codes, as this room sees them; `grants`, above it, has them."""
+
+    def end_access(self, tx: Transaction, subject: str, client_id: str) -> int:
+        """Make the codes worthless that are in flight between a person and a client."""
 
 
 class LogoutService:
@@ -34,6 +44,7 @@ class LogoutService:
         deliveries: DeliveryService,
         keys: KeyService,
         delivery_lifetime: int,
+        codes: CodesInFlight,
     ) -> None:
         self._issuer = issuer
         self._sessions = sessions
@@ -41,15 +52,31 @@ class LogoutService:
         self._deliveries = deliveries
         self._keys = keys
         self._delivery_lifetime = delivery_lifetime
+        self._codes = codes
 
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
         """End one session: its cookie, its families, and its place at every relying party that took part."""
-        session = sessions_ending.mark_ended(tx, sid, reason)
+        return self._ended(tx, sessions_ending.mark_ended(tx, sid, reason))
+
+    def end_stale_sessions(self, tx: Transaction, limit: int) -> int:
+        """End sessions that are idle or too old, as if somebody had signed out; returns the number.
+
+        Each is looked at again while its row is locked: one that was used meanwhile goes on.
+        """
+        policy = self._sessions.policy
+        reasons = (rules.Reason.IDLE, rules.Reason.EXPIRED)
+        sids = sorted(self._sessions.stale(tx, limit))
+        return sum(self._ended(tx, sessions_ending.mark_stale(tx, sid, reasons, policy)) is not None for sid in sids)
+
+    def _ended(self, tx: Transaction, session: Session | None) -> Session | None:
+        """What follows when a session was marked ended."""
         if session is None:
             return None
-        tokens_ending.end_of_session(tx, sid, reason)
-        told = self._tell_parties(tx, session)
-        tx.after_commit(lambda: audit.record("session.ended", sid=sid, subject=session.subject, reason=reason, parties=told))
+        reason = str(session.end_reason)
+        tokens_ending.end_of_session(tx, session.sid, reason)
+        told = self._tell_parties(tx, session.subject, self._sessions.taken_part(tx, session.sid))
+        sid, subject = session.sid, session.subject
+        tx.after_commit(lambda: audit.record("session.ended", sid=sid, subject=subject, reason=reason, parties=told))
         return session
 
     def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:
@@ -78,6 +105,20 @@ class LogoutService:
             tx.after_commit(lambda: audit.record("token.ended", reason=rules.Reason.REVOKED))
         return ended
 
+    def end_access(self, tx: Transaction, subject: str, client_id: str, reason: str) -> None:
+        """End what one client may do for one person: codes in flight, families, offline ones too, and its sessions there.
+
+        The person stays signed in here, and at every other app.
+        """
+        # Codes first: one that is being redeemed right now is waited for, and then its family is there to be ended.
+        self._codes.end_access(tx, subject, client_id)
+        ended = tokens_ending.end_of_access(tx, subject, client_id, reason)
+        left = sessions_ending.leave(tx, subject, client_id, self._sessions.policy)
+        self._tell_parties(tx, subject, left)
+        tx.after_commit(
+            lambda: audit.record("access.ended", subject=subject, client_id=client_id, reason=reason, families=ended)
+        )
+
     def end_client(self, tx: Transaction, client_id: str) -> bool:
         """Remove a client: it can authenticate no more, and everything that it was given is dead."""
         ended = clients_ending.mark_removed(tx, client_id)
@@ -94,27 +135,44 @@ class LogoutService:
         """
         return keys_ending.mark_revoked(tx, self._keys.policy, kid, reason, spare)
 
+    def told(self, tx: Transaction, sids: Sequence[str]) -> list[Told]:
+        """How far the apps of ended sessions have been told, in the order in which they took part."""
+        now = tx.now
+        states = {
+            (delivery.sid, delivery.client_id): rules.heard(delivery.state(now))
+            for sid in sids
+            for delivery in self._deliveries.of_session(tx, sid)
+        }
+        found = []
+        for sid in sids:
+            for client_id in self._sessions.clients_of(tx, sid):
+                client = self._clients.get(tx, client_id)
+                if client is not None:
+                    found.append(Told(client.name, states.get((sid, client_id), Heard.UNTOLD)))
+        return found
+
     # -- telling the relying parties ------------------------------------------------------------------------------
 
-    def _tell_parties(self, tx: Transaction, session: Session) -> int:
+    def _tell_parties(self, tx: Transaction, subject: str, taken_part: Sequence[Participation]) -> int:
         """Write down one delivery for each client that took part and can be told."""
-        parties = [self._clients.get(tx, client_id) for client_id in self._sessions.clients_of(tx, session.sid)]
+        parties = [(each, self._clients.get(tx, each.client_id)) for each in taken_part]
         news = [
-            self._news(tx, session, client, client.backchannel_logout_uri)
-            for client in parties
+            self._news(tx, subject, each, client, client.backchannel_logout_uri)
+            for each, client in parties
             if client is not None and client.backchannel_logout_uri is not None
         ]
         self._deliveries.enqueue(tx, news)
         return len(news)
 
-    def _news(self, tx: Transaction, session: Session, client: Client, uri: str) -> NewDelivery:
-        payload = {"aud": client.client_id, "sid": session.sid, "jti": secrets.token(JTI_BYTES)}
+    def _news(self, tx: Transaction, subject: str, part: Participation, client: Client, uri: str) -> NewDelivery:
+        payload = {"aud": client.client_id, "sid": part.sid, "jti": secrets.token(JTI_BYTES)}
         if client.backchannel_logout_include_sub:
-            payload["sub"] = session.subject
+            payload["sub"] = subject
         return NewDelivery(
             kind=rules.BACKCHANNEL,
             client_id=client.client_id,
-            sid=session.sid,
+            sid=part.sid,
+            once=f"{part.sid} {part.first_used_at!r}",
             uri=uri,
             payload=payload,
             expires_at=tx.now + self._delivery_lifetime,

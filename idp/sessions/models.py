@@ -27,6 +27,16 @@ class SessionRow(Base):
     __table_args__ = (Index("ix_sessions_subject_ended_at", "subject", "ended_at"),)
 
 
+# The reaper asks often, and what is open is little among what has ended.
+for _column in (SessionRow.last_used_at, SessionRow.expires_at):
+    Index(
+        f"ix_sessions_open_{_column.key}",
+        _column,
+        sqlite_where=SessionRow.ended_at.is_(None),
+        postgresql_where=SessionRow.ended_at.is_(None),
+    )
+
+
 class SessionClientRow(Base):
     """A client that took part in a session. It outlives every token, so that the client can be told of the end."""
 

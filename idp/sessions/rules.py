@@ -44,6 +44,15 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Participation:
+    """A client in a session. One that left and comes again takes part anew, and is told of the end anew."""
+
+    sid: str
+    client_id: str
+    first_used_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class SignIn:
     """What is written down about a sign-in: who, how (`amr`, RFC 8176) and from where."""
 

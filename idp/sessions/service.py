@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
 from idp.sessions import rules, store
-from idp.sessions.rules import Policy, Session, SignIn
+from idp.sessions.rules import Participation, Policy, Session, SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,15 @@ class SessionService:
 
     def clients_of(self, tx: Transaction, sid: str) -> list[str]:
         """Who took part, in the order in which they came."""
-        return store.clients_of(tx, sid)
+        return [each.client_id for each in store.taken_part(tx, sid)]
+
+    def taken_part(self, tx: Transaction, sid: str) -> list[Participation]:
+        """Who took part, and since when."""
+        return store.taken_part(tx, sid)
+
+    def stale(self, tx: Transaction, limit: int) -> list[str]:
+        """The `sid`s of sessions whose time is over though nobody marked them; each is another process's or this one's."""
+        return store.stale(tx, self.policy, limit)
 
     def listed(self, tx: Transaction, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
         """The live sessions, of one person or one client if named."""

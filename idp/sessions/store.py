@@ -1,11 +1,11 @@
 """Statements on the browser's sessions, prepared once."""
 
-from sqlalchemy import Select, and_, bindparam, insert, select, update
+from sqlalchemy import Select, and_, bindparam, case, delete, insert, or_, select, update
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.sessions.models import SessionClientRow, SessionRow
-from idp.sessions.rules import Policy, Session
+from idp.sessions.rules import Participation, Policy, Session
 
 _sessions = table_of(SessionRow)
 _clients = table_of(SessionClientRow)
@@ -41,7 +41,30 @@ _END = (
     .values(ended_at=bindparam("now"), end_reason=bindparam("reason"))
     .returning(*_all)
 )
-_CLIENTS = select(_clients.c.client_id).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
+_stale = and_(
+    _sessions.c.ended_at.is_(None),
+    or_(_sessions.c.expires_at <= bindparam("now"), _sessions.c.last_used_at <= bindparam("idle_since")),
+)
+_STALE = select(_sessions.c.sid).where(_stale).limit(bindparam("most")).with_for_update(skip_locked=True)
+_END_STALE = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _stale)
+    .values(
+        ended_at=bindparam("now"),
+        end_reason=case((_sessions.c.expires_at <= bindparam("now"), bindparam("expired")), else_=bindparam("idle")),
+    )
+    .returning(*_all)
+)
+_took_part = columns_for(SessionClientRow, Participation)
+_CLIENTS = select(*_took_part).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
+_LEAVE = (
+    delete(_clients)
+    .where(
+        _clients.c.client_id == bindparam("by"),
+        _clients.c.sid.in_(select(_sessions.c.sid).where(_sessions.c.subject == bindparam("subject"), _alive)),
+    )
+    .returning(*_took_part)
+)
 _TAKE_PART = insert(_clients).from_select(
     ["sid", "client_id", "first_used_at"],
     select(
@@ -103,9 +126,25 @@ def take_part(tx: Transaction, sid: str, client_id: str) -> None:
     tx.execute(_TAKE_PART, {"sid": sid, "client_id": client_id, "now": tx.now})
 
 
-def clients_of(tx: Transaction, sid: str) -> list[str]:
-    """The clients that took part, in the order in which they came."""
-    return list(tx.execute(_CLIENTS, {"sid": sid}).scalars())
+def taken_part(tx: Transaction, sid: str) -> list[Participation]:
+    """Who took part, in the order in which they came."""
+    return tx.all(Participation, _CLIENTS, {"sid": sid})
+
+
+def leave(tx: Transaction, subject: str, client_id: str, policy: Policy) -> list[Participation]:
+    """Let a client leave every live session of a person: what it took part in."""
+    return tx.all(Participation, _LEAVE, {"subject": subject, "by": client_id} | _alive_at(policy, tx.now))
+
+
+def stale(tx: Transaction, policy: Policy, limit: int) -> list[str]:
+    """Sessions whose time is over though nobody marked them, locked until the commit; those that others lock are left out."""
+    return [str(row.sid) for row in tx.execute(_STALE, {"most": limit} | _alive_at(policy, tx.now))]
+
+
+def end_stale(tx: Transaction, sid: str, reasons: tuple[str, str], policy: Policy) -> Session | None:
+    """Mark the session ended unless it is alive: idle or expired, as `reasons` name them. None when it is alive or ended."""
+    idle, expired = reasons
+    return tx.one(Session, _END_STALE, {"of": sid, "idle": idle, "expired": expired} | _alive_at(policy, tx.now))
 
 
 def listed(tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:

@@ -77,6 +77,7 @@ _END = _end_where(_families.c.family_id == bindparam("of"))
 _END_OF_SESSION = _end_where(_families.c.sid == bindparam("of"), _families.c.offline.is_(False))
 _END_OF_SUBJECT = _end_where(_families.c.subject == bindparam("of"))
 _END_OF_CLIENT = _end_where(_families.c.client_id == bindparam("of"))
+_END_OF_ACCESS = _end_where(_families.c.subject == bindparam("of"), _families.c.client_id == bindparam("by"))
 
 
 def end(tx: Transaction, family_id: str, reason: str) -> bool:
@@ -97,6 +98,11 @@ def end_of_subject(tx: Transaction, subject: str, reason: str) -> int:
 def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
     """End every family of a client."""
     return len(tx.execute(_END_OF_CLIENT, {"of": client_id, "now": tx.now, "reason": reason}).all())
+
+
+def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> int:
+    """End every family that a person allowed a client, the offline ones too."""
+    return len(tx.execute(_END_OF_ACCESS, {"of": subject, "by": client_id, "now": tx.now, "reason": reason}).all())
 
 
 def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_authorization_codes")),
     )
     op.create_index(op.f("ix_authorization_codes_expires_at"), "authorization_codes", ["expires_at"], unique=False)
+    op.create_index("ix_authorization_codes_subject_client_id", "authorization_codes", ["subject", "client_id"], unique=False)
     op.create_table(
         "authorization_requests",
         sa.Column("request_id", sa.String(length=64), nullable=False),
@@ -96,6 +97,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("sid", sa.String(length=64), nullable=True),
+        sa.Column("once", sa.String(length=128), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
@@ -108,9 +110,10 @@ def upgrade() -> None:
         sa.Column("last_status", sa.Integer(), nullable=True),
         sa.Column("last_error", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint("kind", "client_id", "sid", name=op.f("uq_deliveries_kind_client_id_sid")),
+        sa.UniqueConstraint("kind", "client_id", "once", name=op.f("uq_deliveries_kind_client_id_once")),
     )
     op.create_index(op.f("ix_deliveries_created_at"), "deliveries", ["created_at"], unique=False)
+    op.create_index(op.f("ix_deliveries_sid"), "deliveries", ["sid"], unique=False)
     op.create_index(
         "ix_deliveries_dead_at",
         "deliveries",
@@ -161,6 +164,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("cookie_hash", name=op.f("uq_sessions_cookie_hash")),
     )
     op.create_index("ix_sessions_subject_ended_at", "sessions", ["subject", "ended_at"], unique=False)
+    for column in ("last_used_at", "expires_at"):
+        op.create_index(
+            f"ix_sessions_open_{column}",
+            "sessions",
+            [column],
+            unique=False,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
     op.create_table(
         "sign_in_throttles",
         sa.Column("bucket", sa.String(length=64), nullable=False),

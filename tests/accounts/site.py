@@ -56,9 +56,10 @@ class RecordedLogout:
         self.calls.append(("session", sid, str(reason)))
         return ending.mark_ended(tx, sid, reason)
 
-    def end_account_sessions(self, tx: Transaction, subject: str, reason: str) -> int:
+    def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:
         self.calls.append(("account_sessions", subject, str(reason)))
-        ended = [ending.mark_ended(tx, session.sid, reason) for session in self.sessions.listed(tx, subject=subject)]
+        sids = [session.sid for session in self.sessions.listed(tx, subject=subject) if session.sid != keep]
+        ended = [ending.mark_ended(tx, sid, reason) for sid in sids]
         return len(ended)
 
     def end_account(self, tx: Transaction, subject: str, reason: str) -> int:

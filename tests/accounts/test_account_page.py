@@ -67,11 +67,11 @@ def test_one_session_elsewhere_is_ended_and_this_one_goes_on(site: Site) -> None
     assert browser.http.get("/account").status_code == 200
 
 
-def test_ending_this_session_leads_to_the_front_door(site: Site) -> None:
+def test_ending_this_session_leads_to_what_became_of_it(site: Site) -> None:
     alice, browser = site.add(), site.browser()
     browser.sign_in()
     answer = browser.submit("/account", "/account/sign-out", sid=site.live(alice)[0].sid)
-    assert answer.location == "/"
+    assert answer.location == "/logout/done"
     assert site.live(alice) == []
     assert browser.http.get("/account").location == "/login"
 
@@ -93,7 +93,7 @@ def test_signing_out_everywhere_ends_every_session_of_the_person(site: Site) -> 
     site.session_of(alice)
     site.session_of(bob)
     answer = browser.submit("/account", "/account/sign-out-everywhere")
-    assert answer.location == "/"
+    assert answer.location == "/logout/done"
     assert site.logout.calls == [("account_sessions", alice.subject, "signed_out_everywhere")]
     assert site.live(alice) == []
     assert len(site.live(bob)) == 1

@@ -136,8 +136,8 @@ def test_another_password_replaces_the_one_before(site: Site) -> None:
     alice = site.add()
     another = site.accounts.hash_password(alice.username, "another good password")
     with site.database.writing() as tx:
-        assert site.accounts.set_password(tx, alice.subject, another)
-        assert not site.accounts.set_password(tx, "nobody", another)
+        assert site.accounts.set_password(tx, alice.subject, another) == 0
+        assert site.accounts.set_password(tx, "nobody", another) is None
     assert site.accounts.sign_in("alice", "another good password", "192.0.2.1", None).subject == alice.subject
     with pytest.raises(PasswordRefusedError):
         site.accounts.hash_password("alice", "password1")

@@ -97,7 +97,7 @@ class Office:
         return worker
 
     def send(self, uri: str, *, client_id: str = "app", sid: str | None = "s1", lifetime: float = LIFETIME) -> None:
-        new = NewDelivery("test", client_id, sid, uri, {"jti": f"{client_id}-{sid}"}, self.clock() + lifetime)
+        new = NewDelivery("test", client_id, sid, sid, uri, {"jti": f"{client_id}-{sid}"}, self.clock() + lifetime)
         with self.database.writing() as tx:
             self.service.enqueue(tx, [new])
 

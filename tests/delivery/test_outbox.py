@@ -19,7 +19,7 @@ def test_a_delivery_is_written_with_its_cause_or_not_at_all(office: Office) -> N
     woken: list[bool] = []
     office.service.when_woken(lambda: woken.append(True))
     with pytest.raises(TroubleError), office.database.writing() as tx:
-        office.service.enqueue(tx, [NewDelivery("test", "app", "s1", NOWHERE, {"jti": "1"}, tx.now + 60)])
+        office.service.enqueue(tx, [NewDelivery("test", "app", "s1", "s1", NOWHERE, {"jti": "1"}, tx.now + 60)])
         raise TroubleError
     assert (office.all(), woken) == ([], [])
 

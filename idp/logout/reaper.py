@@ -1,0 +1,50 @@
+"""Expiry is an ending: sessions that are idle or too old end as if somebody had signed out, and relying parties hear of it.
+
+Any number of instances may reap at once: each takes rows that nobody else holds.
+"""
+
+import threading
+
+from idp.logout.service import LogoutService
+from idp.runtime import audit
+from idp.runtime.database import Database
+
+#: How long after its time a session may wait for its end, in seconds. It is refused everywhere from the very second.
+INTERVAL_SECONDS = 10.0
+#: How many sessions one transaction ends.
+BATCH = 50
+
+
+class Reaper:
+    """Ends what has run out, now and then, beside the requests."""
+
+    def __init__(self, database: Database, logout: LogoutService) -> None:
+        self._database = database
+        self._logout = logout
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Reap in the background for as long as the process lives."""
+        threading.Thread(target=self._run, name="idp-reaper", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop reaping."""
+        self._stopping.set()
+
+    def reap(self) -> int:
+        """End every session that has run out, batch by batch; returns their number."""
+        total = 0
+        while not self._stopping.is_set():
+            with self._database.writing() as tx:
+                ended = self._logout.end_stale_sessions(tx, BATCH)
+            total += ended
+            if ended == 0:
+                break
+        return total
+
+    def _run(self) -> None:
+        while not self._stopping.wait(INTERVAL_SECONDS):
+            try:
+                self.reap()
+            except Exception as error:  # noqa: BLE001 - a database that is away comes back; the next round finds the rest
+                audit.warn("reaper.failed", error=type(error).__name__)
