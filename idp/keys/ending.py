@@ -26,9 +26,10 @@ def mark_revoked(tx: Transaction, policy: Policy, kid: str, reason: str, spare: 
         return None
     line = _line_of(tx, kid)
     key = next(span.key for span in line if span.key.kid == kid)
-    if key.active_at > tx.now or rules.signing(line, tx.now) is not None:
-        return RevokedKey(kid, key.alg, None)
     at = tx.now - policy.clock_skew
+    goes_on = all(rules.signing(line, clock) is not None for clock in (at, tx.now))
+    if key.active_at > tx.now or goes_on:
+        return RevokedKey(kid, key.alg, None)
     if spare is not None and rules.successor(line, kid) is None:
         store.add(tx, replace(spare, predecessor=line[-1].key.kid, published_at=at, active_at=at))
         line = _line_of(tx, kid)

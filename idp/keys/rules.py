@@ -223,12 +223,16 @@ def announcement_of(spans: Sequence[Span], now: Instant) -> float | None:
 
 
 def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tuple[Key, Instant] | None:
-    """The announced successor, and the first instant at which every verifier can know it; None when there is none."""
+    """The announced successor, and the first instant at which it may sign; None when there is none.
+
+    By then every verifier can know it, and every instance has heard of the change, by whatever clock it has: who has not
+    would go on signing with a key whose time to be removed is counted already.
+    """
     announced = next((span.key for span in spans if span.state(now) is State.ANNOUNCED), None)
     if announced is None:
         return None
     needed = max(policy.announcement, announcement_of(spans, now) or 0.0)
-    return announced, max(now, announced.published_at + needed)
+    return announced, max(now + policy.clock_skew + 2 * REFRESH_SECONDS, announced.published_at + needed)
 
 
 def successor(spans: Sequence[Span], kid: str) -> Key | None:

@@ -118,7 +118,7 @@ def test_an_operators_rotation_waits_until_every_verifier_can_know_the_key() -> 
     assert planned[1] == NOW + POLICY.announcement
     planned = rules.earliest_rotation(deployment.spans, POLICY, NOW + 5000)
     assert planned is not None
-    assert planned[1] == NOW + 5000
+    assert planned[1] == NOW + 5000 + POLICY.clock_skew + 2 * REFRESH_SECONDS
 
 
 def test_nothing_can_be_rotated_when_nothing_is_announced() -> None:
