@@ -37,7 +37,7 @@ def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[
 @json_option
 @click.pass_obj
 def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Show one session, ended or not, and who took part."""
+    """Show one session, ended or not, who took part, and how far each was told of its end."""
     with obj.database.reading() as tx:
         session = obj.sessions.get(tx, sid)
         if session is None:
@@ -45,6 +45,8 @@ def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-de
             raise Refused(message)
         row = _row(session, obj.sessions.clients_of(tx, sid), as_json=as_json)
         row["state"] = "alive" if is_alive(session, obj.sessions.policy, tx.now) else "ended"
+        told = {delivery.client_id: str(delivery.state(tx.now)) for delivery in obj.deliveries.of_session(tx, sid)}
+        row["told"] = told if as_json else told or "-"
     emit(row, as_json=as_json)
 
 

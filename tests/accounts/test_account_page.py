@@ -3,9 +3,10 @@
 from unittest.mock import patch
 
 import pytest
+from werkzeug.test import TestResponse
 
 from idp.sessions.rules import TOUCH_SECONDS
-from tests.accounts.site import Site
+from tests.accounts.site import PASSWORD, Browser, Site
 
 
 def test_the_front_door_says_who_is_signed_in(site: Site) -> None:
@@ -138,3 +139,76 @@ def test_what_is_no_page_for_people_never_asks_who_is_signed_in(site: Site) -> N
         answer.close()
     assert answer.status_code == 200
     assert "Vary" not in answer.headers
+
+
+def test_signing_out_the_others_keeps_this_one(site: Site) -> None:
+    alice, bob, browser = site.add(), site.add("bob"), site.browser()
+    browser.sign_in()
+    here = site.live(alice)[0].sid
+    site.session_of(alice)
+    site.session_of(bob)
+    assert browser.submit("/account", "/account/sign-out-others").location == "/account"
+    assert [session.sid for session in site.live(alice)] == [here]
+    assert len(site.live(bob)) == 1
+    assert browser.http.get("/account").status_code == 200
+
+
+def change(browser: Browser, old: str, new: str, again: str) -> TestResponse:
+    fields = {"password": old, "new_password": new, "new_password_again": again}
+    return browser.submit("/account/password", "/account/password", **fields)
+
+
+def test_a_changed_password_ends_every_other_session(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    here = site.live(alice)[0].sid
+    site.session_of(alice)
+    another = "an entirely different battery"
+    assert change(browser, PASSWORD, another, another).location == "/account?changed=password"
+    assert [session.sid for session in site.live(alice)] == [here]
+    assert 'id="password-changed"' in browser.http.get("/account?changed=password").text
+    elsewhere = site.browser()
+    assert "Error" in elsewhere.sign_in().text
+    assert elsewhere.sign_in(password=another).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again", "sentence"),
+    [
+        ("wrong", "an entirely different battery", "an entirely different battery", "present password is wrong"),
+        (PASSWORD, "an entirely different battery", "another one altogether", "are not the same"),
+        (PASSWORD, "short", "short", "at least"),
+        (PASSWORD, "", "", "at least"),
+    ],
+)
+def test_a_password_that_cannot_be_changed_is_told_why_and_ends_nothing(
+    site: Site, old: str, new: str, again: str, sentence: str
+) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    site.session_of(alice)
+    answer = change(browser, old, new, again)
+    assert answer.status_code == 200
+    assert sentence in answer.text
+    for secret in filter(None, (old, new)):
+        assert secret not in answer.text.replace("present password is wrong", "")
+    assert len(site.live(alice)) == 2
+    assert site.logout.calls == []
+
+
+def test_guessing_the_present_password_is_throttled_like_signing_in(site: Site) -> None:
+    site.add()
+    browser = site.browser()
+    browser.sign_in()
+    new = "an entirely different battery"
+    answers = [change(browser, "wrong", new, new) for _ in range(site.settings.accounts_throttle_account_failures + 1)]
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/account/password", "/account/sign-out-others"])
+def test_nobody_changes_anything_without_being_signed_in(site: Site, path: str) -> None:
+    browser = site.browser()
+    token = browser.form("/login")
+    assert browser.http.post(path, data={"csrf_token": token}).location == "/login"
+    assert site.logout.calls == []

@@ -1,5 +1,7 @@
 """Signing out: who is asked, who is sent where, and who hears of it (RP-Initiated and Back-Channel Logout 1.0)."""
 
+import re
+import time
 from urllib.parse import urlencode
 
 from tests.support.browsing import Page, Person
@@ -176,3 +178,31 @@ def test_an_operator_ends_a_session_by_its_sid(provider: RunningProvider, person
     assert provider.json("session", "show", sid)["state"] == "ended"
     provider.cli("session", "end", sid, code=1)
     assert not is_signed_in(app, person)
+
+
+def test_the_page_tells_which_apps_were_told_and_only_to_this_browser(provider: RunningProvider, person: Person) -> None:
+    """Told, waiting and not reachable, each as it is, and again while one is waited for."""
+    receivers = [Receiver(), Receiver(lambda _count: 400), Receiver(lambda _count: 503)]
+    names = ("That hears", "That refuses", "That is down", "That cannot hear")
+    apps = [
+        RelyingParty.register(provider, receiver=each, client_name=name) for each, name in zip(receivers, names, strict=False)
+    ]
+    apps.append(RelyingParty.register(provider, client_name=names[-1]))
+    for app in apps:
+        app.sign_in(person)
+    page = person.submit(person.open("logout"), "logout-confirm")
+    until = time.monotonic() + 10
+    while page.response.text.count('data-state="waiting"') > 1:
+        assert time.monotonic() < until
+        page = person.open("logout/done")
+    shown = re.findall(r'data-state="([a-z]+)"><bdi class="name">([^<]+)<', page.response.text)
+    assert [state for state, _ in shown] == ["told", "unreachable", "waiting", "untold"]
+    assert [name for _, name in shown] == list(names)
+    assert page.response.headers["Refresh"] == "1"
+    assert page.response.headers["Cache-Control"] == "no-store"
+    assert "sid" not in page.url
+    stranger = Person(provider.issuer)
+    assert "That hears" not in stranger.open("logout/done").response.text
+    stranger.http.close()
+    for each in receivers:
+        each.close()
