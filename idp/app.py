@@ -33,6 +33,7 @@ from idp.keys.rules import Policy as KeyPolicy
 from idp.keys.service import KeyService
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
+from idp.logout.check import Checker
 from idp.logout.reaper import Reaper
 from idp.logout.rules import BACKCHANNEL, LOGOUT_TOKEN_LIFETIME
 from idp.logout.service import LogoutService
@@ -69,6 +70,7 @@ class Provider:
     deliveries: DeliveryService
     tokens: TokenService
     logout: LogoutService
+    checker: Checker
     accounts: AccountService
     consents: ConsentService
     codes: CodeService
@@ -171,6 +173,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         deliveries=deliveries,
         tokens=tokens,
         logout=logout,
+        checker=Checker(settings.issuer, keys, outbound),
         accounts=accounts,
         consents=consents,
         codes=codes,

@@ -15,7 +15,7 @@ from idp.runtime.console import emit, json_option
 #: Each noun's commands, and those that `logout` hangs under it because they end something.
 _NOUNS: dict[str, tuple[str, ...]] = {
     "user": ("idp.accounts.cli:group",),
-    "client": ("idp.clients.cli:group", "idp.logout.cli:remove_client"),
+    "client": ("idp.clients.cli:group", "idp.logout.cli:remove_client", "idp.logout.cli:check_client"),
     "key": ("idp.keys.cli:group", "idp.logout.cli:revoke_key"),
     "session": ("idp.sessions.cli:group", "idp.logout.cli:end_session"),
     "delivery": ("idp.delivery.cli:group",),

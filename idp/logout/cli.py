@@ -23,6 +23,27 @@ def end_session(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-unt
     emit({"sid": sid, "ended": True, "clients": told if as_json else " ".join(told) or "-"}, as_json=as_json)
 
 
+@click.command(name="check")
+@click.argument("client_id")
+@json_option
+@click.pass_obj
+def check_client(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Send real logout tokens, good and broken, to a relying party, and say what is wrong with its answers."""
+    with obj.database.reading() as tx:
+        client = obj.clients.get(tx, client_id)
+    if client is None:
+        message = f"There is no client {client_id!r}: see `idp client list`."
+        raise Refused(message)
+    if client.backchannel_logout_uri is None:
+        message = f"The client {client_id!r} registered no backchannel_logout_uri: it cannot be told of any sign-out."
+        raise Refused(message)
+    obj.keys.load()
+    checks = list(obj.checker.check(client, client.backchannel_logout_uri, obj.database.clock()))
+    emit([check.shown() for check in checks], as_json=as_json, columns=("sent", "answer", "ms", "verdict", "words"))
+    if any(check.verdict == "wrong" for check in checks):
+        raise SystemExit(1)
+
+
 @click.command(name="revoke")
 @click.argument("kid")
 @click.option("--reason", required=True, help="Why, in a few words: it is kept and logged.")

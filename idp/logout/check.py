@@ -1,0 +1,135 @@
+"""`idp client check`: real logout tokens for a session that nobody has, good and broken, and what a relying party made of them.
+
+A correct receiver takes the first, and refuses every other with 400 (Back-Channel Logout 1.0 §2.6, §2.8).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from time import perf_counter
+from urllib.parse import urlencode
+
+from idp.clients.rules import Client
+from idp.keys.service import KeyService
+from idp.logout import rules
+from idp.protocol.signatures import DEFAULT_ALG
+from idp.runtime import secrets
+from idp.runtime.clock import Instant
+from idp.runtime.outbound import Answer, Outbound, OutboundError
+from idp.runtime.secrets import b64url
+from idp.tokens.rules import JTI_BYTES
+
+#: Longer than this, in seconds, and sign-outs of many people pile up.
+SLOW_SECONDS = 2.0
+_GOOD, _REFUSED = (200, 204), 400
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One token that was sent. `verdict` is `good`, `note` or `wrong`; `words` say what to do."""
+
+    sent: str
+    answer: str
+    ms: int
+    verdict: str
+    words: str
+
+    def shown(self) -> Mapping[str, object]:
+        """As a row."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Makes the tokens of one deployment, and posts them through the guarded client."""
+
+    issuer: str
+    keys: KeyService
+    outbound: Outbound
+
+    def check(self, client: Client, uri: str, now: Instant) -> Iterator[Check]:
+        """Each token, sent and judged. The first that cannot be sent at all is the last."""
+        claims = self._claims(client, now)
+        valid = self._signed(claims, client, now)
+        first = self._send(uri, "a valid logout token", valid, _judge_valid)
+        yield first
+        if first.answer == "-":
+            return
+        yield self._send(uri, "the same token again", valid, _judge_again)
+        for what, why, token in self._broken(client, now):
+            yield self._send(uri, what, token, partial(_judge_broken, why))
+
+    def _broken(self, client: Client, now: Instant) -> Iterator[tuple[str, str, str]]:
+        """What is sent, what a receiver fails to check that takes it, and the token."""
+
+        def changed(**members: object) -> str:
+            whole = self._claims(client, now) | members
+            return self._signed({name: value for name, value in whole.items() if value is not None}, client, now)
+
+        yield "one for another client", "aud: any other app could have its token posted to you (step 4)", changed(aud="another")
+        yield "one of another issuer", "iss (step 4)", changed(iss="https://other.example")
+        yield "one with a nonce", "nonce: an ID token could be posted as a logout token (step 7)", changed(nonce="n")
+        yield "one that expired", "exp (step 4)", changed(iat=int(now) - 7200, exp=int(now) - 3600)
+        yield "one without events", "events (step 6)", changed(events=None)
+        yield "one without sid and sub", "that it names somebody (step 5)", changed(sid=None, sub=None)
+        valid = self._signed(self._claims(client, now), client, now)
+        header, payload, signature = valid.split(".")
+        yield (
+            "one with a wrong signature",
+            "the signature: anybody could sign your people out",
+            f"{header}.{payload}.{signature[::-1]}",
+        )
+        unsigned = b64url(json.dumps({"alg": "none", "typ": rules.LOGOUT_TOKEN_TYP}).encode())
+        yield "one with alg none", "alg: anybody could sign your people out (step 3)", f"{unsigned}.{payload}."
+        yield "something that is no token", "that it is a JWT (step 1)", "garbage"
+
+    def _claims(self, client: Client, now: Instant) -> dict[str, object]:
+        payload = {"aud": client.client_id, "sid": secrets.token(24), "jti": secrets.token(JTI_BYTES)}
+        if client.backchannel_logout_include_sub:
+            payload["sub"] = secrets.token(16)
+        return rules.logout_token_claims(self.issuer, now, payload)
+
+    def _signed(self, claims: Mapping[str, object], client: Client, now: Instant) -> str:
+        alg = client.id_token_signed_response_alg
+        return self.keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now, alg if self.keys.can_sign(alg) else DEFAULT_ALG)
+
+    def _send(self, uri: str, what: str, token: str, judge: Callable[[Answer, float], tuple[str, str]]) -> Check:
+        began = perf_counter()
+        try:
+            body = urlencode({"logout_token": token}).encode()
+            answer = self.outbound.post(uri, body=body, content_type="application/x-www-form-urlencoded")
+        except OutboundError as error:
+            return Check(what, "-", round((perf_counter() - began) * 1000), "wrong", f"it cannot be reached: {error}")
+        seconds = perf_counter() - began
+        verdict, words = judge(answer, seconds)
+        return Check(what, str(answer.status), round(seconds * 1000), verdict, words)
+
+
+def _judge_valid(answer: Answer, seconds: float) -> tuple[str, str]:
+    if 300 <= answer.status < 400:  # noqa: PLR2004 - a class of HTTP statuses
+        return "wrong", "redirects are not followed: answer at the registered address itself"
+    if answer.status not in _GOOD:
+        return "wrong", "answer 200 or 204 to a valid token, also when you know no such session"
+    if "no-store" not in answer.headers.get("cache-control", ""):
+        return "note", "taken; answer with Cache-Control: no-store (section 2.8)"
+    if seconds > SLOW_SECONDS:
+        return "note", "taken, but slowly: end the session after the answer, or in a queue"
+    return "good", "taken"
+
+
+def _judge_again(answer: Answer, _seconds: float) -> tuple[str, str]:
+    if answer.status == _REFUSED or answer.status in _GOOD:
+        return (
+            "good",
+            "refused as a replay" if answer.status == _REFUSED else "taken again: harmless where nothing is left to end",
+        )
+    return "wrong", "answer 200, or 400 where you remember each jti (step 8)"
+
+
+def _judge_broken(why: str, answer: Answer, _seconds: float) -> tuple[str, str]:
+    if answer.status == _REFUSED:
+        return "good", "refused"
+    if answer.status in _GOOD:
+        return "wrong", f"it was taken: check {why}"
+    return "note", "it was not taken; answer 400, since anything else may be sent again"
