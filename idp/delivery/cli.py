@@ -5,7 +5,7 @@ from typing import Protocol
 
 import click
 
-from idp.delivery.rules import Delivery, State
+from idp.delivery.rules import Delivery, Party, State
 from idp.delivery.service import DeliveryError, DeliveryService
 from idp.runtime.clock import Instant
 from idp.runtime.console import Record, Refused, emit, json_option
@@ -55,18 +55,47 @@ def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("delivery_id", metavar="ID")
+@click.argument("delivery_id", metavar="[ID]", required=False)
+@click.option("--client", "client_id", help="Everything of this client that died.")
 @json_option
 @click.pass_obj
-def retry(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
-    """Send a dead or waiting delivery again, now."""
+def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_json: bool) -> None:
+    """Send a dead or waiting delivery again, now; or with --client all that died for want of an answer."""
+    if (delivery_id is None) == (client_id is None):
+        message = "Name one delivery, or a client with --client."
+        raise click.UsageError(message)
     with needs.database.writing() as tx:
-        try:
-            found = needs.deliveries.retry(tx, delivery_id)
-        except DeliveryError as error:
-            raise Refused(str(error)) from None
-    emit(_record(found, tx.now), as_json=as_json)
+        if client_id is not None:
+            count = needs.deliveries.retry_of_client(tx, client_id)
+        else:
+            try:
+                found = needs.deliveries.retry(tx, str(delivery_id))
+            except DeliveryError as error:
+                raise Refused(str(error)) from None
+    emit({"client_id": client_id, "sent_again": count} if client_id is not None else _record(found, tx.now), as_json=as_json)
+
+
+@group.command()
+@json_option
+@click.pass_obj
+def parties(needs: Needs, *, as_json: bool) -> None:
+    """List the relying parties that do not answer: nothing is sent to one whose circuit is open, save a probe now and then."""
+    with needs.database.reading() as tx:
+        found = needs.deliveries.parties(tx)
+    rows = [_party(party, tx.now) for party in found]
+    emit(rows, as_json=as_json, columns=("client_id", "circuit", "failures", "failing_since_at", "open_until_at", "last_error"))
 
 
 def _record(found: Delivery, now: Instant) -> Record:
     return {"delivery_id": found.delivery_id, "state": found.state(now).value, **asdict(found)}
+
+
+def _party(found: Party, now: Instant) -> Record:
+    return {
+        "client_id": found.client_id,
+        "circuit": "open" if now < found.open_until else "closed",
+        "failures": found.failures,
+        "failing_since_at": found.failing_since,
+        "open_until_at": found.open_until,
+        "last_error": found.last_error,
+    }

@@ -1,4 +1,4 @@
-"""The outbox."""
+"""The outbox, and who does not answer."""
 
 from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
@@ -32,6 +32,18 @@ class DeliveryRow(Base):
     last_error: Mapped[str | None] = mapped_column(String(200))
 
     __table_args__ = (UniqueConstraint("kind", "client_id", "once"),)
+
+
+class PartyRow(Base):
+    """A relying party that did not answer lately (`rules.Party`). One that answers has no row."""
+
+    __tablename__ = "delivery_parties"
+
+    client_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    failures: Mapped[int]
+    failing_since: Mapped[float]
+    open_until: Mapped[float]
+    last_error: Mapped[str | None] = mapped_column(String(200))
 
 
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))

@@ -15,6 +15,9 @@ LONGEST_RETRY_AFTER = 3600.0
 #: A delivery that an operator sends again lives at least this long, though it had expired.
 RETRY_LIFETIME = 3600.0
 ERROR_LENGTH = 200
+#: So many attempts in a row without an answer open a party's circuit: from then on one attempt at a time probes it.
+CIRCUIT_FAILURES = 5
+LONGEST_OPEN = 60.0
 
 _TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
@@ -91,6 +94,25 @@ class Message:
     content_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A relying party that did not answer `failures` times in a row. Until `open_until` nothing is sent to it."""
+
+    client_id: str
+    failures: int
+    failing_since: Instant
+    open_until: Instant
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits: how much, and since when the oldest does."""
+
+    depth: int
+    oldest_at: Instant | None
+
+
 Composer: TypeAlias = Callable[[Delivery, Instant], Message]
 
 
@@ -131,6 +153,14 @@ def backoff(attempts: int, jitter: float) -> float:
     """Seconds to wait after `attempts` attempts; `jitter` in [0, 1) spreads those that failed together by ±25 %."""
     wait: float = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempts - 1, 32))
     return min(LONGEST_WAIT, wait * (0.75 + jitter / 2))
+
+
+def open_for(failures: int, jitter: float) -> float:
+    """For how many seconds nothing is sent to a party after `failures` failures in a row; 0 while its circuit is closed."""
+    if failures < CIRCUIT_FAILURES:
+        return 0.0
+    wait: float = min(LONGEST_OPEN, 2.0 ** min(failures - CIRCUIT_FAILURES, 16))
+    return wait * (0.75 + jitter / 2)
 
 
 def outcome(delivery: Delivery, result: Result, now: Instant, jitter: float) -> Outcome:

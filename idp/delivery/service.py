@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from idp.delivery import rules, store
-from idp.delivery.rules import Delivery, NewDelivery, State
+from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
 
@@ -61,6 +61,22 @@ class DeliveryService:
         tx.after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", delivery_id=delivery_id, kind=again.kind))
         return again
+
+    def retry_of_client(self, tx: Transaction, client_id: str) -> int:
+        """Send everything of a client again that died; returns the number."""
+        count = store.retry_of_client(tx, client_id, tx.now + rules.RETRY_LIFETIME)
+        store.answered(tx, [client_id])  # the operator knows better
+        tx.after_commit(self.wake)
+        tx.after_commit(lambda: audit.record("delivery.requeued", client_id=client_id, count=count))
+        return count
+
+    def parties(self, tx: Transaction) -> list[Party]:
+        """The relying parties that do not answer, the longest first."""
+        return store.parties(tx)
+
+    def queue(self, tx: Transaction) -> Queue:
+        """What waits."""
+        return store.queue(tx)
 
 
 def _new(tx: Transaction, new: NewDelivery) -> Delivery:

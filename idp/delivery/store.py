@@ -4,18 +4,19 @@ A claim sets `leased_until` and moves `next_attempt_at` to the same instant: a l
 the same condition as every other row, and by the same index.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.delivery.models import DeliveryRow
-from idp.delivery.rules import Delivery, Outcome, State
+from idp.delivery.models import DeliveryRow, PartyRow
+from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _t = table_of(DeliveryRow)
+_parties = table_of(PartyRow)
 _all = columns_for(DeliveryRow, Delivery)
 _once = ("kind", "client_id", "once")
 _pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
@@ -35,6 +36,7 @@ _lanes = select(func.min(_t.c.client_id).label("client_id")).where(_pending).cte
 _following = select(func.min(_t.c.client_id)).where(_pending, _t.c.client_id > _lanes.c.client_id).scalar_subquery()
 _lanes = _lanes.union_all(select(_following).where(_lanes.c.client_id.is_not(None)))
 _first = _t.alias("first")
+_open = exists().where(_parties.c.client_id == _first.c.client_id, _parties.c.open_until > bindparam("now"))
 _first_of_lane = (
     select(_first.c.delivery_id)
     .where(
@@ -42,6 +44,8 @@ _first_of_lane = (
         _first.c.delivered_at.is_(None),
         _first.c.dead_at.is_(None),
         _first.c.next_attempt_at <= bindparam("now"),
+        # What has expired is not sent, so that an open circuit does not keep it from dying.
+        or_(_first.c.expires_at <= bindparam("now"), ~_open),
     )
     .order_by(_first.c.next_attempt_at)
     .limit(1)
@@ -91,6 +95,30 @@ _RETRY = (
     .values(dead_at=None, leased_until=None, next_attempt_at=bindparam("now"), expires_at=bindparam("new_expires_at"))
     .returning(*_all)
 )
+_RETRY_OF_CLIENT = (
+    update(_t)
+    .where(_t.c.client_id == bindparam("of"), _t.c.delivered_at.is_(None), _t.c.dead_at.is_not(None))
+    .values(
+        dead_at=None,
+        next_attempt_at=bindparam("now"),
+        expires_at=case((_t.c.expires_at < bindparam("at_least"), bindparam("at_least")), else_=_t.c.expires_at),
+    )
+    .returning(_t.c.delivery_id)
+)
+_QUEUE = select(func.count(), func.min(_t.c.created_at)).where(_pending)
+_ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
+_PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
+_PARTY = select_of(PartyRow, Party).where(_parties.c.client_id == bindparam("of"))
+_failed = ("failures", "open_until", "last_error")
+_on_sqlite, _on_postgresql = sqlite.insert(_parties), postgresql.insert(_parties)
+_FAILED = {
+    "sqlite": _on_sqlite.on_conflict_do_update(
+        index_elements=["client_id"], set_={name: _on_sqlite.excluded[name] for name in _failed}
+    ),
+    "postgresql": _on_postgresql.on_conflict_do_update(
+        index_elements=["client_id"], set_={name: _on_postgresql.excluded[name] for name in _failed}
+    ),
+}
 _IN_STATE = {
     State.WAITING: and_(_pending, or_(_t.c.leased_until.is_(None), _t.c.leased_until <= bindparam("now"))),
     State.IN_FLIGHT: _leased,
@@ -150,6 +178,36 @@ def settle(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
 def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | None:
     """Make it due now; None when it was delivered, is in flight, or never was."""
     return tx.one(Delivery, _RETRY, {"of": delivery_id, "now": tx.now, "new_expires_at": expires_at})
+
+
+def retry_of_client(tx: Transaction, client_id: str, at_least: Instant) -> int:
+    """Make every dead delivery of a client due now, with a life until `at_least`; returns their number."""
+    return len(tx.execute(_RETRY_OF_CLIENT, {"of": client_id, "now": tx.now, "at_least": at_least}).all())
+
+
+def queue(tx: Transaction) -> Queue:
+    """How much waits, and since when."""
+    return tx.one(Queue, _QUEUE, {}) or Queue(0, None)
+
+
+def parties(tx: Transaction) -> list[Party]:
+    """Who does not answer, the longest first."""
+    return tx.all(Party, _PARTIES)
+
+
+def party(tx: Transaction, client_id: str) -> Party | None:
+    """The party, if it did not answer lately."""
+    return tx.one(Party, _PARTY, {"of": client_id})
+
+
+def answered(tx: Transaction, client_ids: Collection[str]) -> None:
+    """These parties answer: nothing is held against them any more."""
+    tx.execute(_ANSWERED, {"of": sorted(client_ids)})
+
+
+def failed(tx: Transaction, dialect: str, party: Party) -> None:
+    """Write down that a party did not answer."""
+    tx.execute(_FAILED[dialect], asdict(party))
 
 
 def listed(tx: Transaction, state: State | None, limit: int) -> list[Delivery]:

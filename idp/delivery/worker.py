@@ -15,11 +15,11 @@ from queue import SimpleQueue
 from random import SystemRandom
 from typing import NamedTuple
 
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
 from idp.delivery import rules, store
 from idp.delivery.attempt import attempt
-from idp.delivery.rules import Composer, Delivery, Outcome, Result, Verdict
+from idp.delivery.rules import Composer, Delivery, Outcome, Party, Result, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
 from idp.runtime.clock import Instant
@@ -40,6 +40,13 @@ _SECONDS = Histogram(
     ["kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 86400),
 )
+
+
+_DEPTH = Gauge("idp_delivery_queue_depth", "Deliveries that wait or are in flight", multiprocess_mode="livemostrecent")
+_OLDEST = Gauge(
+    "idp_delivery_queue_oldest_seconds", "The age of the oldest of them in seconds", multiprocess_mode="livemostrecent"
+)
+_MEASURE_SECONDS = 5.0
 
 
 class Worker:
@@ -76,6 +83,7 @@ class Worker:
         # The loop's own: what is not written down yet, and each client in flight with the end of its lease.
         self._unwritten: list[_Finished] = []
         self._lanes: dict[str, Instant] = {}
+        self._measured_at = float("-inf")
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,6 +126,7 @@ class Worker:
     def _round(self, pool: Executor) -> float:
         """Write down what came of attempts and claim what is due: one commit for all. Returns seconds to rest."""
         self._collect()
+        self._measure()
         if not self._unwritten:
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
@@ -133,6 +142,17 @@ class Worker:
             self._lanes[delivery.client_id] = delivery.leased_until or 0.0
             pool.submit(self._attempt, delivery)
         return pause if len(claimed) == len(wanted) else _CONTENTION_PAUSE
+
+    def _measure(self) -> None:
+        """Count what waits, now and then."""
+        now = self._database.clock()
+        if abs(now - self._measured_at) < _MEASURE_SECONDS:
+            return
+        self._measured_at = now
+        with self._database.reading() as tx:
+            queue = store.queue(tx)
+        _DEPTH.set(queue.depth)
+        _OLDEST.set(0.0 if queue.oldest_at is None else max(0.0, now - queue.oldest_at))
 
     def _last_round(self) -> float:
         self._collect()
@@ -166,7 +186,26 @@ class Worker:
             if done.result.verdict is Verdict.DELIVERED or (done.delivery.leased_until or 0.0) > now
         ]
 
+    def _judge_parties(self, tx: Transaction) -> None:
+        """What a party makes of an attempt closes its circuit; attempts that have to be repeated open it."""
+        fine = {done.delivery.client_id for done in self._unwritten if done.result.verdict is not Verdict.RETRY}
+        if fine:
+            store.answered(tx, fine)
+        for done in self._unwritten:
+            client_id = done.delivery.client_id
+            if client_id in fine:
+                continue
+            before = store.party(tx, client_id)
+            failures = 1 if before is None else before.failures + 1
+            since = done.at if before is None else before.failing_since
+            error = (done.result.error or "")[: rules.ERROR_LENGTH]
+            open_until = done.at + rules.open_for(failures, self._jitter())
+            store.failed(tx, self._database.dialect, Party(client_id, failures, since, open_until, error))
+            if failures == rules.CIRCUIT_FAILURES:
+                tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=client_id, error=error))
+
     def _settle(self, tx: Transaction) -> None:
+        self._judge_parties(tx)
         for delivery, result, at in self._unwritten:
             outcome = rules.outcome(delivery, result, at, self._jitter())
             if store.settle(tx, delivery, outcome):

@@ -139,6 +139,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
     )
     op.create_table(
+        "delivery_parties",
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.Double(), nullable=False),
+        sa.Column("open_until", sa.Double(), nullable=False),
+        sa.Column("last_error", sa.String(length=200), nullable=True),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_delivery_parties")),
+    )
+    op.create_table(
         "ended_tokens",
         sa.Column("jti", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),

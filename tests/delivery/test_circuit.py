@@ -1,0 +1,111 @@
+"""A party that does not answer is left alone: its circuit opens, is probed, and closes when it answers; others notice nothing."""
+
+from prometheus_client import REGISTRY
+
+from idp.delivery import store
+from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, Party, open_for
+from tests.delivery.conftest import Office
+from tests.delivery.receivers import eventually
+
+
+def parties(office: Office) -> list[Party]:
+    with office.database.reading() as tx:
+        return office.service.parties(tx)
+
+
+def fail(office: Office, times: int) -> None:
+    """Let so many attempts fail, one after the other."""
+    for _ in range(times):
+        before = sum(one.attempts for one in office.all())
+        office.clock.now = max(
+            [min(one.next_attempt_at for one in office.all() if one.dead_at is None), *(p.open_until for p in parties(office))]
+        )
+        office.service.wake()
+        eventually(
+            lambda before=before: (
+                sum(one.attempts for one in office.all()) > before and all(one.leased_until is None for one in office.all())
+            ),
+            "an attempt",
+        )
+
+
+def test_it_stays_closed_for_a_few_failures_then_opens_for_longer_and_longer() -> None:
+    assert [open_for(n, 0.5) for n in range(CIRCUIT_FAILURES)] == [0.0] * CIRCUIT_FAILURES
+    assert [open_for(CIRCUIT_FAILURES + n, 0.5) for n in range(3)] == [1.0, 2.0, 4.0]
+    assert open_for(1_000, 0.5) == LONGEST_OPEN
+
+
+def test_while_it_is_open_nothing_is_sent_and_what_comes_new_waits_too(office: Office, receiver) -> None:
+    dead = receiver()
+    dead.answers(503)
+    office.send(dead.url())
+    office.open()
+    eventually(lambda: office.only().attempts == 1 and office.only().leased_until is None, "the first attempt")
+    fail(office, CIRCUIT_FAILURES - 1)
+    (party,) = parties(office)
+    assert (party.client_id, party.failures) == ("app", CIRCUIT_FAILURES)
+    assert party.open_until > office.clock()
+    assert "503" in str(party.last_error)
+    sent = len(dead.bodies)
+    office.clock.now = party.open_until - 0.001
+    office.send(dead.url(), sid="s2")
+    healthy = receiver()
+    office.send(healthy.url(), client_id="other", sid="s3")
+    eventually(lambda: len(healthy.bodies) == 1, "the other party is served")
+    assert len(dead.bodies) == sent
+
+
+def test_the_probe_that_is_answered_closes_it_and_everything_goes_out(office: Office, receiver) -> None:
+    dead = receiver()
+    dead.answers(503)
+    office.send(dead.url())
+    office.open()
+    eventually(lambda: office.only().attempts == 1 and office.only().leased_until is None, "the first attempt")
+    fail(office, CIRCUIT_FAILURES - 1)
+    for number in range(5):
+        office.send(dead.url(), sid=f"later-{number}")
+    dead.answers(200)
+    office.clock.now = max(parties(office)[0].open_until, *(one.next_attempt_at for one in office.all()))
+    office.service.wake()
+    eventually(lambda: all(one.delivered_at for one in office.all()), "everything arrived")
+    assert parties(office) == []
+
+
+def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) -> None:
+    dead = receiver()
+    office.send(dead.url(), lifetime=10)
+    with office.database.writing() as tx:
+        store.failed(tx, office.database.dialect, Party("app", 50, office.clock(), office.clock() + 1_000, "refused"))
+    office.open()
+    office.clock.now += 10
+    office.service.wake()
+    office.until(lambda one: one.dead_at is not None)
+    assert dead.bodies == []
+
+
+def test_an_operator_sends_everything_of_a_client_again(office: Office, receiver) -> None:
+    refuses, other = receiver(), receiver()
+    refuses.answers(400)
+    other.answers(400)
+    for number in range(3):
+        office.send(refuses.url(), sid=f"s{number}")
+    office.send(other.url(), client_id="other")
+    office.open()
+    eventually(lambda: all(one.dead_at for one in office.all()), "all are dead")
+    refuses.answers(200)
+    with office.database.writing() as tx:
+        assert office.service.retry_of_client(tx, "app") == 3
+    eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 3, "the client's arrived")
+    assert [one.client_id for one in office.all() if one.delivered_at is None] == ["other"]
+
+
+def test_what_waits_is_counted(office: Office, receiver) -> None:
+    dead = receiver()
+    dead.answers(503)
+    office.send(dead.url())
+    office.send(dead.url(), sid="s2")
+    office.open()
+    office.clock.now += 60
+    office.service.wake()
+    eventually(lambda: REGISTRY.get_sample_value("idp_delivery_queue_oldest_seconds") == 60.0, "the age")
+    assert REGISTRY.get_sample_value("idp_delivery_queue_depth") == 2.0
