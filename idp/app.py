@@ -140,7 +140,16 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
     codes = CodeService(settings.authorization_code_lifetime)
-    logout = LogoutService(settings.issuer, sessions, clients, deliveries, keys, settings.delivery_lifetime, codes)
+    logout = LogoutService(
+        settings.issuer,
+        sessions,
+        clients,
+        deliveries,
+        keys,
+        settings.delivery_lifetime,
+        codes,
+        frontchannel=settings.logout_frontchannel,
+    )
     outbound = Outbound(
         allow=settings.outbound_allow,
         allow_loopback=not settings.secure,
@@ -212,7 +221,7 @@ def create_app(provider: Provider) -> Flask:
     _register(app, provider, csrf)
     _harden(app, settings)
     _handle_errors(app)
-    metadata = document(settings.issuer, settings.keys_algorithms)
+    metadata = document(settings.issuer, settings.keys_algorithms, frontchannel=settings.logout_frontchannel)
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,
@@ -295,7 +304,9 @@ def _harden(app: Flask, settings: Settings) -> None:
             response.headers.setdefault(name, value)
         if settings.secure:
             response.headers.setdefault(*HSTS)
-        policy = content_security_policy(form_targets=g.get("form_targets", ()), scripts=g.get("scripts", False))
+        policy = content_security_policy(
+            form_targets=g.get("form_targets", ()), scripts=g.get("scripts", False), frames=g.get("frames", ())
+        )
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
 

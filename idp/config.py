@@ -108,6 +108,8 @@ class Settings(BaseSettings):
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
 
+    logout_frontchannel: bool = False
+
     delivery_timeout: Seconds = 5
     delivery_concurrency: int = Field(default=64, ge=1)
     delivery_lifetime: Seconds = 86400

@@ -32,6 +32,7 @@ def parse(metadata: object, *, loopback_http: bool, id_token_algs: Collection[st
     known = {name: read(name, metadata[name]) for name, read in _MEMBERS.items() if metadata.get(name) is not None}
     _check_flow(known)
     _check_uris(known, loopback_http=loopback_http)
+    _check_frame(known)
     _check_scope(known)
     _check_algorithm(known, id_token_algs)
     return known
@@ -65,11 +66,19 @@ def _check_uris(known: dict[str, _Json], *, loopback_http: bool) -> None:
                 code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
                 message = f"{name}: {uri!r} cannot be registered: {problem}"
                 raise MetadataError(message, code)
-    for name in ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri"):
+    for name in ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri", "frontchannel_logout_uri"):
         problem = uris.endpoint_problem(known[name], loopback_http=loopback_http) if name in known else None
         if problem is not None:
             message = f"{name}: {problem}"
             raise MetadataError(message)
+
+
+def _check_frame(known: dict[str, _Json]) -> None:
+    """A page that is loaded in a frame must be the app's own (Front-Channel Logout 1.0 §2)."""
+    uri = known.get("frontchannel_logout_uri")
+    if uri is not None and uris.origin(uri) not in map(uris.origin, known.get("redirect_uris", [])):
+        message = "frontchannel_logout_uri: its scheme, host and port must be those of one of the redirect_uris"
+        raise MetadataError(message)
 
 
 def _check_scope(known: dict[str, _Json]) -> None:
@@ -153,6 +162,8 @@ _MEMBERS: dict[str, Callable[[str, _Json], _Json]] = {
     "backchannel_logout_uri": _uri,
     "backchannel_logout_session_required": _boolean,
     "backchannel_logout_include_sub": _boolean,
+    "frontchannel_logout_uri": _uri,
+    "frontchannel_logout_session_required": _boolean,
     "first_party": _boolean,
     "access_token_header_typ": _one_of("at+jwt", "JWT"),
     "resources": _list_of(_uri),

@@ -58,6 +58,8 @@ class Client:
     backchannel_logout_uri: str | None = None
     backchannel_logout_session_required: bool = False
     backchannel_logout_include_sub: bool = False
+    frontchannel_logout_uri: str | None = None
+    frontchannel_logout_session_required: bool = False
     first_party: bool = False
     access_token_header_typ: str = "at+jwt"
     resources: tuple[str, ...] = ()

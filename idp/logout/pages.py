@@ -19,7 +19,7 @@ from idp.protocol import uris
 from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, frames_may_show, parameters, render, see_other
 from idp.tokens.service import TokenService
 
 CONFIRM = "confirm"
@@ -27,6 +27,8 @@ _LEFT = "left"
 #: For how long, in seconds, the page tells of the apps, and for how long it asks for itself again while one is waited for.
 _TOLD_FOR, _LIVE_FOR = 600, 10
 _MAXIMUM_SIDS = 20
+#: How long the frames of apps get before the browser goes on to where it was asked to.
+_FRAMES_SECONDS = 2
 
 
 def pages(database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService) -> Blueprint:
@@ -52,9 +54,10 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
                 return render("logout_cancelled.html")
         with database.writing() as tx:
             logout.end_session(tx, sid, Reason.RP_INITIATED if asked.client is not None else Reason.SIGNED_OUT)
+            framed = bool(logout.frames(tx, [sid]))
         logout_user()
         left(database.clock(), [sid])
-        return _finish(asked, was_signed_in=True)
+        return _finish(asked, was_signed_in=True, framed=framed)
 
     @routes.get("/logout/done")
     def done() -> Response:
@@ -77,10 +80,17 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
     sids = kept["sids"] if 0 <= ago < _TOLD_FOR else []
     with database.reading() as tx:
         apps = logout.told(tx, sids)
+        frames = [] if kept.get("framed") else logout.frames(tx, sids)
+    if frames:
+        browser_session[_LEFT] = kept | {"framed": True}  # once: the page asks for itself again
+        frames_may_show(frames)
     is_live = ago < _LIVE_FOR and any(app.state is Heard.WAITING for app in apps)
-    client = clients.find(kept.get("client_id"))
-    response = render("logout_done.html", client=client, was_signed_in=bool(sids), apps=apps, is_live=is_live)
-    if is_live:
+    client, go_on = clients.find(kept.get("client_id")), kept.get("go_on")
+    found = {"client": client, "apps": apps, "frames": frames, "go_on": go_on, "is_live": is_live}
+    response = render("logout_done.html", was_signed_in=bool(sids), **found)
+    if go_on is not None:
+        response.headers["Refresh"] = f"{_FRAMES_SECONDS};url={go_on}"
+    elif is_live or frames:
         response.headers["Refresh"] = "1"
     return response
 
@@ -98,14 +108,17 @@ def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
     return render("logout.html", action="logout", username=username, client=asked.client, fields=fields)
 
 
-def _finish(asked: LogoutRequest, *, was_signed_in: bool) -> Response:
-    if asked.redirect_uri is None and was_signed_in:
-        browser_session[_LEFT] |= {"client_id": None if asked.client is None else asked.client.client_id}
-        return see_other("logout/done")
-    if asked.redirect_uri is None:
-        return render("logout_done.html", client=asked.client, was_signed_in=False, apps=[], is_live=False)
+def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) -> Response:
+    """Back to the app, or to our own page, which comes first where apps are signed out in frames."""
     state = [("state", asked.state)] if asked.state is not None else []
-    return see_other(uris.with_parameters(asked.redirect_uri, state))
+    back = None if asked.redirect_uri is None else uris.with_parameters(asked.redirect_uri, state)
+    if back is not None and not framed:
+        return see_other(back)
+    if not was_signed_in:
+        return render("logout_done.html", client=asked.client, was_signed_in=False, apps=[])
+    client_id = None if asked.client is None else asked.client.client_id
+    browser_session[_LEFT] = browser_session[_LEFT] | {"client_id": client_id, "go_on": back}
+    return see_other("logout/done")
 
 
 def _check_csrf(given: Parameters) -> None:

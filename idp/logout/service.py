@@ -16,6 +16,7 @@ from idp.keys.service import KeyService
 from idp.logout import rules
 from idp.logout.rules import Heard, Told
 from idp.protocol.signatures import DEFAULT_ALG
+from idp.protocol.uris import with_parameters
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
@@ -45,6 +46,8 @@ class LogoutService:
         keys: KeyService,
         delivery_lifetime: int,
         codes: CodesInFlight,
+        *,
+        frontchannel: bool = False,
     ) -> None:
         self._issuer = issuer
         self._sessions = sessions
@@ -53,6 +56,7 @@ class LogoutService:
         self._keys = keys
         self._delivery_lifetime = delivery_lifetime
         self._codes = codes
+        self._frontchannel = frontchannel
 
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
         """End one session: its cookie, its families, and its place at every relying party that took part."""
@@ -150,6 +154,16 @@ class LogoutService:
                 if client is not None:
                     found.append(Told(client.name, states.get((sid, client_id), Heard.UNTOLD)))
         return found
+
+    def frames(self, tx: Transaction, sids: Sequence[str]) -> list[str]:
+        """The pages that the browser may load to sign apps out, if that is switched on (Front-Channel Logout 1.0 §3)."""
+        parts = [part for sid in sids for part in self._sessions.taken_part(tx, sid)] if self._frontchannel else []
+        clients = [(part.sid, self._clients.get(tx, part.client_id)) for part in parts]
+        return [
+            with_parameters(client.frontchannel_logout_uri, [("iss", self._issuer), ("sid", sid)])
+            for sid, client in clients
+            if client is not None and client.frontchannel_logout_uri is not None
+        ]
 
     # -- telling the relying parties ------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The edge of every page for people: rendering, errors that a person understands, and whom a form may lead to."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, g, make_response, render_template, request
@@ -73,6 +74,11 @@ def see_other(location: str) -> Response:
 def forms_may_lead_to(uri: str | None) -> None:
     """Let the forms of this answer's page end at `uri`: browsers hold the redirects that follow to `form-action`, too."""
     g.form_targets = () if uri is None else (form_target(uri),)
+
+
+def frames_may_show(uris: Sequence[str]) -> None:
+    """Let this answer's page load these in frames: exactly their origins."""
+    g.frames = tuple(form_target(uri) for uri in uris)
 
 
 def parameters() -> Parameters:

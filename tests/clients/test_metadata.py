@@ -14,7 +14,8 @@ MINIMAL = {"redirect_uris": ["https://app.example/callback"]}
 MEMBERS = (
     "redirect_uris post_logout_redirect_uris token_endpoint_auth_method grant_types response_types scope application_type "
     "client_name client_uri logo_uri policy_uri tos_uri contacts default_max_age backchannel_logout_uri "
-    "backchannel_logout_session_required backchannel_logout_include_sub first_party access_token_header_typ resources"
+    "backchannel_logout_session_required backchannel_logout_include_sub frontchannel_logout_uri "
+    "frontchannel_logout_session_required first_party access_token_header_typ resources"
 ).split()
 
 JSON = st.recursive(
@@ -79,6 +80,8 @@ GOOD: list[tuple[str, object]] = [
     ("backchannel_logout_uri", "https://a.example/backchannel?logout=backchannel"),
     ("backchannel_logout_session_required", True),
     ("backchannel_logout_include_sub", False),
+    ("frontchannel_logout_uri", "https://app.example/out?x=1"),
+    ("frontchannel_logout_session_required", True),
     ("first_party", True),
     ("access_token_header_typ", "JWT"),
     ("access_token_header_typ", "at+jwt"),
@@ -96,8 +99,13 @@ def test_every_member_has_a_good_and_a_bad_example_here() -> None:
 
 
 _URI_LISTS = ("redirect_uris", "post_logout_redirect_uris", "resources")
-_URIS = ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri")
-_BOOLEANS = ("backchannel_logout_session_required", "backchannel_logout_include_sub", "first_party")
+_URIS = ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri", "frontchannel_logout_uri")
+_BOOLEANS = (
+    "backchannel_logout_session_required",
+    "backchannel_logout_include_sub",
+    "frontchannel_logout_session_required",
+    "first_party",
+)
 BAD: list[tuple[str, object]] = [
     *(
         (name, value)
