@@ -13,6 +13,7 @@ from idp.accounts import endpoints as accounts_endpoints
 from idp.accounts import pages as accounts_pages
 from idp.accounts.service import AccountService
 from idp.authorization import pages as authorization_pages
+from idp.authorization.browser_state import BrowserState
 from idp.authorization.service import AuthorizationService
 from idp.authorization.service import Services as AuthorizationServices
 from idp.clients.service import ClientService
@@ -221,7 +222,12 @@ def create_app(provider: Provider) -> Flask:
     _register(app, provider, csrf)
     _harden(app, settings)
     _handle_errors(app)
-    metadata = document(settings.issuer, settings.keys_algorithms, frontchannel=settings.logout_frontchannel)
+    metadata = document(
+        settings.issuer,
+        settings.keys_algorithms,
+        frontchannel=settings.logout_frontchannel,
+        management=settings.sessions_management,
+    )
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,
@@ -271,6 +277,7 @@ def _configure(app: Flask, provider: Provider) -> None:
 def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     database, clients, tokens, settings = provider.database, provider.clients, provider.tokens, provider.settings
     authorization = provider.authorization
+    browser_state = BrowserState(provider.secrets, secure=settings.secure) if settings.sessions_management else None
     grants = GrantServices(settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout)
     machines = [
         grants_endpoints.endpoints(database, AuthorizationServer(grants)),
@@ -283,7 +290,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     ]
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
-        authorization_pages.pages(database, authorization, settings.issuer),
+        authorization_pages.pages(database, authorization, settings.issuer, browser_state),
         logout_pages.pages(database, clients, tokens, provider.logout),
     ]
     for open_to_others in (*machines, *open_pages):
@@ -305,9 +312,14 @@ def _harden(app: Flask, settings: Settings) -> None:
         if settings.secure:
             response.headers.setdefault(*HSTS)
         policy = content_security_policy(
-            form_targets=g.get("form_targets", ()), scripts=g.get("scripts", False), frames=g.get("frames", ())
+            form_targets=g.get("form_targets", ()),
+            scripts=g.get("scripts", False),
+            frames=g.get("frames", ()),
+            framed=g.get("framed", False),
         )
         response.headers.setdefault("Content-Security-Policy", policy)
+        if g.get("framed", False):
+            del response.headers["X-Frame-Options"]
         return response
 
 

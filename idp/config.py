@@ -87,6 +87,7 @@ class Settings(BaseSettings):
 
     sessions_idle_timeout: Seconds = 7200
     sessions_absolute_timeout: Seconds = 43200
+    sessions_management: bool = False
 
     authorization_request_lifetime: Seconds = 1800
     authorization_code_lifetime: Annotated[int, Field(ge=1, le=600)] = 60

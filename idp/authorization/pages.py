@@ -4,6 +4,7 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
+from idp.authorization.browser_state import BrowserState
 from idp.authorization.request import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, AuthorizationService
@@ -23,12 +24,15 @@ _REFUSALS = {
 }
 
 
-def pages(database: Database, service: AuthorizationService, issuer: str) -> Blueprint:
-    """The authorization endpoint."""
+def pages(database: Database, service: AuthorizationService, issuer: str, browser_state: BrowserState | None) -> Blueprint:
+    """The authorization endpoint, and what keeps apps informed of the browser's session where that is switched on."""
     routes = blueprint("authorization")
-    answer = Answer(issuer)
+    answer = Answer(issuer, browser_state)
     dispatcher = Dispatcher(database, service, answer)
     routes.route("/authorize", methods=["GET", "POST"])(dispatcher.authorize)
+
+    if browser_state is not None:
+        _inform(routes, browser_state)
 
     @routes.errorhandler(UntrustedRequestError)
     def untrusted(error: UntrustedRequestError) -> Response:
@@ -39,6 +43,28 @@ def pages(database: Database, service: AuthorizationService, issuer: str) -> Blu
         return answer.error(error.error, error.redirect_uri, error.response_mode, error.state)
 
     return routes
+
+
+def _inform(routes: Blueprint, browser_state: BrowserState) -> None:
+    """Session Management 1.0 §3: the page that apps load in a frame, and the cookie that it reads, kept true everywhere."""
+
+    @routes.get("/check_session")
+    def check_session() -> Response:
+        g.scripts = g.framed = True
+        return render("check_session.html", cookie=browser_state.cookie)
+
+    @routes.after_app_request
+    def keep_true(response: Response) -> Response:
+        if not (request.blueprint or "").endswith("_pages") or request.path.endswith("/check_session"):
+            return response
+        now = browser_state.of(current_user.session.sid) if current_user.is_authenticated else None
+        if now != request.cookies.get(browser_state.cookie):
+            same_site = "None" if browser_state.secure else "Lax"  # apps are elsewhere, and their frames must have it
+            if now is None:
+                response.delete_cookie(browser_state.cookie, secure=browser_state.secure, samesite=same_site)
+            else:
+                response.set_cookie(browser_state.cookie, now, secure=browser_state.secure, samesite=same_site)
+        return response
 
 
 class Dispatcher:
@@ -77,7 +103,7 @@ class Dispatcher:
         if todo is Step.ISSUE and session is not None:
             if request_id is not None and not self._service.finish(tx, request_id):
                 raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
-            return self._answer.success(self._service.issue(tx, asked, session), asked)
+            return self._answer.success(self._service.issue(tx, asked, session), asked, session)
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
             return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)
@@ -94,12 +120,17 @@ class Dispatcher:
 class Answer:
     """Sends the person back to the app: by query or by form, always with `iss` (RFC 9207)."""
 
-    def __init__(self, issuer: str) -> None:
+    def __init__(self, issuer: str, browser_state: BrowserState | None) -> None:
         self._issuer = issuer
+        self._browser_state = browser_state
 
-    def success(self, code: str, asked: Asked) -> Response:
+    def success(self, code: str, asked: Asked, session: Session) -> Response:
         """The authorization response (OIDC Core §3.1.2.5)."""
-        return self._send([("code", code)], asked.redirect_uri, asked.response_mode, asked.state)
+        fields = [("code", code)]
+        if self._browser_state is not None:
+            state = self._browser_state.session_state(session.sid, asked.client_id, asked.redirect_uri)
+            fields.append(("session_state", state))
+        return self._send(fields, asked.redirect_uri, asked.response_mode, asked.state)
 
     def error(self, error: OAuth2Error, redirect_uri: str, response_mode: str, state: str | None) -> Response:
         """The error response (OIDC Core §3.1.2.6)."""

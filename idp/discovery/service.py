@@ -13,7 +13,9 @@ MAX_AGE = 300
 _WITH_SECRET = [method for method in AUTH_METHODS if method != "none"]
 
 
-def metadata(issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False) -> dict[str, object]:
+def metadata(
+    issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False, management: bool = False
+) -> dict[str, object]:
     """Every member is registered, and each says what the code does: a test uses them all."""
     return {
         "issuer": issuer,
@@ -54,12 +56,16 @@ def metadata(issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = 
         "authorization_response_iss_parameter_supported": True,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        **({"check_session_iframe": f"{issuer}/check_session"} if management else {}),
         **({"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True} if frontchannel else {}),
     }
 
 
-def document(issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False) -> Ready:
+def document(issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False, management: bool = False) -> Ready:
     """The metadata as it is sent."""
     return Ready(
-        json.dumps(metadata(issuer, id_token_algs, frontchannel=frontchannel), separators=(",", ":")).encode(), MAX_AGE
+        json.dumps(
+            metadata(issuer, id_token_algs, frontchannel=frontchannel, management=management), separators=(",", ":")
+        ).encode(),
+        MAX_AGE,
     )

@@ -13,23 +13,26 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
-def content_security_policy(*, form_targets: Iterable[str] = (), scripts: bool = False, frames: Iterable[str] = ()) -> str:
+def content_security_policy(
+    *, form_targets: Iterable[str] = (), scripts: bool = False, frames: Iterable[str] = (), framed: bool = False
+) -> str:
     """A policy that lets a page load our own style and images and nothing else.
 
     `form_targets` are origins that a form's answer may redirect to: Chromium applies `form-action` to the redirect
     that follows a sign-in or a consent, so the relying party's origin must be named. `scripts` lets our own files run.
-    `frames` are origins of apps whose pages it may load in frames, to sign them out.
+    `frames` are origins of apps whose pages it may load in frames, to sign them out. `framed` is for the one page that
+    apps may load in a frame of theirs.
     """
-    framed = [" ".join(["frame-src", *sorted(set(frames))])] if frames else []
+    loaded = [" ".join(["frame-src", *sorted(set(frames))])] if frames else []
     return "; ".join(
         [
-            *framed,
+            *loaded,
             "default-src 'none'",
             "style-src 'self'",
             "img-src 'self'",
             "script-src 'self'" if scripts else "script-src 'none'",
             " ".join(["form-action 'self'", *form_targets]),
-            "frame-ancestors 'none'",
+            "frame-ancestors *" if framed else "frame-ancestors 'none'",
             "base-uri 'none'",
         ]
     )

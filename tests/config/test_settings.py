@@ -114,6 +114,7 @@ WRONG: list[tuple[str, str]] = [
     ("IDP_KEYS_PKCS11_TOKEN", "without-a-module"),
     ("IDP_KEYS_PKCS11_PIN", "without-a-module"),
     ("IDP_LOGOUT_FRONTCHANNEL", "perhaps"),
+    ("IDP_SESSIONS_MANAGEMENT", "perhaps"),
     ("IDP_KEYS_ALGORITHMS", "ES256"),
     ("IDP_KEYS_ALGORITHMS", "RS256,none"),
     ("IDP_KEYS_RSA_BITS", "1024"),
