@@ -1,10 +1,10 @@
 """Forgetting what nobody can ask for any more, now and then, beside the requests."""
 
-import threading
 from collections.abc import Callable, Sequence
 
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
+from idp.runtime.periodic import Periodic
 
 INTERVAL_SECONDS = 600
 
@@ -15,15 +15,8 @@ class Housekeeper:
     def __init__(self, database: Database, tidies: Sequence[Callable[[Transaction], int]]) -> None:
         self._database = database
         self._tidies = tidies
-        self._stopping = threading.Event()
-
-    def start(self) -> None:
-        """Tidy in the background for as long as the process lives."""
-        threading.Thread(target=self._run, name="idp-housekeeping", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop tidying."""
-        self._stopping.set()
+        self._rounds = Periodic("idp-housekeeping", INTERVAL_SECONDS, self.tidy, _failed)
+        self.start, self.stop = self._rounds.start, self._rounds.stop
 
     def tidy(self) -> int:
         """Tidy every room once; returns the number of rows that went."""
@@ -33,9 +26,6 @@ class Housekeeper:
                 gone += tidy(tx)
         return gone
 
-    def _run(self) -> None:
-        while not self._stopping.wait(INTERVAL_SECONDS):
-            try:
-                self.tidy()
-            except Exception as error:  # noqa: BLE001 - a database that is away comes back; the next round finds the rest
-                audit.warn("housekeeping.failed", error=type(error).__name__)
+
+def _failed(error: Exception) -> None:
+    audit.warn("housekeeping.failed", error=type(error).__name__)

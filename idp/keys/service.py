@@ -1,7 +1,6 @@
 """Signing and verifying, and the schedule behind them: what the rest of the provider asks of its keys."""
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
 
 from joserfc.errors import JoseError
@@ -17,6 +16,7 @@ from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.front import Ready
+from idp.runtime.periodic import Periodic
 from idp.runtime.secrets import Secrets, b64url
 
 #: Nothing we sign is as long; a longer one is refused before any of it is parsed.
@@ -46,7 +46,7 @@ class KeyService:
         """`hsm` makes every new key where it is given; the database keeps those that it has."""
         self._keeper = Keeper(database, secrets, policy, rsa_bits, algorithms, hsm)
         self._database = database
-        self._stopping = threading.Event()
+        self._rounds = Periodic("idp-keys", REFRESH_SECONDS, self.keep_up, _failed)
         self.policy = policy
         self.algorithms = tuple(algorithms)
 
@@ -175,22 +175,19 @@ class KeyService:
         try:
             self.keep_up()
         except SigningUnavailableError as error:  # what is signed already can be verified all the same
-            audit.warn("key.keep_up_failed", error=str(error))
-        threading.Thread(target=self._follow, name="idp-keys", daemon=True).start()
+            _failed(error)
+        self._rounds.start()
 
     def stop(self) -> None:
         """Stop keeping up, and leave the holders of private keys."""
-        self._stopping.set()
+        self._rounds.stop()
         self.close()
 
-    def _follow(self) -> None:
-        while not self._stopping.wait(REFRESH_SECONDS):
-            try:
-                self.keep_up()
-            except SigningUnavailableError as error:
-                audit.warn("key.keep_up_failed", error=str(error))
-            except Exception as error:  # noqa: BLE001 - a database that is away for a moment must not end the schedule
-                audit.warn("key.keep_up_failed", error=type(error).__name__)
+
+def _failed(error: Exception) -> None:
+    """The text of what a holder says is for the log; a database's may hold more."""
+    said = str(error) if isinstance(error, SigningUnavailableError) else type(error).__name__
+    audit.warn("key.keep_up_failed", error=said)
 
 
 def _encoded(part: Mapping[str, object]) -> str:

@@ -3,11 +3,10 @@
 Any number of instances may reap at once: each takes rows that nobody else holds.
 """
 
-import threading
-
 from idp.logout.service import LogoutService
 from idp.runtime import audit
 from idp.runtime.database import Database
+from idp.runtime.periodic import Periodic
 
 #: How long after its time a session may wait for its end, in seconds. It is refused everywhere from the very second.
 INTERVAL_SECONDS = 10.0
@@ -21,20 +20,13 @@ class Reaper:
     def __init__(self, database: Database, logout: LogoutService) -> None:
         self._database = database
         self._logout = logout
-        self._stopping = threading.Event()
-
-    def start(self) -> None:
-        """Reap in the background for as long as the process lives."""
-        threading.Thread(target=self._run, name="idp-reaper", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop reaping."""
-        self._stopping.set()
+        self._rounds = Periodic("idp-reaper", INTERVAL_SECONDS, self.reap, _failed)
+        self.start, self.stop = self._rounds.start, self._rounds.stop
 
     def reap(self) -> int:
         """End every session that has run out, batch by batch; returns their number."""
         total = 0
-        while not self._stopping.is_set():
+        while not self._rounds.is_stopping:
             with self._database.writing() as tx:
                 ended = self._logout.end_stale_sessions(tx, BATCH)
             total += ended
@@ -42,9 +34,6 @@ class Reaper:
                 break
         return total
 
-    def _run(self) -> None:
-        while not self._stopping.wait(INTERVAL_SECONDS):
-            try:
-                self.reap()
-            except Exception as error:  # noqa: BLE001 - a database that is away comes back; the next round finds the rest
-                audit.warn("reaper.failed", error=type(error).__name__)
+
+def _failed(error: Exception) -> None:
+    audit.warn("reaper.failed", error=type(error).__name__)

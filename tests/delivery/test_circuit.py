@@ -5,7 +5,7 @@ from prometheus_client import REGISTRY
 from idp.delivery import store
 from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, Party, open_for
 from tests.delivery.conftest import Office
-from tests.delivery.receivers import eventually
+from tests.delivery.receivers import Receiver, eventually
 
 
 def parties(office: Office) -> list[Party]:
@@ -29,6 +29,15 @@ def fail(office: Office, times: int) -> None:
         )
 
 
+def open_circuit(office: Office, dead: Receiver) -> None:
+    """Let a party fail until nothing is sent to it any more."""
+    dead.answers(503)
+    office.send(dead.url())
+    office.open()
+    eventually(lambda: office.only().attempts == 1 and office.only().leased_until is None, "the first attempt")
+    fail(office, CIRCUIT_FAILURES - 1)
+
+
 def test_it_stays_closed_for_a_few_failures_then_opens_for_longer_and_longer() -> None:
     assert [open_for(n, 0.5) for n in range(CIRCUIT_FAILURES)] == [0.0] * CIRCUIT_FAILURES
     assert [open_for(CIRCUIT_FAILURES + n, 0.5) for n in range(3)] == [1.0, 2.0, 4.0]
@@ -37,11 +46,7 @@ def test_it_stays_closed_for_a_few_failures_then_opens_for_longer_and_longer() -
 
 def test_while_it_is_open_nothing_is_sent_and_what_comes_new_waits_too(office: Office, receiver) -> None:
     dead = receiver()
-    dead.answers(503)
-    office.send(dead.url())
-    office.open()
-    eventually(lambda: office.only().attempts == 1 and office.only().leased_until is None, "the first attempt")
-    fail(office, CIRCUIT_FAILURES - 1)
+    open_circuit(office, dead)
     (party,) = parties(office)
     assert (party.client_id, party.failures) == ("app", CIRCUIT_FAILURES)
     assert party.open_until > office.clock()
@@ -57,11 +62,7 @@ def test_while_it_is_open_nothing_is_sent_and_what_comes_new_waits_too(office: O
 
 def test_the_probe_that_is_answered_closes_it_and_everything_goes_out(office: Office, receiver) -> None:
     dead = receiver()
-    dead.answers(503)
-    office.send(dead.url())
-    office.open()
-    eventually(lambda: office.only().attempts == 1 and office.only().leased_until is None, "the first attempt")
-    fail(office, CIRCUIT_FAILURES - 1)
+    open_circuit(office, dead)
     for number in range(5):
         office.send(dead.url(), sid=f"later-{number}")
     dead.answers(200)

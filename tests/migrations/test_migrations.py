@@ -96,13 +96,7 @@ def test_upgrading_again_changes_nothing_and_keeps_every_row(database: Database)
 def test_a_later_revision_keeps_every_row_and_a_failing_one_leaves_no_trace(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrations.upgrade(database)
-    _fill(database)
-    before = _everything(database)
-    first = migrations.head()
-    folder = tmp_path / "migrations"
-    shutil.copytree(resources.folder("migrations"), folder)
-    monkeypatch.setattr(resources, "folder", lambda _name: folder)
+    before, first, folder = _filled_with_a_folder_of_ones_own(database, tmp_path, monkeypatch)
 
     _write_revision(
         folder, "9001", first, "op.create_table('later', sa.Column('a', sa.Integer())); raise RuntimeError('half-way')"
@@ -123,13 +117,7 @@ def test_a_later_revision_keeps_every_row_and_a_failing_one_leaves_no_trace(
 def test_a_table_that_is_made_anew_keeps_what_hangs_from_it(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrations.upgrade(database)
-    _fill(database)
-    before = _everything(database)
-    first = migrations.head()
-    folder = tmp_path / "migrations"
-    shutil.copytree(resources.folder("migrations"), folder)
-    monkeypatch.setattr(resources, "folder", lambda _name: folder)
+    before, first, folder = _filled_with_a_folder_of_ones_own(database, tmp_path, monkeypatch)
 
     rebuilt = """with op.batch_alter_table('accounts') as accounts:
         accounts.alter_column('name', type_=sa.String(length=200), existing_type=sa.String(length=128))"""
@@ -225,6 +213,19 @@ def _everything(database: Database) -> dict[str, list[tuple[object, ...]]]:
     with database.engine.connect() as connection:
         names = sorted(inspect(connection).get_table_names())
         return {name: [tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))] for name in names}
+
+
+def _filled_with_a_folder_of_ones_own(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, list[tuple[object, ...]]], str | None, Path]:
+    """An up-to-date database with rows: what is in it, its revision, and a folder to which later ones may be added."""
+    migrations.upgrade(database)
+    _fill(database)
+    folder = tmp_path / "migrations"
+    shutil.copytree(resources.folder("migrations"), folder)
+    first = migrations.head()
+    monkeypatch.setattr(resources, "folder", lambda _name: folder)
+    return _everything(database), first, folder
 
 
 def _write_revision(folder: Path, revision: str, after: str | None, body: str) -> None:
