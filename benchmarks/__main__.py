@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from benchmarks import limits, report, servers, verifying
+from benchmarks import draining, limits, report, servers, verifying
 from benchmarks.cases import FailedRequestError
+from benchmarks.draining import Drained
 from benchmarks.figures import Bench, Figures
 from benchmarks.load import WARM_UP
 from idp.config import Settings
@@ -16,6 +17,7 @@ from idp.runtime import audit
 #: For each worker of the server, so that none is ever idle.
 CONNECTIONS_PER_WORKER = 4
 CASES = 4
+DELIVERIES = 10_000
 MAXIMUM_SECONDS = 60
 DATABASES = ("sqlite", "postgresql")
 
@@ -27,6 +29,7 @@ class Run:
         self.seconds = seconds
         self.say = say
         self.figures: list[Figures] = []
+        self.drained: list[Drained] = []
         self.limits: dict[int, float] = {}
         self.verified = 0
 
@@ -48,6 +51,11 @@ class Run:
 
             bench = Bench(database, workers, running.process.pid, running.port, self.seconds, self.limits[workers], verify)
             self._measure(bench, servers.cases(running, workers * CONNECTIONS_PER_WORKER))
+
+    def drain(self, database: str, fresh: Callable[[], str], workers: int) -> None:
+        """Everybody is told that very many sessions have ended."""
+        self.say(f"{DELIVERIES:,} deliveries to {draining.PARTIES} receivers, {database}, {workers} worker(s)")
+        self.drained.append(draining.best(database, fresh, workers, DELIVERIES, self.limits[workers]))
 
     def _measure(self, bench: Bench, cases: list) -> None:
         for lanes in cases:
@@ -75,13 +83,14 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
             with servers.databases(name) as fresh:
                 for workers in worker_counts:
                     run.provider(name, fresh(), workers)
+                run.drain(name, fresh, worker_counts[0])
     except (FailedRequestError, verifying.BadTokenError) as error:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(report.as_json(run.limits, run.figures, run.verified))
+        click.echo(report.as_json(run.limits, run.figures, run.drained, run.verified))
     else:
-        report.table(run.limits, run.figures, run.verified)
+        report.table(run.limits, run.figures, run.drained, run.verified)
 
 
 main()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.draining import Drained
 from benchmarks.figures import CORES, Figures
 
 _HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "sign/s", "of RSA", "server", "load", "other")
@@ -14,7 +15,7 @@ _HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "sign/s
 _WIDTH = 124
 
 
-def as_json(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> str:
+def as_json(limits: Mapping[int, float], figures: Sequence[Figures], drained: Sequence[Drained], verified: int) -> str:
     """Everything that was measured. `limits` are bare signatures per second by the number of processes."""
     return json.dumps(
         {
@@ -23,12 +24,13 @@ def as_json(limits: Mapping[int, float], figures: Sequence[Figures], verified: i
             "jwks_of_empty_view": {str(workers): _jwks(figures, workers) for workers in limits},
             "tokens_verified": verified,
             "figures": [line.shown() for line in figures],
+            "drained": [line.shown() for line in drained],
         },
         indent=2,
     )
 
 
-def table(limits: Mapping[int, float], figures: Sequence[Figures], verified: int) -> None:
+def table(limits: Mapping[int, float], figures: Sequence[Figures], drained: Sequence[Drained], verified: int) -> None:
     """Print the table and how it is to be read."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -49,6 +51,11 @@ def table(limits: Mapping[int, float], figures: Sequence[Figures], verified: int
         ratio = _jwks(figures, workers)
         if ratio is not None:
             console.print(f"/jwks does {ratio:.2f} times what an empty Flask view does with {workers} worker(s).")
+    for line in drained:
+        console.print(
+            f"{line.deliveries:,} deliveries on {line.database} with {line.workers} worker(s): {line.rate:,.0f}/s in {line.seconds:.1f} s, "
+            f"{line.signing:.0%} of what signing alone allows (server {line.server_share:.0%}, receivers {line.receivers_share:.0%} of the cores)."
+        )
     console.print(
         f"The load generator shares the {CORES} core(s) with the server: server, load and other say who used how much of "
         "them. Latencies are those of a server kept busy (closed loop), so they grow with the connections.",

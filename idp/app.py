@@ -71,6 +71,7 @@ class Provider:
     deliveries: DeliveryService
     tokens: TokenService
     logout: LogoutService
+    outbound: Outbound
     checker: Checker
     accounts: AccountService
     consents: ConsentService
@@ -131,7 +132,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     )
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy)
-    deliveries = DeliveryService(database)
+    deliveries = DeliveryService(database, lanes=settings.delivery_lanes)
     token_policy = TokenPolicy(
         settings.issuer,
         settings.tokens_access_token_lifetime,
@@ -147,7 +148,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         clients,
         deliveries,
         keys,
-        settings.delivery_lifetime,
+        max(settings.delivery_lifetime, settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime),
         codes,
         frontchannel=settings.logout_frontchannel,
     )
@@ -163,6 +164,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         outbound,
         {BACKCHANNEL: logout.compose},
         concurrency=settings.delivery_concurrency,
+        queue_limit=settings.delivery_queue_limit,
         poll_seconds=settings.delivery_poll_seconds,
     )
     accounts = AccountService(database, settings, secrets, logout)
@@ -183,6 +185,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         deliveries=deliveries,
         tokens=tokens,
         logout=logout,
+        outbound=outbound,
         checker=Checker(settings.issuer, keys, outbound),
         accounts=accounts,
         consents=consents,

@@ -112,8 +112,10 @@ class Settings(BaseSettings):
     logout_frontchannel: bool = False
 
     delivery_timeout: Seconds = 5
-    delivery_concurrency: int = Field(default=64, ge=1)
-    delivery_lifetime: Seconds = 86400
+    delivery_concurrency: int = Field(default=256, ge=1)
+    delivery_lanes: int = Field(default=1, ge=1, le=64)
+    delivery_lifetime: Seconds = 3600
+    delivery_queue_limit: int = Field(default=1_000_000, ge=1000)
     delivery_poll_seconds: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)] = 0.5
 
     @classmethod

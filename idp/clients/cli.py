@@ -28,9 +28,14 @@ def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyp
     except (ValueError, RecursionError) as error:
         message = f"{file.name} is not JSON ({error}): it must hold client metadata as RFC 7591 describes it."
         raise Refused(message) from None
+    uri = metadata.get("backchannel_logout_uri") if isinstance(metadata, dict) else None
+    refusal = obj.outbound.refusal(uri) if isinstance(uri, str) else None  # looked up before the transaction begins
     try:
         with obj.database.writing() as tx:
             registration = obj.clients.add(tx, metadata)
+            if refusal is not None:
+                message = f"backchannel_logout_uri: {refusal}"
+                raise MetadataError(message)  # noqa: TRY301 - so that it was not added
     except MetadataError as error:
         message = f"{file.name} cannot be registered ({error.error}): {error}."
         raise Refused(message) from None

@@ -11,30 +11,30 @@ from email.utils import parsedate_to_datetime
 
 from idp.delivery.rules import Composer, Delivery, Result, Verdict, judge
 from idp.runtime.clock import Clock, Instant
-from idp.runtime.outbound import Answer, Outbound, OutboundError, RefusedError
+from idp.runtime.outbound import Answer, Line, OutboundError, RefusedError
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 #: An OAuth error code. A token that a hostile party echoes as its "error" does not fit (dots, capitals, length).
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
-def attempt(delivery: Delivery, composers: Mapping[str, Composer], outbound: Outbound, clock: Clock) -> Result:
+async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: Line, clock: Clock) -> Result:
     """Attempt `delivery` once. Whatever goes wrong is a result: one delivery must not stop the others."""
     now = clock()
     if delivery.expires_at <= now:
-        return Result(Verdict.DEAD, delivery.last_status, f"expired; {delivery.last_error or 'never attempted'}")
+        return Result(Verdict.DEAD, delivery.last_status, f"expired; {delivery.last_error or 'never attempted'}", ours=True)
     composer = composers.get(delivery.kind)
     if composer is None:
-        return Result(Verdict.RETRY, error="this worker knows no such kind")
+        return Result(Verdict.RETRY, error="this worker knows no such kind", ours=True)
     try:
         message = composer(delivery, now)
-        answer = outbound.post(delivery.uri, body=message.body, content_type=message.content_type)
+        answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type)
     except RefusedError as error:
         return Result(Verdict.DEAD, error=str(error))
     except OutboundError as error:
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
-        return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}")
+        return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True)
     return read(answer, clock())
 
 

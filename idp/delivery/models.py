@@ -17,7 +17,8 @@ class DeliveryRow(Base):
     delivery_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     client_id: Mapped[str] = mapped_column(String(128))
-    sid: Mapped[str | None] = mapped_column(String(64), index=True)
+    lane: Mapped[str] = mapped_column(String(140))
+    sid: Mapped[str | None] = mapped_column(String(64))
     once: Mapped[str | None] = mapped_column(String(128))
     uri: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, str]] = mapped_column(JSON)
@@ -31,7 +32,7 @@ class DeliveryRow(Base):
     last_status: Mapped[int | None]
     last_error: Mapped[str | None] = mapped_column(String(200))
 
-    __table_args__ = (UniqueConstraint("kind", "client_id", "once"),)
+    __table_args__ = (UniqueConstraint("kind", "client_id", "once"), Index(None, "sid", "client_id"))
 
 
 class PartyRow(Base):
@@ -52,7 +53,7 @@ _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None
 # hold the pending rows alone. One is read lane by lane, the other for the moment at which the next one is due.
 Index(
     "ix_deliveries_lane",
-    DeliveryRow.client_id,
+    DeliveryRow.lane,
     DeliveryRow.next_attempt_at,
     sqlite_where=_pending,
     postgresql_where=_pending,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
+from zlib import crc32
 
 from idp.runtime.clock import Instant
 
@@ -58,11 +59,15 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivery as it is stored. `payload` is what the composer of its `kind` needs, and holds no secret."""
+    """A delivery as it is stored. `payload` is what the composer of its `kind` needs, and holds no secret.
+
+    What is in one `lane` goes out one after another.
+    """
 
     delivery_id: str
     kind: str
     client_id: str
+    lane: str
     sid: str | None
     once: str | None
     uri: str
@@ -118,12 +123,16 @@ Composer: TypeAlias = Callable[[Delivery, Instant], Message]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an attempt came to. `retry_after` is what the answer asked for, in seconds."""
+    """What an attempt came to. `retry_after` is what the answer asked for, in seconds.
+
+    `ours`: it failed before anything was sent, and nothing is held against the party.
+    """
 
     verdict: Verdict
     status: int | None = None
     error: str | None = None
     retry_after: float | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,11 @@ class Outcome:
     next_attempt_at: Instant
     last_status: int | None
     last_error: str | None
+
+
+def lane(client_id: str, sid: str | None, lanes: int) -> str:
+    """In which of a client's lanes something goes: always in the same one for the same session, so that order is kept."""
+    return client_id if lanes == 1 else f"{client_id} {crc32((sid or '').encode()) % lanes}"
 
 
 def judge(status: int) -> Verdict:

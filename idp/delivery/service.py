@@ -13,15 +13,19 @@ class DeliveryError(Exception):
 
 
 class DeliveryService:
-    """The outbox. Whoever writes into it does so in the transaction of what happened, so that neither can be lost."""
+    """The outbox. Whoever writes into it does so in the transaction of what happened, so that neither can be lost.
 
-    def __init__(self, database: Database) -> None:
+    `lanes` is how many requests to one client may be in flight at once.
+    """
+
+    def __init__(self, database: Database, *, lanes: int = 1) -> None:
         self._dialect = database.dialect
+        self._lanes = lanes
         self._listeners: list[Callable[[], None]] = []
 
     def enqueue(self, tx: Transaction, news: Iterable[NewDelivery]) -> None:
         """Write deliveries down, due at once, and wake this process's worker after the commit."""
-        rows = [_new(tx, new) for new in news]
+        rows = [_new(tx, new, self._lanes) for new in news]
         if rows:
             store.add(tx, self._dialect, rows)
             tx.after_commit(self.wake)
@@ -79,11 +83,12 @@ class DeliveryService:
         return store.queue(tx)
 
 
-def _new(tx: Transaction, new: NewDelivery) -> Delivery:
+def _new(tx: Transaction, new: NewDelivery, lanes: int) -> Delivery:
     return Delivery(
         delivery_id=secrets.token(rules.ID_BYTES),
         kind=new.kind,
         client_id=new.client_id,
+        lane=rules.lane(new.client_id, new.sid, lanes),
         sid=new.sid,
         once=new.once,
         uri=new.uri,

@@ -7,7 +7,7 @@ the same condition as every other row, and by the same index.
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery.models import DeliveryRow, PartyRow
@@ -21,7 +21,6 @@ _all = columns_for(DeliveryRow, Delivery)
 _once = ("kind", "client_id", "once")
 _pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
 _leased = and_(_pending, _t.c.leased_until > bindparam("now"))
-_due = and_(_pending, _t.c.next_attempt_at <= bindparam("now"))
 
 _INSERT = {
     "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=_once),
@@ -30,48 +29,86 @@ _INSERT = {
 _OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
-# The clients that something waits for, each found by one step into the index: a party with 100,000 waiting rows
-# costs the same as one with a single row, and hides nobody.
-_lanes = select(func.min(_t.c.client_id).label("client_id")).where(_pending).cte("lanes", recursive=True)
-_following = select(func.min(_t.c.client_id)).where(_pending, _t.c.client_id > _lanes.c.client_id).scalar_subquery()
-_lanes = _lanes.union_all(select(_following).where(_lanes.c.client_id.is_not(None)))
-_first = _t.alias("first")
-_open = exists().where(_parties.c.client_id == _first.c.client_id, _parties.c.open_until > bindparam("now"))
-_first_of_lane = (
-    select(_first.c.delivery_id)
-    .where(
-        _first.c.client_id == _lanes.c.client_id,
-        _first.c.delivered_at.is_(None),
-        _first.c.dead_at.is_(None),
-        _first.c.next_attempt_at <= bindparam("now"),
-        # What has expired is not sent, so that an open circuit does not keep it from dying.
-        or_(_first.c.expires_at <= bindparam("now"), ~_open),
+# The lanes in which something waits, each found by one step into the index: one with 100,000 waiting rows costs the
+# same as one with a single row, and hides nobody.
+_lanes = select(func.min(_t.c.lane).label("lane")).where(_pending).cte("lanes", recursive=True)
+_following = select(func.min(_t.c.lane)).where(_pending, _t.c.lane > _lanes.c.lane).scalar_subquery()
+_lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
+
+
+def _may_go(row: FromClause) -> ColumnElement[bool]:
+    """It is due, its party's circuit is not open, and nothing of the same session waits before it."""
+    is_open = exists().where(_parties.c.client_id == row.c.client_id, _parties.c.open_until > bindparam("now"))
+    before = _t.alias("before")
+    # Not an EXISTS, of which PostgreSQL would make a join of everything, and not `_pending`, for which it would take the
+    # index of all that waits, as long as it has no statistics: the session's own few rows are looked at.
+    one_before = (
+        select(before.c.delivery_id)
+        .where(
+            before.c.sid == row.c.sid,
+            before.c.client_id == row.c.client_id,
+            before.c.created_at < row.c.created_at,
+            func.coalesce(before.c.delivered_at, before.c.dead_at).is_(None),
+        )
+        .limit(1)
+        .correlate(row)
+        .scalar_subquery()
     )
+    return and_(
+        row.c.delivered_at.is_(None),
+        row.c.dead_at.is_(None),
+        row.c.next_attempt_at <= bindparam("now"),
+        # What has expired is not sent, so that an open circuit does not keep it from dying.
+        or_(row.c.expires_at <= bindparam("now"), ~is_open),
+        one_before.is_(None),
+    )
+
+
+_first, _flying = _t.alias("first"), _t.alias("flying")
+_first_of_lane = (
+    select(_first.c.next_attempt_at)
+    .where(_first.c.lane == _lanes.c.lane, _may_go(_first))
     .order_by(_first.c.next_attempt_at)
     .limit(1)
     .correlate(_lanes)
-    .scalar_subquery()
 )
+_is_taken = exists().where(
+    _flying.c.lane == _lanes.c.lane,
+    _flying.c.delivered_at.is_(None),
+    _flying.c.dead_at.is_(None),
+    _flying.c.next_attempt_at > bindparam("now"),
+    _flying.c.leased_until > bindparam("now"),
+)
+_heads = select(
+    _lanes.c.lane,
+    _first_of_lane.with_only_columns(_first.c.attempts).scalar_subquery().label("attempts"),
+    _first_of_lane.scalar_subquery().label("due_at"),
+    _is_taken.label("taken"),
+).subquery()
 # First attempts go first: where threads are short, parties that failed before are the ones that wait.
-_HEADS = (
-    select(_t.c.client_id, _t.c.delivery_id)
-    .select_from(_lanes.join(_t, _t.c.delivery_id == _first_of_lane))
-    .order_by(_t.c.attempts, _t.c.next_attempt_at)
-)
+_HEADS = select(_heads.c.lane, _heads.c.taken).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
 _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_attempt_at > bindparam("now"))
 
+# A CTE, and not a subquery: PostgreSQL may run a subquery with a limit more than once, and lock more each time.
+# SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in.
+_picked = (
+    select(_t.c.delivery_id)
+    .where(_t.c.lane == bindparam("of"), _may_go(_t))
+    .order_by(_t.c.next_attempt_at, _t.c.created_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("picked")
+)
 _CLAIM = (
     update(_t)
-    .where(
-        # SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in.
-        _t.c.delivery_id.in_(
-            select(_t.c.delivery_id)
-            .where(_t.c.delivery_id.in_(bindparam("of", expanding=True)), _due)
-            .with_for_update(skip_locked=True)
-        )
-    )
+    .where(_t.c.delivery_id.in_(select(_picked.c.delivery_id)))
     .values(leased_until=bindparam("until"), next_attempt_at=bindparam("until"), attempts=_t.c.attempts + 1)
     .returning(*_all)
+)
+_RELEASE = (
+    update(_t)
+    .where(_t.c.delivery_id.in_(bindparam("of", expanding=True)), _t.c.leased_until == bindparam("lease"), _pending)
+    .values(leased_until=None, next_attempt_at=bindparam("now"), attempts=_t.c.attempts - 1)
 )
 _settle = update(_t).values(
     leased_until=None,
@@ -105,6 +142,19 @@ _RETRY_OF_CLIENT = (
     )
     .returning(_t.c.delivery_id)
 )
+_worst = (
+    select(_t.c.delivery_id)
+    .where(_pending)
+    .order_by(_t.c.attempts.desc(), _t.c.created_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("worst")
+)
+_GIVE_UP = (
+    update(_t)
+    .where(_t.c.delivery_id.in_(select(_worst.c.delivery_id)))
+    .values(dead_at=bindparam("now"), last_error=bindparam("error"))
+)
 _QUEUE = select(func.count(), func.min(_t.c.created_at)).where(_pending)
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
@@ -129,10 +179,10 @@ _IN_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first due delivery of a client."""
+    """A lane in which something may go. `taken`: something is under way in it."""
 
-    client_id: str
-    delivery_id: str
+    lane: str
+    taken: bool
 
 
 def add(tx: Transaction, dialect: str, deliveries: Sequence[Delivery]) -> None:
@@ -151,7 +201,7 @@ def of_session(tx: Transaction, sid: str) -> list[Delivery]:
 
 
 def heads(tx: Transaction) -> list[Head]:
-    """For each client that something is due for, what is due first; clients without failures before others."""
+    """The lanes in which something may go, first attempts before others."""
     return tx.all(Head, _HEADS, {"now": tx.now})
 
 
@@ -161,18 +211,40 @@ def next_due(tx: Transaction) -> Instant | None:
     return found
 
 
-def claim(tx: Transaction, delivery_ids: Sequence[str], until: Instant) -> list[Delivery]:
-    """Lease those that are still due until `until`, for one attempt each. What another worker took is not among them."""
-    return tx.all(Delivery, _CLAIM, {"of": delivery_ids, "now": tx.now, "until": until})
+def claim(tx: Transaction, lane: str, most: int, until: Instant) -> list[Delivery]:
+    """Lease what may go in a lane until `until`, for one attempt each, in the order in which it is to go.
+
+    What another worker has just taken is not among them.
+    """
+    found = tx.all(Delivery, _CLAIM, {"of": lane, "most": most, "now": tx.now, "until": until})
+    return sorted(found, key=lambda delivery: delivery.created_at)
 
 
-def settle(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
+def release(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
+    """Give back what was leased together and not attempted: it is due at once."""
+    ids = [delivery.delivery_id for delivery in deliveries]
+    tx.execute(_RELEASE, {"of": ids, "lease": deliveries[0].leased_until, "now": tx.now})
+
+
+def settle_arrived(tx: Transaction, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
+    """Write down what arrived."""
+    tx.execute(_SETTLE_ARRIVED, [_values(delivery, outcome) for delivery, outcome in outcomes])
+
+
+def settle_other(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
     """Write down what an attempt came to; False when the lease was lost and somebody else answers for it now."""
-    values: dict[str, object] = {f"new_{name}": value for name, value in asdict(outcome).items()}
-    values["of"] = delivery.delivery_id
-    if outcome.delivered_at is not None:
-        return tx.execute(_SETTLE_ARRIVED, values).rowcount == 1
-    return tx.execute(_SETTLE, values | {"lease": delivery.leased_until}).rowcount == 1
+    return tx.execute(_SETTLE, _values(delivery, outcome) | {"lease": delivery.leased_until}).rowcount == 1
+
+
+def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
+    return {
+        "of": delivery.delivery_id,
+        "new_delivered_at": outcome.delivered_at,
+        "new_dead_at": outcome.dead_at,
+        "new_next_attempt_at": outcome.next_attempt_at,
+        "new_last_status": outcome.last_status,
+        "new_last_error": outcome.last_error,
+    }
 
 
 def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | None:
@@ -183,6 +255,11 @@ def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | 
 def retry_of_client(tx: Transaction, client_id: str, at_least: Instant) -> int:
     """Make every dead delivery of a client due now, with a life until `at_least`; returns their number."""
     return len(tx.execute(_RETRY_OF_CLIENT, {"of": client_id, "now": tx.now, "at_least": at_least}).all())
+
+
+def give_up(tx: Transaction, most: int, error: str) -> int:
+    """Let die what was attempted most often, at most `most` of it; returns the number."""
+    return tx.execute(_GIVE_UP, {"most": most, "now": tx.now, "error": error}).rowcount
 
 
 def queue(tx: Transaction) -> Queue:

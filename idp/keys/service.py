@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry, extract_compact
@@ -24,6 +25,7 @@ MAXIMUM_TOKEN_LENGTH = 8192
 #: How late the schedule may be before that is a fault, in seconds.
 _OVERDUE = 10 * REFRESH_SECONDS
 _HEADERS = {"alg", "kid", "typ"}
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class InvalidTokenError(Exception):
@@ -62,7 +64,7 @@ class KeyService:
             message = f"no {alg} key can sign: see `idp key list`"
             raise SigningUnavailableError(message)
         kid, signer = found
-        message = f"{_encoded({'alg': alg, 'kid': kid, 'typ': typ})}.{_encoded(claims)}"
+        message = f"{_header(alg, kid, typ)}.{_encoded(claims)}"
         return f"{message}.{b64url(signer.sign(message.encode()))}"
 
     def can_sign(self, alg: str) -> bool:
@@ -192,4 +194,10 @@ def _failed(error: Exception) -> None:
 
 def _encoded(part: Mapping[str, object]) -> str:
     """A part of a JWT: Base64url of compact JSON (RFC 7515 §3.1)."""
-    return b64url(json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode())
+    return b64url(_compact(part).encode())
+
+
+@cache
+def _header(alg: str, kid: str, typ: str) -> str:
+    """There are as many as there are keys and types."""
+    return _encoded({"alg": alg, "kid": kid, "typ": typ})

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import urlencode
 
 from idp.clients import ending as clients_ending
 from idp.clients.rules import Client
@@ -78,7 +77,7 @@ class LogoutService:
             return None
         reason = str(session.end_reason)
         tokens_ending.end_of_session(tx, session.sid, reason)
-        told = self._tell_parties(tx, session.subject, self._sessions.taken_part(tx, session.sid))
+        told = self._tell_parties(tx, session.subject, self._sessions.taken_part(tx, session.sid), session.expires_at)
         sid, subject = session.sid, session.subject
         tx.after_commit(lambda: audit.record("session.ended", sid=sid, subject=subject, reason=reason, parties=told))
         return session
@@ -167,18 +166,22 @@ class LogoutService:
 
     # -- telling the relying parties ------------------------------------------------------------------------------
 
-    def _tell_parties(self, tx: Transaction, subject: str, taken_part: Sequence[Participation]) -> int:
-        """Write down one delivery for each client that took part and can be told."""
+    def _tell_parties(self, tx: Transaction, subject: str, taken_part: Sequence[Participation], until: Instant = 0.0) -> int:
+        """Write down one delivery for each client that took part and can be told.
+
+        It is tried until `until`, when the session would have been over anyway, and for `delivery_lifetime` at the least.
+        """
+        until = max(until, tx.now + self._delivery_lifetime)
         parties = [(each, self._clients.get(tx, each.client_id)) for each in taken_part]
         news = [
-            self._news(tx, subject, each, client, client.backchannel_logout_uri)
+            self._news(subject, each, client, client.backchannel_logout_uri, until)
             for each, client in parties
             if client is not None and client.backchannel_logout_uri is not None
         ]
         self._deliveries.enqueue(tx, news)
         return len(news)
 
-    def _news(self, tx: Transaction, subject: str, part: Participation, client: Client, uri: str) -> NewDelivery:
+    def _news(self, subject: str, part: Participation, client: Client, uri: str, until: Instant) -> NewDelivery:
         payload = {"aud": client.client_id, "sid": part.sid, "jti": secrets.token(JTI_BYTES)}
         if client.backchannel_logout_include_sub:
             payload["sub"] = subject
@@ -189,7 +192,7 @@ class LogoutService:
             once=f"{part.sid} {part.first_used_at!r}",
             uri=uri,
             payload=payload,
-            expires_at=tx.now + self._delivery_lifetime,
+            expires_at=until,
         )
 
     def compose(self, delivery: Delivery, now: Instant) -> Message:
@@ -201,4 +204,5 @@ class LogoutService:
         client = self._clients.find(delivery.client_id)
         alg = DEFAULT_ALG if client is None else client.id_token_signed_response_alg
         token = self._keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now, alg if self._keys.can_sign(alg) else DEFAULT_ALG)
-        return Message(urlencode({"logout_token": token}).encode(), "application/x-www-form-urlencoded")
+        # A JWT is letters, digits, "-", "_" and ".": nothing in it has to be escaped in a form.
+        return Message(f"logout_token={token}".encode("ascii"), "application/x-www-form-urlencoded")

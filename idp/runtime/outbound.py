@@ -6,30 +6,33 @@ address that the name has is checked, and a checked address is what the socket c
 connection, TLS, headers and body together.
 """
 
+import asyncio
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 
 import certifi
-import h11
 
 from idp import __version__
 from idp.config import Network
 from idp.protocol.uris import is_wellformed
 from idp.runtime import addresses, wire
-from idp.runtime.wire import Answer, Deadline
+from idp.runtime.wire import Answer, Connection, HttpParserError
 
-__all__ = ["Answer", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
+__all__ = ["Answer", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
 
 MAX_BYTES = 65_536
 #: Name lookups that may hang at once. The system's resolver knows no deadline: a lookup that we stop waiting for lives on.
 _MAX_LOOKUPS = 64
+_LOOKUP_PAUSE = 0.02
 
 Resolver: TypeAlias = Callable[[str, int], Sequence[str]]
 
@@ -80,7 +83,7 @@ class Outbound:
         self.timeout = timeout
         self._allow = allow
         self._allow_loopback = allow_loopback
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._resolver = resolver
         self._tls = ssl.create_default_context(cafile=ca_file or certifi.where())
         self._tls.set_alpn_protocols(["http/1.1"])
@@ -98,46 +101,62 @@ class Outbound:
             raise UnreachableError(message)
         return answer
 
-    def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        target = _target(url)
-        deadline = Deadline(self.timeout)
-        request = h11.Request(method=method, target=target.path, headers=_headers(target, body, method, headers))
+    def refusal(self, url: str) -> str | None:
+        """Why `url` will not be contacted as its name resolves now, as a sentence; None when it will, or does not resolve."""
         try:
-            with self._connect(target, deadline) as sock:
-                return wire.exchange(sock, deadline, request, body, self._max_bytes)
-        except (OSError, h11.RemoteProtocolError) as error:
-            message = f"{target.host}: {wire.in_words(error)}"
-            raise UnreachableError(message) from error
+            asyncio.run(self._look(url))
+        except RefusedError as error:
+            return str(error)
+        except OSError:
+            return None
+        return None
 
-    def _connect(self, target: _Target, deadline: Deadline) -> socket.socket:
+    async def _look(self, url: str) -> None:
+        async with asyncio.timeout(self.timeout):
+            await self._checked(_target(url))
+
+    def line(self) -> "Line":
+        """For several requests to the same place, one after another, in an event loop."""
+        return Line(self)
+
+    def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        return asyncio.run(self._once(method, url, body, {**headers, "Connection": "close"}))
+
+    async def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        async with self.line() as line:
+            return await line.send(method, url, body, headers)
+
+    async def connect(self, target: "_Target", deadline: float) -> Connection:
         """A connection to the first checked address that takes one. Each gets its share of the time that is left."""
-        checked = self._checked(target, deadline)
+        loop = asyncio.get_running_loop()
+        checked = await self._checked(target)
         for index, address in enumerate(checked):
-            share = deadline.left() / (len(checked) - index)
+            share = (deadline - loop.time()) / (len(checked) - index)
             try:
-                sock = socket.create_connection((address, target.port), timeout=share)
-                break
+                async with asyncio.timeout(share):
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self.max_bytes),
+                        address,
+                        target.port,
+                        ssl=self._tls if target.scheme == "https" else None,
+                        server_hostname=target.host if target.scheme == "https" else None,
+                    )
+            except ssl.SSLError:
+                raise
             except OSError:
                 if index == len(checked) - 1:
                     raise
-        # Request and body leave at once; Nagle would hold a second small packet for the peer's delayed ACK (40 ms).
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if target.scheme == "http":
-            return sock
-        try:
-            sock.settimeout(deadline.left())  # for a handshake, OpenSSL's time-out is a deadline already
-            return self._tls.wrap_socket(sock, server_hostname=target.host)
-        except BaseException:
-            sock.close()
-            raise
+            else:
+                return connection
+        raise socket.gaierror
 
-    def _checked(self, target: _Target, deadline: Deadline) -> list[str]:
+    async def _checked(self, target: "_Target") -> list[str]:
         """Every address of the target. One that is forbidden refuses all: a name that mixes them is set up to attack."""
         try:
             fixed = addresses.literal(target.host)
         except ValueError as error:
             raise _refused(target, str(error)) from None
-        found = [str(fixed)] if fixed is not None else self._look_up(target, deadline)
+        found = [str(fixed)] if fixed is not None else await self._look_up(target)
         for text in found:
             address = ip_address(text)
             if addresses.is_exempt(address, self._allow, allow_loopback=self._allow_loopback):
@@ -149,35 +168,104 @@ class Outbound:
                 raise _refused(target, "plain http is for allowed networks only")
         return found
 
-    def _look_up(self, target: _Target, deadline: Deadline) -> list[str]:
+    async def _look_up(self, target: "_Target") -> list[str]:
         """Resolve in a thread of its own, so that a name server that hangs holds nobody longer than the deadline."""
-        found: list[str] = []
-        failed: list[Exception] = []
+        loop = asyncio.get_running_loop()
+        resolved: asyncio.Future[Sequence[str]] = loop.create_future()
+
+        def finish(found: Sequence[str]) -> None:
+            if not resolved.done():
+                resolved.set_result(found)
 
         def look_up() -> None:
+            found: Sequence[str] = ()
             try:
-                found.extend(self._resolver(target.host, target.port))
-            except (OSError, UnicodeError) as error:
-                failed.append(error)
+                found = self._resolver(target.host, target.port)
+            except (OSError, UnicodeError):
+                found = ()
             finally:
                 self._lookups.release()
+                with suppress(RuntimeError):  # nobody waits for it any more
+                    loop.call_soon_threadsafe(finish, found)
 
-        if not self._lookups.acquire(timeout=deadline.left()):
-            raise TimeoutError
-        thread = threading.Thread(target=look_up, name="idp-lookup", daemon=True)
-        thread.start()
-        thread.join(deadline.left())
-        if thread.is_alive():
-            raise TimeoutError
-        if failed or not found:
+        while not self._lookups.acquire(blocking=False):  # noqa: ASYNC110 - those who hold it are threads
+            await asyncio.sleep(_LOOKUP_PAUSE)
+        threading.Thread(target=look_up, name="idp-lookup", daemon=True).start()
+        found = await resolved
+        if not found:
             raise socket.gaierror
-        return found
+        return list(found)
+
+
+class Line:
+    """Requests one after another, on one connection while they go to the same place and the other side keeps it open.
+
+    Each has the time-out and the checks of a request of its own. A context manager that closes the connection.
+    """
+
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+        self._connection: Connection | None = None
+        self._place: tuple[str, str, int] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._close()
+            await asyncio.sleep(0)  # the loop closes sockets in its next round, which may be its last
+
+    async def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """As `Outbound.post`."""
+        return await self.send("POST", url, body, {"Content-Type": content_type, **(headers or {})})
+
+    async def send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One exchange. Raises RefusedError and UnreachableError."""
+        target = _target(url)
+        request = _request(method, target, body, tuple(headers.items()))
+        place = (target.scheme, target.host, target.port)
+        if place != self._place:
+            self._close()
+        self._place = place
+        deadline = asyncio.get_running_loop().time() + self._outbound.timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._exchange(target, deadline, request)
+        except (OSError, HttpParserError) as error:
+            late, words = self._connection, wire.in_words(error)
+            self._close()
+            if late is not None and late.has_status:
+                return late.answer(words)
+            message = f"{target.host}: {words}"
+            raise UnreachableError(message) from error
+        if self._connection is not None and not self._connection.reusable:
+            self._close()
+        return answer
+
+    async def _exchange(self, target: "_Target", deadline: float, request: bytes) -> Answer:
+        kept = self._connection
+        if kept is not None:
+            try:
+                return await kept.exchange(request)
+            except OSError:
+                if kept.answering:
+                    raise
+                self._close()  # the other side may close what it kept open at any moment: that is no answer
+        self._connection = await self._outbound.connect(target, deadline)
+        return await self._connection.exchange(request)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _refused(target: _Target, reason: str) -> RefusedError:
     return RefusedError(f"{target.host} is not contacted: {reason}")
 
 
+@lru_cache(1024)
 def _target(url: str) -> _Target:
     """The parts of `url`, with path and query to the letter: relying parties tell their endpoints apart by them."""
     if not is_wellformed(url) or "#" in url:
@@ -194,12 +282,23 @@ def _target(url: str) -> _Target:
     return _Target(parts.scheme, parts.hostname, port, parts.netloc, path)
 
 
-def _headers(target: _Target, body: bytes, method: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    length = {"Content-Length": str(len(body))} if method == "POST" else {}
-    ours = {
-        "Host": target.authority,
-        "User-Agent": f"idp/{__version__}",
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-    }
-    return list({**ours, **headers, **length, "Connection": "close"}.items())
+def _request(method: str, target: _Target, body: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """The request as it goes over the wire. Raises RefusedError for a header that could become two."""
+    length = b"Content-Length: %d\r\n" % len(body) if method == "POST" else b""
+    return b"%b%b\r\n%b" % (_head(method, target, headers), length, body)
+
+
+@lru_cache(1024)
+def _head(method: str, target: _Target, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [
+        f"{method} {target.path} HTTP/1.1",
+        f"Host: {target.authority}",
+        f"User-Agent: idp/{__version__}",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    if not all(line.isascii() and line.isprintable() for line in lines):
+        message = f"{target.host} is not contacted: a header may hold printable ASCII characters only"
+        raise RefusedError(message)
+    return "\r\n".join([*lines, ""]).encode("ascii")

@@ -1,20 +1,23 @@
-"""One HTTP/1.1 exchange over one socket: one deadline for all of it, and bounded bytes.
+"""HTTP/1.1 exchanges over one connection of an event loop, with bounded bytes. Whoever asks sets the deadline.
 
-h11 parses. No redirect is followed, nothing is decompressed, no connection is kept: each of them is a way to make a
-small answer large or a short exchange long.
+httptools (llhttp) parses. No redirect is followed and nothing is decompressed: each of them is a way to make a small
+answer large or a short exchange long.
 """
 
+import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
-import h11
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+__all__ = ["Answer", "Connection", "HttpParserError", "in_words"]
 
 #: For status line and headers together, the interim (1xx) answers before them included.
 HEADER_LIMIT = 32 * 1024
-_READ = 16 * 1024
+_FINAL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +37,151 @@ class TooMuchError(OSError):
     """The other side sent more than is read from it."""
 
 
-class Deadline:
-    """The moment at which an exchange is over, whatever it is doing: a time-out per read lets a server drip for ever."""
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """The seconds left; raises TimeoutError when there are none."""
-        left = self._at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
+class ClosedError(OSError):
+    """The other side closed the connection before its answer was whole."""
 
 
-def exchange(sock: socket.socket, deadline: Deadline, request: h11.Request, body: bytes, max_bytes: int) -> Answer:
-    """Send a request and read its answer, of whose body `max_bytes` are kept.
+class Connection(asyncio.Protocol):
+    """Sends a request and reads its answer, of whose body `max_bytes` are kept; then perhaps another one."""
 
-    Raises OSError or `h11.RemoteProtocolError` when no status came. What goes wrong after that is `Answer.cut_short`.
-    """
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT)
-    parts = [parser.send(event) for event in (request, h11.Data(data=body), h11.EndOfMessage())]
-    _send(sock, deadline, b"".join(part for part in parts if part))
-    reader = _Reader(sock, deadline, parser)
-    response = reader.response()
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    content, cut_short = reader.body(max_bytes)
-    return Answer(response.status_code, headers, content, cut_short)
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._finished: asyncio.Future[None] | None = None
+        #: Whether another request may follow: the answer was whole, with nothing after it, and the server keeps open.
+        self.reusable = False
+        #: Whether anything was read for the latest request.
+        self.answering = False
+        self._begin()
+
+    async def exchange(self, request: bytes) -> Answer:
+        """Send a request and read its answer. Raises OSError or HttpParserError when no status came.
+
+        What goes wrong after that is `Answer.cut_short`, a deadline (`asyncio.timeout`) that passes included.
+        """
+        self._begin()
+        if self._transport is None or self._transport.is_closing():
+            raise ClosedError
+        self._finished = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        cut_short = ""
+        try:
+            await self._finished
+        except (OSError, HttpParserError) as error:
+            if not self._status:
+                raise
+            cut_short = in_words(error)
+        finally:
+            self._finished = None
+        return self.answer(cut_short)
+
+    def answer(self, cut_short: str) -> Answer:
+        """What was read so far."""
+        return Answer(self._status, self._headers, bytes(self._body[: self._max_bytes]), cut_short)
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the final status was read."""
+        return self._status > 0
+
+    def close(self) -> None:
+        """Close the connection, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _begin(self) -> None:
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._status = 0
+        self._read = 0
+        self._whole = self.reusable = self.answering = False
+
+    def _end(self, error: Exception | None = None) -> None:
+        if self._finished is not None and not self._finished.done():
+            if error is None:
+                self._finished.set_result(None)
+            else:
+                self._finished.set_exception(error)
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """There is a connection."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """There is none any more. RFC 9112 §6.3: a body of no stated length ends with the connection."""
+        stated = "content-length" in self._headers or "transfer-encoding" in self._headers
+        ends_here = exc is None and self._status and not stated
+        self._end(None if ends_here else exc or ClosedError())
+        self.reusable = False
+        self._transport = None
+        del self._parser  # it holds this object, as this object holds it
+
+    def data_received(self, data: bytes) -> None:
+        """A part of an answer, or something that nobody asked for."""
+        if self._finished is None or self._finished.done():
+            self.reusable = False
+            self.close()
+            return
+        self.answering = True
+        self._read += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._end(HttpParserError("it switches to another protocol"))
+        except HttpParserError as error:
+            self._end(error)
+        else:
+            limit = 2 * (HEADER_LIMIT + self._max_bytes) if self._status else HEADER_LIMIT
+            if len(self._body) > self._max_bytes or (self._read > limit and not self._whole):
+                self.reusable = False
+                self._end(TooMuchError())  # chunk sizes and trailers count too
+            elif self._whole:
+                self._end()
+
+    # What the parser calls, in this order. A message with a status below 200 is interim, and passed over.
+
+    def on_message_begin(self) -> None:
+        """Something begins."""
+        if self._whole:
+            self.reusable = False  # nobody asked for it
+        else:
+            self._headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or trailer."""
+        if not self._whole:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """The status is known."""
+        status = self._parser.get_status_code()
+        if status >= _FINAL and not self._whole:
+            self._status = status
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        if not self._whole and len(self._body) <= self._max_bytes:
+            self._body += data
+
+    def on_message_complete(self) -> None:
+        """The message is whole."""
+        if self._status and not self._whole:
+            self._whole, self.reusable = True, self._parser.should_keep_alive()
 
 
-def in_words(error: OSError | h11.RemoteProtocolError) -> str:
+def in_words(error: OSError | HttpParserError) -> str:
     """Why an exchange failed, in our own words: none of the other side's bytes may reach a log or a terminal."""
     match error:
         case TimeoutError():
             return "no answer in time"
         case TooMuchError():
             return "the answer is too large"
+        case ClosedError():
+            return "the connection was closed before the answer was whole"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not accepted ({error.verify_message})"
         case ssl.SSLError():
@@ -82,50 +191,3 @@ def in_words(error: OSError | h11.RemoteProtocolError) -> str:
         case OSError():
             return (error.strerror or "the connection failed").lower()
     return "the answer is not HTTP/1.1"
-
-
-def _send(sock: socket.socket, deadline: Deadline, data: bytes) -> None:
-    """`sendall` of a TLS socket starts its time-out anew with each record; this one does not."""
-    view = memoryview(data)
-    while view:
-        sock.settimeout(deadline.left())
-        view = view[sock.send(view) :]
-
-
-class _Reader:
-    def __init__(self, sock: socket.socket, deadline: Deadline, parser: h11.Connection) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self._parser = parser
-        self._budget = HEADER_LIMIT
-
-    def response(self) -> h11.Response:
-        """The final status and its headers; interim answers are passed over."""
-        while not isinstance(event := self._event(), h11.Response):
-            if not isinstance(event, h11.InformationalResponse):
-                message = "no answer to the request"
-                raise h11.RemoteProtocolError(message)
-        return event
-
-    def body(self, max_bytes: int) -> tuple[bytes, str]:
-        """The body's first `max_bytes`, and why there is no more of it."""
-        self._budget = max_bytes + HEADER_LIMIT  # chunk sizes and trailers count too
-        content = b""
-        try:
-            while isinstance(event := self._event(), h11.Data):
-                content += event.data
-                if len(content) > max_bytes:
-                    raise TooMuchError
-        except (OSError, h11.RemoteProtocolError) as error:
-            return content[:max_bytes], in_words(error)
-        return content, ""
-
-    def _event(self) -> h11.Event | type[h11.PAUSED]:
-        while (event := self._parser.next_event()) is h11.NEED_DATA:
-            if self._budget <= 0:
-                raise TooMuchError
-            self._sock.settimeout(self._deadline.left())
-            data = self._sock.recv(min(_READ, self._budget))
-            self._budget -= len(data)
-            self._parser.receive_data(data)
-        return event  # type: ignore[return-value]

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("delivery_id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("lane", sa.String(length=140), nullable=False),
         sa.Column("sid", sa.String(length=64), nullable=True),
         sa.Column("once", sa.String(length=128), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
@@ -113,7 +114,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "client_id", "once", name=op.f("uq_deliveries_kind_client_id_once")),
     )
     op.create_index(op.f("ix_deliveries_created_at"), "deliveries", ["created_at"], unique=False)
-    op.create_index(op.f("ix_deliveries_sid"), "deliveries", ["sid"], unique=False)
+    op.create_index(op.f("ix_deliveries_sid_client_id"), "deliveries", ["sid", "client_id"], unique=False)
     op.create_index(
         "ix_deliveries_dead_at",
         "deliveries",
@@ -133,7 +134,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_lane",
         "deliveries",
-        ["client_id", "next_attempt_at"],
+        ["lane", "next_attempt_at"],
         unique=False,
         sqlite_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
         postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),

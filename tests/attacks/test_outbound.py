@@ -1,5 +1,6 @@
 """What a URL that a stranger registered may not do to us (THREATS 39, 40; OWASP SSRF prevention)."""
 
+import asyncio
 import datetime
 import gc
 import socket
@@ -11,7 +12,6 @@ from contextlib import ExitStack, closing
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-import h11
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -168,6 +168,15 @@ def test_one_forbidden_address_among_public_ones_refuses_the_name() -> None:
     outbound = Outbound(resolver=lambda _host, _port: ["8.8.8.8", "169.254.169.254"])
     with pytest.raises(RefusedError, match=r"169\.254\.169\.254 is a link-local address"):
         post(outbound, "https://rp.example/")
+
+
+def test_what_would_be_refused_is_known_beforehand() -> None:
+    answers = {"inside.example": ["8.8.8.8", "10.1.2.3"], "public.example": ["8.8.8.8"], "unknown.example": []}
+    outbound = Outbound(resolver=lambda host, _port: answers[host])
+    assert "10.1.2.3 is a private" in str(outbound.refusal("https://inside.example/logout"))
+    assert outbound.refusal("https://public.example/logout") is None
+    assert outbound.refusal("https://unknown.example/logout") is None, "it may have an address tomorrow"
+    assert outbound.refusal("https://10.1.2.3/") is not None
 
 
 def test_plain_http_is_for_allowed_networks_only() -> None:
@@ -445,17 +454,92 @@ def test_what_is_left_behind_is_closed(serve: Callable[..., Server], recwarn: py
 
 @given(st.binary(max_size=400))
 def test_no_bytes_of_a_server_are_an_unforeseen_error(data: bytes) -> None:
+    async def converse(ours: socket.socket) -> Answer:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: wire.Connection(100), sock=ours)
+        async with asyncio.timeout(2):
+            return await connection.exchange(b"GET / HTTP/1.1\r\nHost: rp.example\r\n\r\n")
+
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
-        request = h11.Request(method="GET", target="/", headers=[("Host", "rp.example")])
         try:
-            answer = wire.exchange(ours, wire.Deadline(2), request, b"", 100)
-        except (OSError, h11.RemoteProtocolError) as error:
+            answer = asyncio.run(converse(ours))
+        except (OSError, wire.HttpParserError) as error:
             assert wire.in_words(error)
         else:
             assert len(answer.body) <= 100
+
+
+# -- several requests on one connection --------------------------------------------------------------------------------
+
+
+async def ask(outbound: Outbound, *urls: str) -> list[Answer]:
+    async with outbound.line() as line:
+        return [await line.post(url, body=b"a=b", content_type="text/plain") for url in urls]
+
+
+def answering(data: bytes, times: int) -> Conversation:
+    """Answers so many requests with `data`, then closes the connection without a word."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(data)
+        for _ in range(times - 1):
+            if not connection.recv(65536):
+                return
+            connection.sendall(data)
+
+    return talk
+
+
+def test_a_line_keeps_its_connection(serve: Callable[..., Server]) -> None:
+    server = serve(answering(OK, 5))
+    answers = asyncio.run(ask(local(), *[server.url()] * 5))
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"ok")] * 5
+    assert len(server.heard) == 1
+    assert b"connection: close" not in server.heard[0].lower()
+
+
+def test_a_connection_that_was_closed_meanwhile_is_opened_again(serve: Callable[..., Server]) -> None:
+    server = serve(answering(OK, 2))
+    answers = asyncio.run(ask(local(), *[server.url()] * 6))
+    assert [answer.status for answer in answers] == [200] * 6
+    assert len(server.heard) == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OK + OK,
+        OK + b"x",
+        OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n", 1),
+        OK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000,
+    ],
+    ids=["an answer to what was not asked", "garbage", "close", "HTTP/1.0", "too large"],
+)
+def test_no_second_request_follows_an_answer_that_is_not_whole_and_alone(serve: Callable[..., Server], said: bytes) -> None:
+    server = serve(answering(said, 2))
+    answers = asyncio.run(ask(local(max_bytes=1000), server.url("/1"), server.url("/2")))
+    assert [answer.status for answer in answers] == [200, 200]
+    assert len(server.heard) == 2
+
+
+def test_a_line_checks_each_place_that_it_goes_to(serve: Callable[..., Server]) -> None:
+    good, trap = serve(answering(OK, 2), address="127.0.0.2"), serve(saying(OK))
+    outbound = Outbound(allow=(ip_network("127.0.0.2/32"),))
+    with pytest.raises(RefusedError, match="loopback"):
+        asyncio.run(ask(outbound, good.url(host="127.0.0.2"), trap.url()))
+    assert (len(good.heard), trap.heard) == (1, [])
+
+
+def test_a_header_cannot_become_two(serve: Callable[..., Server]) -> None:
+    server = serve(saying(OK))
+    for value in ("a\r\nX: y", "a\nb", "a\0", "\u00e9"):
+        with pytest.raises(RefusedError, match="printable"):
+            local().get(server.url(), headers={"Authorization": value})
+    assert server.heard == []
 
 
 # -- TLS -------------------------------------------------------------------------------------------------------------

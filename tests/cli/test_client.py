@@ -63,6 +63,14 @@ def test_metadata_that_cannot_be_registered_is_refused_with_the_member_at_fault(
     assert run(idp, "client", "list", "--json").json == []
 
 
+@pytest.mark.parametrize("host", ["10.0.0.5", "169.254.169.254", "[fd00::1]", "[::ffff:192.168.0.1]", "[fe80::1]"])
+def test_a_logout_uri_that_will_never_be_contacted_is_refused_with_the_reason(idp: RunningProvider, host: str) -> None:
+    refusal = add(idp, {**METADATA, "backchannel_logout_uri": f"https://{host}/logout"}).refusal
+    assert "backchannel_logout_uri" in refusal
+    assert "IDP_OUTBOUND_ALLOW" in refusal
+    assert run(idp, "client", "list", "--json").json == []
+
+
 def test_removing_is_final(idp: RunningProvider) -> None:
     client_id = add(idp).json["client_id"]
     assert run(idp, "client", "remove", client_id, "--json").json == {"client_id": client_id, "removed": True}

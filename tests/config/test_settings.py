@@ -122,6 +122,8 @@ WRONG: list[tuple[str, str]] = [
     ("IDP_CLIENTS_CACHE_SECONDS", "-1"),
     ("IDP_DELIVERY_TIMEOUT", "0"),
     ("IDP_DELIVERY_CONCURRENCY", "0"),
+    ("IDP_DELIVERY_LANES", "0"),
+    ("IDP_DELIVERY_QUEUE_LIMIT", "999"),
     ("IDP_DELIVERY_LIFETIME", "0"),
     ("IDP_DELIVERY_POLL_SECONDS", "0"),
     ("IDP_DELIVERY_POLL_SECONDS", "soon"),

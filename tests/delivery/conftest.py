@@ -80,6 +80,7 @@ class Office:
         lease: float | None = None,
         timeout: float = 5,
         service: DeliveryService | None = None,
+        queue_limit: int = 1_000_000,
     ) -> Worker:
         """Start a worker. Its poll is so rare that only being woken explains a delivery."""
         worker = Worker(
@@ -90,14 +91,23 @@ class Office:
             concurrency=concurrency,
             poll_seconds=poll_seconds,
             lease=lease,
+            queue_limit=queue_limit,
             jitter=lambda: 0.5,
         )
         self.workers.append(worker)
         worker.start()
         return worker
 
-    def send(self, uri: str, *, client_id: str = "app", sid: str | None = "s1", lifetime: float = LIFETIME) -> None:
-        new = NewDelivery("test", client_id, sid, sid, uri, {"jti": f"{client_id}-{sid}"}, self.clock() + lifetime)
+    def send(
+        self,
+        uri: str,
+        *,
+        client_id: str = "app",
+        sid: str | None = "s1",
+        once: str | None = None,
+        lifetime: float = LIFETIME,
+    ) -> None:
+        new = NewDelivery("test", client_id, sid, once or sid, uri, {"jti": f"{client_id}-{sid}"}, self.clock() + lifetime)
         with self.database.writing() as tx:
             self.service.enqueue(tx, [new])
 

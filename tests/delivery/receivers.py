@@ -38,6 +38,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.connections: set[object] = set()
+        self.keeps_open = True
         self.reply: Callable[[int], Reply] = lambda _n: Reply()
         self._guard = threading.Lock()
         self._open = threading.Event()
@@ -74,10 +76,14 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 with receiver._guard:
                     number = len(receiver.requests)
+                    receiver.connections.add(self.client_address)
                     receiver.requests.append(Request(self.path, dict(self.headers), body, time.time()))
                 receiver._open.wait(PATIENCE)
                 reply = receiver.reply(number)
@@ -86,6 +92,8 @@ class Receiver:
                     self.send_header(name, value)
                 if reply.status != 204:
                     self.send_header("Content-Length", str(len(reply.body)))
+                if not receiver.keeps_open:
+                    self.close_connection = True  # and says nothing of it
                 self.end_headers()
                 self.wfile.write(reply.body)
 

@@ -37,7 +37,7 @@ def test_one_relying_party_that_hangs_delays_none_of_nine(office: Office, receiv
     eventually(lambda: "hanging" in delivered(office) and len(hanging.requests) == 30)
 
 
-def test_where_threads_are_short_first_attempts_go_before_repeated_ones(office: Office, receiver: Receivers) -> None:
+def test_where_places_are_short_first_attempts_go_before_repeated_ones(office: Office, receiver: Receivers) -> None:
     held, failing, fresh = receiver(), receiver(), receiver()
     failing.answers(500)
     office.send(failing.url(), client_id="failing")
@@ -77,7 +77,8 @@ def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
     def claim() -> None:
         together.wait()
         with office.database.writing() as tx:
-            taken.extend(one.delivery_id for one in store.claim(tx, wanted, tx.now + 60))
+            for number in range(50):
+                taken.extend(one.delivery_id for one in store.claim(tx, f"app-{number}", 10, tx.now + 60))
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
     for thread in threads:
@@ -91,7 +92,7 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
     party = receiver()
     office.send(party.url())
     with office.database.writing() as tx:
-        (lost,) = store.claim(tx, [office.only().delivery_id], tx.now + 60)
+        (lost,) = store.claim(tx, "app", 1, tx.now + 60)
     office.open()
     office.clock.now += 59
     office.service.wake()
@@ -106,15 +107,15 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
 def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(office: Office) -> None:
     office.send("http://127.0.0.1:9/")
     with office.database.writing() as tx:
-        (slow,) = store.claim(tx, [office.only().delivery_id], tx.now + 60)
+        (slow,) = store.claim(tx, "app", 1, tx.now + 60)
     office.clock.now += 61
     with office.database.writing() as tx:
-        (quick,) = store.claim(tx, [slow.delivery_id], tx.now + 60)
-        assert not store.settle(tx, slow, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+        (quick,) = store.claim(tx, "app", 1, tx.now + 60)
+        assert not store.settle_other(tx, slow, Outcome(None, tx.now, tx.now, 400, "answered 400"))
     assert office.only() == quick
     with office.database.writing() as tx:
-        assert store.settle(tx, slow, Outcome(tx.now, None, tx.now, 200, None))
-        assert not store.settle(tx, quick, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+        store.settle_arrived(tx, [(slow, Outcome(tx.now, None, tx.now, 200, None))])
+        assert not store.settle_other(tx, quick, Outcome(None, tx.now, tx.now, 400, "answered 400"))
     assert office.state() == "delivered"
 
 
@@ -137,7 +138,7 @@ def test_an_arrival_is_written_down_though_the_database_was_away(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party = receiver()
-    trouble = Trouble(monkeypatch, "settle", 3)
+    trouble = Trouble(monkeypatch, "settle_arrived", 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     eventually(lambda: trouble.left == 0)
@@ -150,7 +151,7 @@ def test_a_failure_that_could_not_be_written_down_is_attempted_again_after_its_l
 ) -> None:
     party = receiver()
     party.answers(500, 200)
-    trouble = Trouble(monkeypatch, "settle", 10**9)
+    trouble = Trouble(monkeypatch, "settle_other", 10**9)
     office.open(poll_seconds=0.02, lease=30)
     office.send(party.url())
     eventually(lambda: trouble.left < 10**9)

@@ -34,7 +34,7 @@ class Ear:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                at = time.monotonic()
+                at = time.time()
                 token = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["logout_token"][0]
                 sid = str(jwt.decode(token, options={"verify_signature": False})["sid"])
                 ear.heard.setdefault((self.path, sid), at)
@@ -45,7 +45,10 @@ class Ear:
             def log_message(self, *_: object) -> None:
                 """Tests are quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # fifty come at once, and a connection that is not taken is tried again after a second
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.uri = f"http://localhost:{self._server.server_address[1]}"
@@ -100,7 +103,9 @@ def sign_out_often(provider: RunningProvider, hanging: int, ear: Ear, stack: Exi
         while any((path, sid) not in ear.heard for path in healthy):
             assert time.monotonic() < deadline, "a healthy party was not told"
             time.sleep(0.005)
-        hearings += [ear.heard[path, sid] - began for path in healthy]
+        with services.database.reading() as tx:
+            committed = services.deliveries.of_session(tx, sid)[0].created_at
+        hearings += [ear.heard[path, sid] - committed for path in healthy]
         person.http.close()
     return answers, hearings
 

@@ -1,0 +1,158 @@
+"""A lane: what waits in it goes out one after another, over one connection, and in one lane of one worker at a time."""
+
+from idp.delivery.ledger import BATCH
+from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message
+from idp.delivery.service import DeliveryService
+from tests.delivery.conftest import Office
+from tests.delivery.receivers import Receiver, eventually
+
+
+def all_arrived(office: Office) -> bool:
+    return all(one.delivered_at is not None for one in office.all())
+
+
+def sids(party: Receiver) -> list[str]:
+    """What came, in the order in which it came."""
+    return [body.decode().partition("jti=app-")[2].partition("&")[0] for body in party.bodies]
+
+
+def test_what_waits_in_a_lane_goes_out_in_order_over_one_connection(office: Office, receiver) -> None:
+    party = receiver()
+    for number in range(BATCH // 4):  # no batch is smaller
+        office.clock.now += 1
+        office.send(party.url(), sid=f"s{number}")
+    office.open()
+    eventually(lambda: all_arrived(office))
+    assert sids(party) == [f"s{number}" for number in range(BATCH // 4)]
+    assert len(party.connections) == 1
+
+
+def test_a_party_that_closes_each_connection_is_told_everything_once(office: Office, receiver) -> None:
+    party = receiver()
+    party.keeps_open = False
+    for number in range(5):
+        office.send(party.url(), sid=f"s{number}")
+    office.open()
+    eventually(lambda: all_arrived(office))
+    assert sorted(sids(party)) == [f"s{number}" for number in range(5)]
+    assert len(party.connections) == 5
+
+
+def test_the_first_failure_gives_the_rest_back_unattempted(office: Office, receiver) -> None:
+    party = receiver()
+    party.hold()
+    party.answers(503)
+    for number in range(10):
+        office.send(party.url(), sid=f"s{number}")
+    office.open()
+    eventually(lambda: party.requests)
+    assert sum(one.leased_until is not None for one in office.all()) == 10
+    office.clock.now += 0.001
+    party.answers(503, 200)
+    party.release()
+    eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 9, "the nine others")
+    (failed,) = (one for one in office.all() if one.delivered_at is None)
+    assert failed.attempts == 1
+    assert {one.attempts for one in office.all()} == {1}
+
+
+def test_nothing_overtakes_what_waits_of_the_same_session(office: Office, receiver) -> None:
+    party = receiver()
+    party.answers(503, 200)
+    office.send(party.url(), sid="s1", once="first")
+    office.clock.now += 1
+    office.send(party.url(), sid="s1", once="second")
+    office.open()
+    eventually(lambda: sum(one.attempts for one in office.all()) == 1)
+    office.send(party.url(), sid="s2")
+    eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 1, "another session goes on")
+    first = next(one for one in office.all() if one.once == "first")
+    assert first.delivered_at is None
+    office.clock.now = first.next_attempt_at
+    office.service.wake()
+    eventually(lambda: all_arrived(office))
+    assert [body.partition(b"&")[0] for body in party.bodies] == [
+        b"jti=app-s1", b"jti=app-s2", b"jti=app-s1", b"jti=app-s1",
+    ]  # fmt: skip
+
+
+def test_a_lane_is_one_workers_at_a_time(office: Office, receiver) -> None:
+    party = receiver()
+    party.hold()
+    office.open()
+    office.open(poll_seconds=0.01, service=DeliveryService(office.database))
+    office.send(party.url(), sid="s1")
+    eventually(lambda: party.requests)
+    office.send(party.url(), sid="s2")
+    healthy = receiver()
+    office.send(healthy.url(), client_id="healthy")
+    try:
+        eventually(lambda: healthy.requests)
+    except AssertionError:
+        print(
+            [
+                (o.client_id, o.attempts, o.leased_until, o.dead_at, o.next_attempt_at - office.clock.now, o.delivered_at)
+                for o in office.all()
+            ]
+        )
+        raise
+    assert len(party.requests) == 1
+    party.release()
+    eventually(lambda: all_arrived(office))
+
+
+def test_a_client_may_have_several_lanes(office: Office, receiver) -> None:
+    office.service = DeliveryService(office.database, lanes=4)
+    party = receiver()
+    party.hold()
+    office.open()
+    for number in range(40):
+        office.send(party.url(), sid=f"s{number}")
+    eventually(lambda: len(party.requests) == 4, "four at once")
+    party.release()
+    eventually(lambda: all_arrived(office))
+    assert len(party.requests) == 40
+
+
+def test_a_failure_of_our_own_is_not_held_against_the_party(office: Office, receiver) -> None:
+    party = receiver()
+    broken = True
+
+    def compose(delivery: Delivery, _now: float) -> Message:
+        if broken:
+            raise RuntimeError
+        return Message(delivery.delivery_id.encode(), "text/plain")
+
+    for number in range(20):
+        office.send(party.url(), sid=f"s{number}")
+    office.open(composer=compose)
+    eventually(lambda: all(one.attempts == 1 and one.leased_until is None for one in office.all()))
+    with office.database.reading() as tx:
+        assert office.service.parties(tx) == []
+    broken = False
+    office.clock.now += 10
+    office.service.wake()
+    eventually(lambda: all_arrived(office))
+
+
+def test_a_queue_that_is_too_long_gives_up_what_failed_most_and_can_be_sent_again(office: Office, receiver) -> None:
+    dead, healthy = receiver(), receiver()
+    dead.answers(503)
+    for number in range(10):
+        office.send(dead.url(), client_id="dead", sid=f"s{number}")
+    first = office.open()
+    eventually(lambda: sum(one.attempts == 1 and one.leased_until is None for one in office.all()) == CIRCUIT_FAILURES)
+    assert first.stop(20)
+    office.send(healthy.url(), client_id="healthy")
+    office.open(queue_limit=7)
+    eventually(lambda: healthy.requests)
+    given_up = [one for one in office.all() if one.dead_at is not None]
+    assert [one.client_id for one in given_up] == ["dead"] * 4
+    assert {one.last_error for one in given_up} == {"the queue was full"}
+    assert min(one.attempts for one in given_up) > 0
+    dead.answers(200)
+    with office.database.writing() as tx:
+        assert office.service.retry_of_client(tx, "dead") == 4
+    office.clock.now += 2
+    office.service.wake()
+    eventually(lambda: all_arrived(office))
