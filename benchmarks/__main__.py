@@ -55,7 +55,7 @@ class Run:
     def drain(self, database: str, fresh: Callable[[], str], workers: int) -> None:
         """Everybody is told that very many sessions have ended."""
         self.say(f"{DELIVERIES:,} deliveries to {draining.PARTIES} receivers, {database}, {workers} worker(s)")
-        self.drained.append(draining.best(database, fresh, workers, DELIVERIES, self.limits[workers]))
+        self.drained.append(draining.best(database, fresh, workers, DELIVERIES))
 
     def _measure(self, bench: Bench, cases: list) -> None:
         for lanes in cases:

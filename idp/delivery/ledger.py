@@ -16,8 +16,8 @@ from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 
-#: What is claimed of one lane at once: so much may arrive a second time when this process is killed.
-BATCH = 64
+#: What one worker claims at once, of all lanes together: so much may arrive a second time when it is killed.
+CLAIMED = 1600
 #: Something is due in a lane that was not taken, or not to be had: look again soon.
 _CONTENTION_PAUSE = 0.02
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
@@ -123,7 +123,8 @@ class Ledger:
         with self._database.writing() as tx:
             self._settle(tx)
             wanted, pause = self._due(tx)
-            batches = [store.claim(tx, lane, self._share(), tx.now + self._lease) for lane in wanted]
+            lanes = len(wanted) + len(self._lanes)
+            batches = [store.claim(tx, lane, self._share(lanes), tx.now + self._lease) for lane in wanted]
         self._forget_written()
         if not all(batches):  # another worker took what we saw
             pause = min(pause, _CONTENTION_PAUSE)
@@ -148,9 +149,9 @@ class Ledger:
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         return wanted, pause if len(wanted) == len(heads) else min(pause, _CONTENTION_PAUSE)
 
-    def _share(self) -> int:
-        """How much to claim of a lane. Were it always the same, all lanes would end at once, and none would be under way."""
-        return max(1, int(BATCH * (0.25 + 0.75 * self._jitter())))
+    def _share(self, lanes: int) -> int:
+        """How much to claim of each of so many lanes. Were it always the same, all would end at once, and none be under way."""
+        return max(1, int(CLAIMED / max(1, lanes) * (0.5 + self._jitter() / 2)))
 
     def _settle(self, tx: Transaction) -> None:
         self._judge_parties(tx)

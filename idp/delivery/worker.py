@@ -35,7 +35,7 @@ _WRITING_PAUSE = 0.1
 #: The database is asked no sooner than this again while lanes are in flight, and for no more than a fifth of a core: lanes
 #: that end one shortly after another are seen to together.
 _PACE = 0.005
-_SHARE = 4
+_SHARE = 0.5
 
 _random = SystemRandom()
 

@@ -230,14 +230,10 @@ class Line:
         self._place = place
         deadline = asyncio.get_running_loop().time() + self._outbound.timeout
         try:
-            async with asyncio.timeout_at(deadline):
-                answer = await self._exchange(target, deadline, request)
+            answer = await self._exchange(target, deadline, request)
         except (OSError, HttpParserError) as error:
-            late, words = self._connection, wire.in_words(error)
             self._close()
-            if late is not None and late.has_status:
-                return late.answer(words)
-            message = f"{target.host}: {words}"
+            message = f"{target.host}: {wire.in_words(error)}"
             raise UnreachableError(message) from error
         if self._connection is not None and not self._connection.reusable:
             self._close()
@@ -247,13 +243,14 @@ class Line:
         kept = self._connection
         if kept is not None:
             try:
-                return await kept.exchange(request)
-            except OSError:
-                if kept.answering:
+                return await kept.exchange(request, deadline)
+            except OSError as error:
+                if kept.answering or isinstance(error, TimeoutError):
                     raise
                 self._close()  # the other side may close what it kept open at any moment: that is no answer
-        self._connection = await self._outbound.connect(target, deadline)
-        return await self._connection.exchange(request)
+        async with asyncio.timeout_at(deadline):
+            self._connection = await self._outbound.connect(target, deadline)
+        return await self._connection.exchange(request, deadline)
 
     def _close(self) -> None:
         if self._connection is not None:

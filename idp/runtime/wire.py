@@ -55,17 +55,19 @@ class Connection(asyncio.Protocol):
         self.answering = False
         self._begin()
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Send a request and read its answer. Raises OSError or HttpParserError when no status came.
+    async def exchange(self, request: bytes, deadline: float) -> Answer:
+        """Send a request and read its answer, until the loop's time is `deadline`.
 
-        What goes wrong after that is `Answer.cut_short`, a deadline (`asyncio.timeout`) that passes included.
+        Raises OSError or HttpParserError when no status came. What goes wrong after that is `Answer.cut_short`.
         """
         self._begin()
         if self._transport is None or self._transport.is_closing():
             raise ClosedError
-        self._finished = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._finished = loop.create_future()
         self._transport.write(request)
         cut_short = ""
+        alarm = loop.call_at(deadline, self._end, TimeoutError())
         try:
             await self._finished
         except (OSError, HttpParserError) as error:
@@ -73,17 +75,10 @@ class Connection(asyncio.Protocol):
                 raise
             cut_short = in_words(error)
         finally:
+            alarm.cancel()
             self._finished = None
-        return self.answer(cut_short)
-
-    def answer(self, cut_short: str) -> Answer:
-        """What was read so far."""
+        self.reusable = self.reusable and not cut_short
         return Answer(self._status, self._headers, bytes(self._body[: self._max_bytes]), cut_short)
-
-    @property
-    def has_status(self) -> bool:
-        """Whether the final status was read."""
-        return self._status > 0
 
     def close(self) -> None:
         """Close the connection, whatever is under way."""

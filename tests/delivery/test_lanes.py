@@ -1,6 +1,6 @@
 """A lane: what waits in it goes out one after another, over one connection, and in one lane of one worker at a time."""
 
-from idp.delivery.ledger import BATCH
+from idp.delivery.ledger import CLAIMED
 from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message
 from idp.delivery.service import DeliveryService
 from tests.delivery.conftest import Office
@@ -18,12 +18,13 @@ def sids(party: Receiver) -> list[str]:
 
 def test_what_waits_in_a_lane_goes_out_in_order_over_one_connection(office: Office, receiver) -> None:
     party = receiver()
-    for number in range(BATCH // 4):  # no batch is smaller
+    waiting = CLAIMED // 2  # no batch of a single lane is smaller
+    for number in range(waiting):
         office.clock.now += 1
         office.send(party.url(), sid=f"s{number}")
     office.open()
     eventually(lambda: all_arrived(office))
-    assert sids(party) == [f"s{number}" for number in range(BATCH // 4)]
+    assert sids(party) == [f"s{number}" for number in range(waiting)]
     assert len(party.connections) == 1
 
 
