@@ -4,8 +4,9 @@ Outcomes that came in together are written together, with the next claims, in on
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from prometheus_client import Gauge, Histogram
@@ -18,6 +19,8 @@ from idp.runtime.database import Database, Transaction
 
 #: What one worker claims at once, of all lanes together: so much may arrive a second time when it is killed.
 CLAIMED = 1600
+#: And as long as nothing is under way.
+FIRST_CLAIMED = 160
 #: Something is due in a lane that was not taken, or not to be had: look again soon.
 _CONTENTION_PAUSE = 0.02
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
@@ -110,20 +113,20 @@ class Ledger:
             if done.result.verdict is Verdict.DELIVERED or (done.delivery.leased_until or 0.0) > now
         ]
 
-    def look(self) -> Round:
-        """Write down what came of attempts and claim what is due: one commit for all."""
+    def look(self, low: Collection[str] = ()) -> Round:
+        """Write down what came of attempts and claim what is due: one commit for all. `low` are our lanes that run out soon."""
         began = time.thread_time()
         self._measure()
         if not self._unwritten and not self._ended:
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
-                wanted, pause = self._due(tx)
+                wanted, pause = self._due(tx, low)
             if not wanted:
                 return Round([], pause, time.thread_time() - began)
         with self._database.writing() as tx:
             self._settle(tx)
-            wanted, pause = self._due(tx)
-            lanes = len(wanted) + len(self._lanes)
+            wanted, pause = self._due(tx, low)
+            lanes = len(self._lanes.keys() | set(wanted))
             batches = [store.claim(tx, lane, self._share(lanes), tx.now + self._lease) for lane in wanted]
         self._forget_written()
         if not all(batches):  # another worker took what we saw
@@ -138,36 +141,49 @@ class Ledger:
             self._settle(tx)
         self._forget_written()
 
-    def _due(self, tx: Transaction) -> tuple[list[str], float]:
+    def _due(self, tx: Transaction, low: Collection[str]) -> tuple[list[str], float]:
         """The lanes to claim, and for how long there will be nothing else."""
         ended = {end.lane for end in self._ended}
         ours = {lane for lane, until in self._lanes.items() if until > tx.now and lane not in ended}
-        heads = [head for head in store.heads(tx) if head.lane not in ours]
+        found = store.heads(tx)
+        more = [head.lane for head in found if head.lane in ours and head.lane in low and self._jitter() >= _LEFT]
+        heads = [head for head in found if head.lane not in ours]
         free = [head.lane for head in heads if not head.taken and (head.lane not in ended or self._jitter() >= _LEFT)]
         wanted = free[: max(0, self._concurrency - len(ours))]
         next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
-        return wanted, pause if len(wanted) == len(heads) else min(pause, _CONTENTION_PAUSE)
+        if len(wanted) < len(heads) and len(low) == len(ours):  # who has little to do tries again soon
+            pause = min(pause, _CONTENTION_PAUSE)
+        return wanted + more, pause
 
     def _share(self, lanes: int) -> int:
-        """How much to claim of each of so many lanes. Were it always the same, all would end at once, and none be under way."""
-        return max(1, int(CLAIMED / max(1, lanes) * (0.5 + self._jitter() / 2)))
+        """How much to claim of each of so many lanes.
+
+        Little where nothing is under way: every worker looks then, and the first may not take everybody's lanes for long.
+        And were it always the same, all lanes would end at once.
+        """
+        claimed = CLAIMED * (0.5 + self._jitter() / 2) if self._lanes else FIRST_CLAIMED
+        return max(1, int(claimed / max(1, lanes)))
 
     def _settle(self, tx: Transaction) -> None:
         self._judge_parties(tx)
-        outcomes = [(done, rules.outcome(done.delivery, done.result, done.at, self._jitter())) for done in self._unwritten]
+        outcomes = [(done, self._outcome(done)) for done in self._unwritten]
         arrived = [(done.delivery, outcome) for done, outcome in outcomes if outcome.delivered_at is not None]
         if arrived:
-            store.settle_arrived(tx, arrived)
+            store.settle_arrived(tx, self._database.dialect, arrived)
         written = [
             (done, outcome)
             for done, outcome in outcomes
             if outcome.delivered_at is not None or store.settle_other(tx, done.delivery, outcome)
         ]
         for end in self._ended:
-            if end.left:
-                store.release(tx, end.left)
+            for _, left in groupby(end.left, key=lambda delivery: delivery.leased_until):
+                store.release(tx, list(left))
         tx.after_commit(lambda: _tell(written))
+
+    def _outcome(self, done: Finished) -> Outcome:
+        jitter = self._jitter() if done.result.verdict is Verdict.RETRY else 0.0
+        return rules.outcome(done.delivery, done.result, done.at, jitter)
 
     def _judge_parties(self, tx: Transaction) -> None:
         """What a party makes of an attempt closes its circuit; attempts that have to be repeated open it."""

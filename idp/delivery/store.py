@@ -7,7 +7,23 @@ the same condition as every other row, and by the same index.
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Double,
+    FromClause,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery.models import DeliveryRow, PartyRow
@@ -119,7 +135,24 @@ _settle = update(_t).values(
     last_error=bindparam("new_last_error"),
 )
 # An arrival is a fact, and counts though the lease was lost meanwhile. Any other outcome is the lease holder's to write.
-_SETTLE_ARRIVED = _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_(None))
+# There are many arrivals, and on PostgreSQL each statement costs a message and a plan: there it is one for all of them.
+_arrived = select(
+    func.unnest(bindparam("ids", type_=ARRAY(String))).label("delivery_id"),
+    func.unnest(bindparam("instants", type_=ARRAY(Double))).label("delivered_at"),
+    func.unnest(bindparam("statuses", type_=ARRAY(Integer))).label("last_status"),
+).subquery()
+_ARRIVED = {
+    "sqlite": _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_(None)),
+    "postgresql": update(_t)
+    .where(_t.c.delivery_id == _arrived.c.delivery_id, _t.c.delivered_at.is_(None))
+    .values(
+        leased_until=None,
+        delivered_at=_arrived.c.delivered_at,
+        dead_at=None,
+        last_status=_arrived.c.last_status,
+        last_error=None,
+    ),
+}
 _SETTLE = _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.leased_until == bindparam("lease"), _pending)
 
 _RETRY = (
@@ -226,9 +259,17 @@ def release(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
     tx.execute(_RELEASE, {"of": ids, "lease": deliveries[0].leased_until, "now": tx.now})
 
 
-def settle_arrived(tx: Transaction, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
+def settle_arrived(tx: Transaction, dialect: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
     """Write down what arrived."""
-    tx.execute(_SETTLE_ARRIVED, [_values(delivery, outcome) for delivery, outcome in outcomes])
+    if dialect == "sqlite":
+        tx.execute(_ARRIVED[dialect], [_values(delivery, outcome) for delivery, outcome in outcomes])
+        return
+    columns = {
+        "ids": [delivery.delivery_id for delivery, _ in outcomes],
+        "instants": [outcome.delivered_at for _, outcome in outcomes],
+        "statuses": [outcome.last_status for _, outcome in outcomes],
+    }
+    tx.execute(_ARRIVED[dialect], columns)
 
 
 def settle_other(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:

@@ -12,8 +12,9 @@ database is held during an attempt.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from random import SystemRandom
 
 import uvloop
@@ -32,10 +33,13 @@ LEASE_MARGIN = 10.0
 _FAILURE_PAUSE = 1.0
 #: While a lane is in flight, what it has brought so far is written down this often.
 _WRITING_PAUSE = 0.1
-#: The database is asked no sooner than this again while lanes are in flight, and for no more than a fifth of a core: lanes
+#: The database is asked no sooner than this again while lanes are in flight, and for no more than a third of a core: lanes
 #: that end one shortly after another are seen to together.
 _PACE = 0.005
-_SHARE = 0.5
+_SHARE = 2
+_LONGEST_PACE = 0.05
+#: Of a lane that has no more than this left to attempt, more is claimed: it is not to run dry while the database is asked.
+_LOW = 20
 
 _random = SystemRandom()
 
@@ -77,6 +81,8 @@ class Worker:
             queue_limit=queue_limit,
             jitter=jitter,
         )
+        # What is still to be attempted, of each lane in flight.
+        self._queues: dict[str, deque[Delivery]] = {}
         self._news: list[Finished | Ended] = []
         self._stopping = False
         self._woken = asyncio.Event()
@@ -116,12 +122,18 @@ class Worker:
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
                 self._woken.clear()  # before looking: what is committed after the look sets it again
-                found = await self._look(self._ledger.look)
+                low = [lane for lane, queue in self._queues.items() if len(queue) <= _LOW]
+                found = await self._look(partial(self._ledger.look, low))
                 for batch in found.batches:
-                    lanes.create_task(self._run(batch))
+                    lane = batch[0].lane
+                    if lane in self._queues:
+                        self._queues[lane] += batch
+                    else:
+                        self._queues[lane] = deque(batch)
+                        lanes.create_task(self._run(lane, self._queues[lane]))
                 pause = found.pause
                 if self._ledger.in_flight:
-                    await asyncio.sleep(max(_PACE, _SHARE * found.spent))
+                    await asyncio.sleep(min(max(_PACE, _SHARE * found.spent), _LONGEST_PACE))
                     pause = min(pause, _WRITING_PAUSE)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), pause)
@@ -142,16 +154,17 @@ class Worker:
         self._ledger.write_down()
         return Round([], 0.0, 0.0)
 
-    async def _run(self, batch: Sequence[Delivery]) -> None:
-        """Attempt what was claimed of one lane, one after another, while the lease lasts."""
-        left = deque(batch)
-        until = batch[0].leased_until or 0.0
+    async def _run(self, lane: str, queue: deque[Delivery]) -> None:
+        """Attempt what was claimed of one lane, one after another, while the leases last. More may be claimed meanwhile."""
+        until = queue[-1].leased_until
         async with self._outbound.line() as line:
-            while left and not self._stopping and until - self._clock() > self._outbound.timeout:
-                delivery = left.popleft()
+            while queue and not self._stopping and (queue[0].leased_until or 0.0) - self._clock() > self._outbound.timeout:
+                delivery = queue.popleft()
+                until = delivery.leased_until
                 result = await attempt(delivery, self._composers, line, self._clock)
                 self._news.append(Finished(delivery, result, self._clock()))
                 if result.verdict is Verdict.RETRY:
                     break
-        self._news.append(Ended(batch[0].lane, until, list(left)))
+            del self._queues[lane]  # from here on what is claimed of this lane begins a run of its own
+        self._news.append(Ended(lane, (queue[-1].leased_until if queue else until) or 0.0, list(queue)))
         self._woken.set()

@@ -1,6 +1,9 @@
 """A lane: what waits in it goes out one after another, over one connection, and in one lane of one worker at a time."""
 
-from idp.delivery.ledger import CLAIMED
+import pytest
+
+from idp.delivery import worker
+from idp.delivery.ledger import FIRST_CLAIMED
 from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message
 from idp.delivery.service import DeliveryService
 from tests.delivery.conftest import Office
@@ -18,11 +21,29 @@ def sids(party: Receiver) -> list[str]:
 
 def test_what_waits_in_a_lane_goes_out_in_order_over_one_connection(office: Office, receiver) -> None:
     party = receiver()
-    waiting = CLAIMED // 2  # no batch of a single lane is smaller
+    waiting = FIRST_CLAIMED
     for number in range(waiting):
         office.clock.now += 1
         office.send(party.url(), sid=f"s{number}")
     office.open()
+    eventually(lambda: all_arrived(office))
+    assert sids(party) == [f"s{number}" for number in range(waiting)]
+    assert len(party.connections) == 1
+
+
+def test_more_is_claimed_of_a_lane_before_it_runs_dry(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_LOW", FIRST_CLAIMED)
+    party = receiver()
+    party.hold()
+    waiting = FIRST_CLAIMED + 40
+    for number in range(waiting):
+        office.clock.now += 1
+        office.send(party.url(), sid=f"s{number}")
+    office.open()
+    eventually(lambda: party.requests)
+    eventually(lambda: all(one.leased_until is not None for one in office.all()), "the rest is claimed too")
+    assert len(party.requests) == 1, "and still goes out one after another"
+    party.release()
     eventually(lambda: all_arrived(office))
     assert sids(party) == [f"s{number}" for number in range(waiting)]
     assert len(party.connections) == 1

@@ -114,7 +114,7 @@ def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(o
         assert not store.settle_other(tx, slow, Outcome(None, tx.now, tx.now, 400, "answered 400"))
     assert office.only() == quick
     with office.database.writing() as tx:
-        store.settle_arrived(tx, [(slow, Outcome(tx.now, None, tx.now, 200, None))])
+        store.settle_arrived(tx, office.database.dialect, [(slow, Outcome(tx.now, None, tx.now, 200, None))])
         assert not store.settle_other(tx, quick, Outcome(None, tx.now, tx.now, 400, "answered 400"))
     assert office.state() == "delivered"
 
