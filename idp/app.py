@@ -49,13 +49,16 @@ from idp.runtime.pages import PageError, error_page
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.service import SessionService
+from idp.signals import status_list_endpoints
+from idp.signals.status_list_rules import LIFETIME_IN_TTLS
+from idp.signals.status_list_service import StatusLists
 from idp.tokens import endpoints as tokens_endpoints
 from idp.tokens.rules import Policy as TokenPolicy
 from idp.tokens.service import TokenService
 
 MAXIMUM_BODY = 64 * 1024
 _STOP_SECONDS = 2.0
-_FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known")
+_FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known", "/status")
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Provider:
     sessions: SessionService
     deliveries: DeliveryService
     tokens: TokenService
+    status_lists: StatusLists
     logout: LogoutService
     outbound: Outbound
     checker: Checker
@@ -99,7 +103,12 @@ class Provider:
 
 def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
-    longest = max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime, LOGOUT_TOKEN_LIFETIME)
+    longest = max(
+        settings.tokens_access_token_lifetime,
+        settings.tokens_id_token_lifetime,
+        LOGOUT_TOKEN_LIFETIME,
+        LIFETIME_IN_TTLS * settings.signals_status_ttl if settings.signals_status_list else 0,
+    )
     return KeyPolicy(
         settings.keys_rotation_period,
         settings.keys_jwks_max_age,
@@ -139,6 +148,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         settings.tokens_id_token_lifetime,
         settings.tokens_refresh_token_lifetime,
         settings.tokens_refresh_retry_window,
+        settings.signals_status_list,
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
     codes = CodeService(settings.authorization_code_lifetime)
@@ -184,6 +194,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         sessions=sessions,
         deliveries=deliveries,
         tokens=tokens,
+        status_lists=StatusLists(database, tokens, keys, ttl=settings.signals_status_ttl),
         logout=logout,
         outbound=outbound,
         checker=Checker(settings.issuer, keys, outbound),
@@ -230,6 +241,7 @@ def create_app(provider: Provider) -> Flask:
         settings.keys_algorithms,
         frontchannel=settings.logout_frontchannel,
         management=settings.sessions_management,
+        status_list=settings.signals_status_list,
     )
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
@@ -291,6 +303,8 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
     ]
+    if settings.signals_status_list:
+        machines.append(status_list_endpoints.endpoints(provider.status_lists))
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
 
+    signals_status_list: bool = False
+    signals_status_ttl: Annotated[int, Field(ge=1, le=3600)] = 15
+
     logout_frontchannel: bool = False
 
     delivery_timeout: Seconds = 5

@@ -93,6 +93,10 @@ class ClientService:
         """Every client, oldest first."""
         return [Client.of(record) for record in store.listed(tx)]
 
+    def removed(self, tx: Transaction, since: Instant) -> list[str]:
+        """Clients that were removed after `since`: what they are given while a process still knows them counts nowhere."""
+        return store.removed_since(tx, since)
+
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may read our answers (CORS): some client's redirect URI must be at home there."""
         now = self._database.clock()

@@ -8,13 +8,19 @@ from idp.clients.rules import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
 from idp.protocol import pkce, scopes
 from idp.runtime.front import Ready
 from idp.sessions.rules import ACR
+from idp.signals.status_list_rules import aggregation_uri
 
 MAX_AGE = 300
 _WITH_SECRET = [method for method in AUTH_METHODS if method != "none"]
 
 
 def metadata(
-    issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False, management: bool = False
+    issuer: str,
+    id_token_algs: Sequence[str],
+    *,
+    frontchannel: bool = False,
+    management: bool = False,
+    status_list: bool = False,
 ) -> dict[str, object]:
     """Every member is registered, and each says what the code does: a test uses them all."""
     return {
@@ -57,15 +63,11 @@ def metadata(
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
         **({"check_session_iframe": f"{issuer}/check_session"} if management else {}),
+        **({"status_list_aggregation_endpoint": aggregation_uri(issuer)} if status_list else {}),
         **({"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True} if frontchannel else {}),
     }
 
 
-def document(issuer: str, id_token_algs: Sequence[str], *, frontchannel: bool = False, management: bool = False) -> Ready:
-    """The metadata as it is sent."""
-    return Ready(
-        json.dumps(
-            metadata(issuer, id_token_algs, frontchannel=frontchannel, management=management), separators=(",", ":")
-        ).encode(),
-        MAX_AGE,
-    )
+def document(issuer: str, id_token_algs: Sequence[str], **switched_on: bool) -> Ready:
+    """The metadata as it is sent; `switched_on` is what `metadata` takes."""
+    return Ready(json.dumps(metadata(issuer, id_token_algs, **switched_on), separators=(",", ":")).encode(), MAX_AGE)

@@ -67,9 +67,14 @@ class KeyService:
         message = f"{_header(alg, kid, typ)}.{_encoded(claims)}"
         return f"{message}.{b64url(signer.sign(message.encode()))}"
 
+    def signing_kid(self, alg: str = DEFAULT_ALG) -> str | None:
+        """The key of the line `alg` that signs now; None when none can."""
+        found = self._keeper.ring.signing(alg, self._database.clock())
+        return None if found is None else found[0]
+
     def can_sign(self, alg: str) -> bool:
         """Whether a key of the line `alg` signs now."""
-        return self._keeper.ring.signing(alg, self._database.clock()) is not None
+        return self.signing_kid(alg) is not None
 
     def verify(self, token: str, typ: str, now: Instant, *, as_hint: bool = False) -> dict[str, object]:
         """The claims of a JWT of the type `typ` that this provider signed. Expiry is the caller's to judge.

@@ -18,6 +18,11 @@ def system_clock() -> Instant:
     return time.time()
 
 
+def elapsed() -> float:
+    """Seconds since an instant that stays the same for this process: nobody who sets the machine's clock moves them."""
+    return time.monotonic()
+
+
 def in_words(instant: Instant | None) -> str:
     """`instant` for people: UTC, to the second; a dash for none."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if instant is not None else "-"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.sessions import rules, store
 from idp.sessions.rules import Participation, Policy, Session, SignIn
@@ -104,6 +105,10 @@ class SessionService:
     def stale(self, tx: Transaction, limit: int) -> list[str]:
         """The `sid`s of sessions whose time is over though nobody marked them; each is another process's or this one's."""
         return store.stale(tx, self.policy, limit)
+
+    def overdue(self, tx: Transaction, since: Instant) -> list[str]:
+        """The `sid`s of sessions whose time was over after `since` though nobody marked them, for whoever only looks."""
+        return store.ran_out(tx, self.policy, since)
 
     def listed(self, tx: Transaction, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
         """The live sessions, of one person or one client if named."""

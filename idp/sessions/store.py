@@ -53,6 +53,10 @@ _STALE = [
     .with_for_update(skip_locked=True)
     for over in (_sessions.c.last_used_at <= bindparam("idle_since"), _sessions.c.expires_at <= bindparam("now"))
 ]
+_RAN_OUT = [
+    select(_sessions.c.sid).where(_sessions.c.ended_at.is_(None), column <= bindparam("until"), column > bindparam("since"))
+    for column in (_sessions.c.last_used_at, _sessions.c.expires_at)
+]
 _END_STALE = (
     update(_sessions)
     .where(_sessions.c.sid == bindparam("of"), _stale)
@@ -147,6 +151,14 @@ def stale(tx: Transaction, policy: Policy, limit: int) -> list[str]:
     """Sessions whose time is over though nobody marked them, locked until the commit; those that others lock are left out."""
     instants = {"most": limit, "idle_since": tx.now - policy.idle_timeout, "now": tx.now}
     return list({str(row.sid) for query in _STALE for row in tx.execute(query, instants)})[:limit]
+
+
+def ran_out(tx: Transaction, policy: Policy, since: Instant) -> list[str]:
+    """Sessions whose time was over after `since`, and that nobody marked. It locks nothing, and leaves out nothing."""
+    found: set[str] = set()
+    for query, timeout in zip(_RAN_OUT, (policy.idle_timeout, 0), strict=True):
+        found |= set(tx.execute(query, {"until": tx.now - timeout, "since": since - timeout}).scalars())
+    return list(found)
 
 
 def end_stale(tx: Transaction, sid: str, reasons: tuple[str, str], policy: Policy) -> Session | None:

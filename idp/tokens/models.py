@@ -1,9 +1,34 @@
 """Tables of what was issued."""
 
-from sqlalchemy import Index, String, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from idp.runtime.database import Base
+
+#: Gives each family its number on PostgreSQL. Nobody waits for another's transaction; one that is rolled back leaves a gap.
+STATUS_INDICES = Sequence("token_family_indices", start=0, minvalue=0, metadata=Base.metadata)
+
+
+class NextStatusIndex(ColumnElement[int]):
+    """The next status index, found inside of the `INSERT` that uses it."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(NextStatusIndex, "postgresql")
+def _of_the_sequence(_element: NextStatusIndex, _compiler: SQLCompiler, **_options: Any) -> str:
+    return f"nextval('{STATUS_INDICES.name}')"
+
+
+@compiles(NextStatusIndex, "sqlite")
+def _after_the_last(_element: NextStatusIndex, _compiler: SQLCompiler, **_options: Any) -> str:
+    """SQLite has one writer at a time, and reads the last entry of the index."""
+    return "(SELECT coalesce(max(status_index) + 1, 0) FROM token_families)"
 
 
 class FamilyRow(Base):
@@ -27,11 +52,16 @@ class FamilyRow(Base):
     expires_at: Mapped[float]
     ended_at: Mapped[float | None]
     end_reason: Mapped[str | None] = mapped_column(String(64))
+    status_index: Mapped[int] = mapped_column(BigInteger, default=NextStatusIndex(), unique=True)
 
-    __table_args__ = (
-        Index("ix_token_families_subject_client_id", "subject", "client_id"),
-        Index("ix_token_families_client_id", "client_id"),
-    )
+    __table_args__ = (Index("ix_token_families_subject_client_id", "subject", "client_id"),)
+
+
+# What is open is asked for by its client, and what has ended by when: each index holds only what it is asked for.
+_open = FamilyRow.ended_at.is_(None)
+_ended = FamilyRow.ended_at.is_not(None)
+Index("ix_token_families_open_client_id", FamilyRow.client_id, sqlite_where=_open, postgresql_where=_open)
+Index("ix_token_families_ended_at", FamilyRow.ended_at, sqlite_where=_ended, postgresql_where=_ended)
 
 
 class EndedTokenRow(Base):

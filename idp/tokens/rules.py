@@ -9,6 +9,12 @@ ID_TOKEN_TYP = "JWT"
 ACCESS_TOKEN_TYP = "at+jwt"
 FAMILY_ID_BYTES = 16
 JTI_BYTES = 12
+#: As it stands in a `jti`.
+FAMILY_ID_LENGTH = 22
+#: How many families one status list covers: 16 KiB before it is compressed.
+STATUS_LIST_SIZE = 65_536
+#: By how many seconds those who verify tokens may take an expired one for a live one: the widest of common libraries.
+LEEWAY = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,7 @@ class Policy:
     id_token_lifetime: int
     refresh_token_lifetime: int
     refresh_retry_window: int
+    status_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Family:
     """Everything that one authorization gave. `secret_hash` is that of the live refresh token, if one was given.
 
     An `offline` family outlives its session; its access tokens carry no `sid`, since no session stands behind them.
+    `status_index` is its place in the status lists, given by the database when it is written down.
     """
 
     family_id: str
@@ -59,11 +67,25 @@ class Family:
     expires_at: Instant
     ended_at: Instant | None
     end_reason: str | None
+    status_index: int | None = None
 
     @property
     def session_behind(self) -> str | None:
         """The `sid` of the session without which nothing of this family counts."""
         return None if self.offline else self.sid
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """The families of which access tokens may be alive that must not be taken any more, by their status index.
+
+    Of an `ended` one no token counts; of a `doubtful` one some single token was revoked. `allocated` is how many indices
+    have been given.
+    """
+
+    allocated: int
+    ended: frozenset[int]
+    doubtful: frozenset[int]
 
 
 def jti(family_id: str | None, random: str) -> str:
@@ -90,6 +112,17 @@ def access_token_claims(
         "exp": int(now) + policy.access_token_lifetime,
         "jti": token_id,
     }
+
+
+def status_list_uri(issuer: str, number: int) -> str:
+    """Where the status list of that number is."""
+    return f"{issuer}/status/{number}"
+
+
+def status_claim(issuer: str, index: int) -> dict[str, object]:
+    """Where the status of a family's access tokens stands (Token Status List §6.2)."""
+    number, place = divmod(index, STATUS_LIST_SIZE)
+    return {"status_list": {"idx": place, "uri": status_list_uri(issuer, number)}}
 
 
 def authentication_claims(family: Family) -> dict[str, object]:

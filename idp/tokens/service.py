@@ -1,7 +1,7 @@
 """Issuing tokens, and judging those that come back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientError
 
@@ -15,7 +15,7 @@ from idp.runtime.secrets import Secrets
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import Authorization, Family, Policy
+from idp.tokens.rules import LEEWAY, Authorization, Family, Policy, Statuses
 
 
 class ReusedRefreshTokenError(Exception):
@@ -80,7 +80,7 @@ class TokenService:
             ended_at=None,
             end_reason=None,
         )
-        store.add(tx, family)
+        family = replace(family, status_index=store.add(tx, family))
         return family, None if token is None else token.text(self._secrets)
 
     def rotate(self, tx: Transaction, client: Client, text: str) -> tuple[Family, str]:
@@ -136,6 +136,8 @@ class TokenService:
         ) | rules.authentication_claims(family)
         if family.session_behind is not None:
             claims["sid"] = family.session_behind
+        if self.policy.status_list and family.status_index is not None:
+            claims["status"] = rules.status_claim(self.policy.issuer, family.status_index)
         return self._sign_access_token(tx, client, claims)
 
     def client_access_token(self, tx: Transaction, client: Client, scope: str) -> str:
@@ -249,6 +251,23 @@ class TokenService:
         if claims.get("iss") != self.policy.issuer or "at_hash" not in claims or "client_id" in claims:
             return None
         return claims
+
+    # -- for those who verify by themselves -----------------------------------------------------------------------
+
+    def statuses(self, tx: Transaction) -> Statuses:
+        """What `live_access_token` would say no to, for all families of which an access token can be alive."""
+        since = tx.now - self.policy.access_token_lifetime - LEEWAY
+        # What nobody marked yet comes first, what is marked last: PostgreSQL shows each statement what was committed
+        # before it, so a session that the reaper ends between the two is seen by one of them at the least.
+        overdue, removed = self._sessions.overdue(tx, since), self._clients.removed(tx, since)
+        unmarked = {*store.open_of_sessions(tx, overdue), *store.open_of_clients(tx, removed)}
+        doubtful = frozenset(store.of_ended_tokens(tx, tx.now - LEEWAY))
+        ended = unmarked.union(store.ended_since(tx, since))
+        return Statuses(self.status_indices(tx), frozenset(ended), doubtful - ended)
+
+    def status_indices(self, tx: Transaction) -> int:
+        """How many status indices have been given to families."""
+        return store.allocated(tx)
 
     def tidy(self, tx: Transaction) -> int:
         """Delete what is known of single tokens that have expired anyway; returns their number."""

@@ -1,18 +1,23 @@
 """Statements on families and single tokens, prepared once."""
 
-from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.tokens.models import EndedTokenRow, FamilyRow
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import Family
+from idp.tokens.rules import FAMILY_ID_LENGTH, LEEWAY, Family
 
 _families = table_of(FamilyRow)
 _ended = table_of(EndedTokenRow)
-_names = tuple(Family.__dataclass_fields__)
+_index = _families.c.status_index
+_names = tuple(name for name in Family.__dataclass_fields__ if name != _index.name)
+#: How many values one statement may hold on any database.
+_MANY = 1000
 
-_INSERT = insert(_families)
+_INSERT = insert(_families).returning(_index)
 _BY_ID = select_of(FamilyRow, Family).where(_families.c.family_id == bindparam("family_id"))
 _ROTATE = (
     update(_families)
@@ -35,11 +40,24 @@ _ROTATE = (
 _END_TOKEN = insert(_ended)
 _FORGET = delete(_ended).where(_ended.c.expires_at <= bindparam("now"))
 _IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
+_LAST_INDEX = select(func.max(_index))
+_ENDED_SINCE = select(_index).where(_families.c.ended_at > bindparam("since"))
+_OPEN_OF_SESSIONS = select(_index).where(
+    _families.c.sid.in_(bindparam("these", expanding=True)), _families.c.offline.is_(False), _families.c.ended_at.is_(None)
+)
+_OPEN_OF_CLIENTS = select(_index).where(
+    _families.c.client_id.in_(bindparam("these", expanding=True)), _families.c.ended_at.is_(None)
+)
+_OF_ENDED_TOKENS = (
+    select(_index)
+    .join_from(_ended, _families, _families.c.family_id == func.substr(_ended.c.jti, 1, FAMILY_ID_LENGTH))
+    .where(_ended.c.expires_at > bindparam("since"))
+)
 
 
-def add(tx: Transaction, family: Family) -> None:
-    """Insert a family."""
-    tx.execute(_INSERT, {name: getattr(family, name) for name in _names})
+def add(tx: Transaction, family: Family) -> int:
+    """Insert a family; returns the status index that it was given."""
+    return int(tx.execute(_INSERT, {name: getattr(family, name) for name in _names}).scalar_one())
 
 
 def by_id(tx: Transaction, family_id: str) -> Family | None:
@@ -119,5 +137,39 @@ def is_ended(tx: Transaction, jti: str) -> bool:
 
 
 def forget_expired(tx: Transaction) -> int:
-    """Delete what is known of single tokens that have expired anyway; returns their number."""
-    return tx.execute(_FORGET, {"now": tx.now}).rowcount
+    """Delete what is known of single tokens that have expired by every clock; returns their number."""
+    return tx.execute(_FORGET, {"now": tx.now - LEEWAY}).rowcount
+
+
+# -- for the status lists: status indices of families ---------------------------------------------------------------------
+
+
+def allocated(tx: Transaction) -> int:
+    """How many status indices have been given."""
+    last = tx.execute(_LAST_INDEX).scalar_one_or_none()
+    return 0 if last is None else int(last) + 1
+
+
+def ended_since(tx: Transaction, since: Instant) -> Iterator[int]:
+    """Of families that ended after `since`."""
+    yield from tx.execute(_ENDED_SINCE, {"since": since}).scalars()
+
+
+def open_of_sessions(tx: Transaction, sids: Sequence[str]) -> Iterator[int]:
+    """Of families that nobody marked ended and that these sessions stand behind."""
+    return _of_these(tx, _OPEN_OF_SESSIONS, sids)
+
+
+def open_of_clients(tx: Transaction, client_ids: Sequence[str]) -> Iterator[int]:
+    """Of families that nobody marked ended and that these clients were given."""
+    return _of_these(tx, _OPEN_OF_CLIENTS, client_ids)
+
+
+def _of_these(tx: Transaction, query: Select[tuple[int]], these: Sequence[str]) -> Iterator[int]:
+    for start in range(0, len(these), _MANY):
+        yield from tx.execute(query, {"these": these[start : start + _MANY]}).scalars()
+
+
+def of_ended_tokens(tx: Transaction, since: Instant) -> Iterator[int]:
+    """Of families of which a single access token was revoked that expires after `since`."""
+    yield from tx.execute(_OF_ENDED_TOKENS, {"since": since}).scalars()

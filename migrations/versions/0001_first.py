@@ -226,9 +226,28 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("end_reason", sa.String(length=64), nullable=True),
+        sa.Column("status_index", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("family_id", name=op.f("pk_token_families")),
+        sa.UniqueConstraint("status_index", name=op.f("uq_token_families_status_index")),
     )
-    op.create_index("ix_token_families_client_id", "token_families", ["client_id"], unique=False)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(sa.schema.CreateSequence(sa.Sequence("token_family_indices", start=0, minvalue=0)))
+    op.create_index(
+        "ix_token_families_ended_at",
+        "token_families",
+        ["ended_at"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_token_families_open_client_id",
+        "token_families",
+        ["client_id"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_index(op.f("ix_token_families_sid"), "token_families", ["sid"], unique=False)
     op.create_index("ix_token_families_subject_client_id", "token_families", ["subject", "client_id"], unique=False)
     op.create_table(
