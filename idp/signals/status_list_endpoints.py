@@ -15,7 +15,7 @@ def endpoints(lists: StatusLists) -> Blueprint:
     """The status lists."""
     routes = Blueprint("status_list_endpoints", __name__)
 
-    @routes.get("/status/<text>")
+    @routes.get("/status/<text>", strict_slashes=True)
     def one(text: str) -> Response:
         _demand(MEDIA_TYPE)
         if "time" in request.args:
@@ -27,7 +27,7 @@ def endpoints(lists: StatusLists) -> Blueprint:
         ready, seconds = found
         return _negotiated(ready, seconds)
 
-    @routes.get("/status")
+    @routes.get("/status", strict_slashes=True)
     def aggregation() -> Response:
         _demand("application/json")
         uris, seconds = lists.uris()
