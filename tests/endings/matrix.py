@@ -71,6 +71,27 @@ DEAD: Mapping[str, frozenset[str]] = {
 }
 
 
+#: By which name in the table an access token of the world stands.
+ACCESS: Mapping[str, str] = {
+    "one here": "access one here",
+    "two here": "access two here",
+    "one there": "access one there",
+    "offline one": "offline one",
+    "bob's one": "bob's access one",
+    "bob's two": "bob's access two",
+    "bob's offline one": "bob's offline one",
+}
+
+
+def status(trigger: str, thing: str) -> int:
+    """What the status list says of it then: valid, invalid, or that the provider must be asked."""
+    if trigger == "`idp key revoke`":
+        return 0  # a family goes on with another key: that one is dead stands in the JWKS
+    if thing not in DEAD[trigger]:
+        return 0
+    return 3 if trigger == "`/revoke` of an access token" else 1
+
+
 def as_markdown() -> str:
     """The table as the documentation shows it: what dies, by trigger, and that nothing else does."""
     rows = [

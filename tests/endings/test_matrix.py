@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endings.matrix import DEAD, THINGS, as_markdown
+from tests.endings.matrix import ACCESS, DEAD, THINGS, as_markdown, status
 from tests.endings.world import ANOTHER, PASSWORD, World
 from tests.support.databases import DIALECTS
 from tests.support.serving import RunningProvider
@@ -20,7 +20,12 @@ LONG = 400 * 86_400
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
     """A provider of its own: one trigger kills a key."""
     url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("endings"), url, {"SECRET_KEY": "a test secret that is long enough"})
+    settings = {
+        "SECRET_KEY": "a test secret that is long enough",
+        "SIGNALS_STATUS_LIST": "true",
+        "SIGNALS_STATUS_TTL": "1",
+    }
+    running = RunningProvider(tmp_path_factory.mktemp("endings"), url, settings)
     try:
         yield running.start()
     finally:
@@ -113,9 +118,11 @@ def test_all_that_must_die_dies_and_all_else_survives(provider: RunningProvider,
     world = World.make(provider)
     try:
         TRIGGERS[trigger](world)
+        listed = world.listed()
         dead = world.look()
     finally:
         world.close()
+    assert listed == {name: status(trigger, thing) for name, thing in ACCESS.items()}
     assert {thing: thing in dead for thing in THINGS} == {thing: thing in DEAD[trigger] for thing in THINGS}
 
 

@@ -125,6 +125,7 @@ def test_every_statement_of_an_ending_goes_by_an_index(provider: Provider) -> No
     with provider.database.writing() as tx:
         provider.logout.end_stale_sessions(tx, 10)
         provider.consents.withdraw(tx, "alice", client_id)
+        provider.tokens.statuses(tx)
     statements = [(sql, given) for sql, given in asked if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}]
     assert len(statements) >= 8
     with provider.database.engine.connect() as connection:

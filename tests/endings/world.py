@@ -1,6 +1,7 @@
 """Alice at two browsers, Bob at one, two apps: see `matrix`."""
 
 import secrets
+import time
 from dataclasses import dataclass, field
 
 import httpx
@@ -11,6 +12,7 @@ from idp.sessions.models import SessionRow
 from tests.support.browsing import Person
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
+from tests.support.status_lists import StatusList, reference
 
 PASSWORD, ANOTHER = "correct horse battery staple", "an entirely different battery"
 
@@ -106,6 +108,19 @@ class World:
             "bob's apps": not {(app.client_id, self.sids["bob's one"]) for app in (self.one, self.two)} & told,
         }
         return {thing for thing, is_alive in alive.items() if not is_alive}
+
+    def listed(self) -> dict[str, int]:
+        """What the status list says of each access token, once it is as new as this question: a verifier asks nobody else."""
+        asked, issuer = time.time(), self.provider.issuer
+        said: dict[str, int] = {}
+        lists: dict[str, StatusList] = {}
+        for name, tokens in self.tokens.items():
+            uri, index = reference(tokens["access_token"])
+            while uri not in lists or int(str(lists[uri].claims["iat"])) < asked:
+                time.sleep(0.05 if uri in lists else 0)
+                lists[uri] = StatusList.verified(httpx.get(uri).text, httpx.get(f"{issuer}/jwks").json(), uri)
+            said[name] = lists[uri][index]
+        return said
 
     def _knows(self, person: Person, username: str) -> bool:
         page = person.open("account")
