@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.endings.matrix import ACCESS, DEAD, THINGS, as_markdown, status
-from tests.endings.world import ANOTHER, PASSWORD, World
+from tests.endings.world import ANOTHER, PASSWORD, STATUS_TTL, World
 from tests.support.databases import DIALECTS
 from tests.support.serving import RunningProvider
 
@@ -23,7 +23,7 @@ def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     settings = {
         "SECRET_KEY": "a test secret that is long enough",
         "SIGNALS_STATUS_LIST": "true",
-        "SIGNALS_STATUS_TTL": "1",
+        "SIGNALS_STATUS_TTL": str(STATUS_TTL),
     }
     running = RunningProvider(tmp_path_factory.mktemp("endings"), url, settings)
     try:
@@ -118,8 +118,9 @@ def test_all_that_must_die_dies_and_all_else_survives(provider: RunningProvider,
     world = World.make(provider)
     try:
         TRIGGERS[trigger](world)
-        listed = world.listed()
+        happened = time.monotonic()
         dead = world.look()
+        listed = world.listed(happened)
     finally:
         world.close()
     assert listed == {name: status(trigger, thing) for name, thing in ACCESS.items()}

@@ -14,6 +14,8 @@ from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
 from tests.support.status_lists import StatusList, reference
 
+#: In seconds; what the provider is set to.
+STATUS_TTL = 1
 PASSWORD, ANOTHER = "correct horse battery staple", "an entirely different battery"
 
 
@@ -109,18 +111,14 @@ class World:
         }
         return {thing for thing, is_alive in alive.items() if not is_alive}
 
-    def listed(self) -> dict[str, int]:
-        """What the status list says of each access token, once it is as new as this question: a verifier asks nobody else."""
-        asked, issuer = time.time(), self.provider.issuer
-        said: dict[str, int] = {}
-        lists: dict[str, StatusList] = {}
-        for name, tokens in self.tokens.items():
-            uri, index = reference(tokens["access_token"])
-            while uri not in lists or int(str(lists[uri].claims["iat"])) < asked:
-                time.sleep(0.05 if uri in lists else 0)
-                lists[uri] = StatusList.verified(httpx.get(uri).text, httpx.get(f"{issuer}/jwks").json(), uri)
-            said[name] = lists[uri][index]
-        return said
+    def listed(self, happened: float) -> dict[str, int]:
+        """What the status list says of each access token, one `ttl` after the `time.monotonic()` at which it happened."""
+        time.sleep(max(0.0, happened + STATUS_TTL - time.monotonic()))
+        uri = f"{self.provider.issuer}/status/0"
+        found = StatusList.verified(httpx.get(uri).text, httpx.get(f"{self.provider.issuer}/jwks").json(), uri)
+        places = {name: reference(tokens["access_token"]) for name, tokens in self.tokens.items()}
+        assert {each for each, _ in places.values()} == {uri}
+        return {name: found[index] for name, (_, index) in places.items()}
 
     def _knows(self, person: Person, username: str) -> bool:
         page = person.open("account")
