@@ -16,6 +16,7 @@ from idp.authorization import pages as authorization_pages
 from idp.authorization.browser_state import BrowserState
 from idp.authorization.service import AuthorizationService
 from idp.authorization.service import Services as AuthorizationServices
+from idp.clients.keys import ClientKeys
 from idp.clients.service import ClientService
 from idp.config import Settings, SettingsError
 from idp.consent import pages as consent_pages
@@ -133,11 +134,18 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         algorithms=settings.keys_algorithms,
         hsm=_hsm(settings, clock),
     )
+    outbound = Outbound(
+        allow=settings.outbound_allow,
+        allow_loopback=not settings.secure,
+        ca_file=settings.outbound_ca_file,
+        timeout=settings.delivery_timeout,
+    )
     clients = ClientService(
         database,
         cache_seconds=settings.clients_cache_seconds,
         loopback_http=not settings.secure,
         id_token_algs=settings.keys_algorithms,
+        keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
     )
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy)
@@ -161,12 +169,6 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         max(settings.delivery_lifetime, settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime),
         codes,
         frontchannel=settings.logout_frontchannel,
-    )
-    outbound = Outbound(
-        allow=settings.outbound_allow,
-        allow_loopback=not settings.secure,
-        ca_file=settings.outbound_ca_file,
-        timeout=settings.delivery_timeout,
     )
     worker = Worker(
         database,

@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     keys_pkcs11_pin: SecretStr = SecretStr("")
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
+    clients_jwks_cache_seconds: Annotated[int, Field(ge=0)] = 300
 
     signals_status_list: bool = False
     signals_status_ttl: Annotated[int, Field(ge=1, le=3600)] = 15

@@ -1,6 +1,6 @@
 """The table of relying parties."""
 
-from sqlalchemy import String, Text
+from sqlalchemy import Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -17,3 +17,16 @@ class ClientRow(Base):
     secret_hash: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[float]
     ended_at: Mapped[float | None]
+    secret_sealed: Mapped[bytes | None]
+    registration_hash: Mapped[str | None] = mapped_column(String(64))
+    expires_at: Mapped[float | None]
+
+    __table_args__ = (
+        # What dynamic registration made and nobody removed: they are counted, and those that nobody uses lapse.
+        Index(
+            "ix_clients_open_expires_at",
+            "expires_at",
+            sqlite_where=text("ended_at IS NULL AND expires_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NULL AND expires_at IS NOT NULL"),
+        ),
+    )

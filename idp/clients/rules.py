@@ -2,29 +2,51 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from idp.protocol import scopes
-from idp.protocol.signatures import DEFAULT_ALG
+from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_registered
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
 
-AUTH_METHODS = ("client_secret_basic", "client_secret_post", "none")
+AUTH_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none")
+#: Algorithms of client assertions (OIDC Core §9), by the method that they go with.
+ASSERTION_ALGORITHMS = {"client_secret_jwt": ("HS256", "HS384", "HS512"), "private_key_jwt": ALGORITHMS}
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+#: What is switched on unless `ClientService` is told of more.
 RESPONSE_TYPES = ("code",)
+#: Every response type that may be switched on, its words in the order in which the specs write them.
+KNOWN_RESPONSE_TYPES = ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token")
+#: No grant at the token endpoint; a client registers it for tokens that come from the authorization endpoint.
+IMPLICIT = "implicit"
+SUBJECT_TYPES = ("public", "pairwise")
+#: Encrypted ID tokens and userinfo: how the key is given to the client, and how the content is encrypted.
+ENCRYPTION_ALGORITHMS = ("RSA-OAEP-256", "ECDH-ES")
+CONTENT_ENCRYPTIONS = ("A256GCM",)
+#: Members that may be said in several languages, as `client_name#de` (OIDC Registration §2.1).
+LOCALISED = ("client_name", "client_uri", "logo_uri", "policy_uri", "tos_uri")
 
 
 @dataclass(frozen=True, slots=True)
 class ClientRecord:
-    """A row: the metadata as registered, the secret as a hash."""
+    """A row: the metadata as registered, the secret as a hash.
+
+    `secret_sealed` is set beside the hash only where the secret itself is needed to verify (`client_secret_jwt`).
+    `registration_hash` is of the registration access token (RFC 7592 §3) and `expires_at` the instant at which the
+    registration lapses if it is not used until then; both are None for a client that an operator added.
+    """
 
     client_id: str
     metadata: str
     secret_hash: str | None
     created_at: Instant
     ended_at: Instant | None
+    secret_sealed: bytes | None = None
+    registration_hash: str | None = None
+    expires_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +85,43 @@ class Client:
     first_party: bool = False
     access_token_header_typ: str = "at+jwt"
     resources: tuple[str, ...] = ()
+    token_endpoint_auth_signing_alg: str | None = None
+    jwks: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
+    jwks_uri: str | None = None
+    subject_type: str = "public"
+    sector_identifier_uri: str | None = None
+    id_token_encrypted_response_alg: str | None = None
+    id_token_encrypted_response_enc: str | None = None
+    userinfo_signed_response_alg: str | None = None
+    userinfo_encrypted_response_alg: str | None = None
+    userinfo_encrypted_response_enc: str | None = None
+    request_object_signing_alg: str | None = None
+    request_uris: tuple[str, ...] = ()
+    initiate_login_uri: str | None = None
+    default_acr_values: tuple[str, ...] = ()
+    require_auth_time: bool = False
+    software_id: str | None = None
+    software_version: str | None = None
+    #: `client_name#de` and the like, by their whole names.
+    localised: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    secret_sealed: bytes | None = field(default=None, repr=False)
+    registration_hash: str | None = field(default=None, repr=False)
+    expires_at: Instant | None = None
 
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
         """The client that a row describes."""
         metadata = json.loads(record.metadata)
         values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()}
-        return cls(record.client_id, record.secret_hash, record.created_at, **values)
+        return cls(
+            record.client_id,
+            record.secret_hash,
+            record.created_at,
+            secret_sealed=record.secret_sealed,
+            registration_hash=record.registration_hash,
+            expires_at=record.expires_at,
+            **values,
+        )
 
     @property
     def name(self) -> str:
@@ -85,6 +137,12 @@ class Client:
     def is_native(self) -> bool:
         """Whether it runs on the person's device, so that the port of a loopback redirect may vary (RFC 8252 §7.3)."""
         return self.application_type == "native"
+
+    @property
+    def sector(self) -> str:
+        """Where its pairwise subjects are the same: one host (OIDC Core §8.1). Registration saw to it that there is one."""
+        named = [self.sector_identifier_uri] if self.sector_identifier_uri is not None else self.redirect_uris
+        return next((host for uri in named if (host := urlsplit(uri).hostname) is not None), self.client_id)
 
     # -- what Authlib's server asks (authlib.oauth2.rfc6749.ClientMixin) ------------------------------------------
 
@@ -133,10 +191,14 @@ class Client:
         return scopes.join(name for name in scopes.parse(scope) if name in allowed)
 
 
+#: Fields of `Client` that are no metadata as somebody registers it.
+_OURS = frozenset({"client_id", "secret_hash", "created_at", "secret_sealed", "registration_hash", "expires_at", "localised"})
+
+
 def registered(client: Client) -> Mapping[str, object]:
     """The client's metadata as RFC 7591 §3.2.1 answers it: every member that has a value."""
-    names = [name for name in Client.__dataclass_fields__ if name not in {"client_id", "secret_hash", "created_at"}]
-    values = {name: getattr(client, name) for name in names}
-    return {
+    values = {name: getattr(client, name) for name in Client.__dataclass_fields__ if name not in _OURS}
+    known = {
         name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value not in (None, ())
     }
+    return {**known, **client.localised}

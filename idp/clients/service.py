@@ -3,8 +3,12 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from idp.clients import metadata, rules, store
+from joserfc.jwk import KeySet
+
+from idp.clients import jwks, metadata, rules, signed, store
+from idp.clients.keys import ClientKeys, ClientKeysError
 from idp.clients.rules import Client, ClientRecord
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import origin as origin_of
@@ -44,8 +48,13 @@ class ClientService:
         cache_seconds: int,
         loopback_http: bool,
         id_token_algs: Collection[str] = (DEFAULT_ALG,),
+        response_types: Collection[str] = rules.RESPONSE_TYPES,
+        keys: ClientKeys | None = None,
     ) -> None:
+        """`keys` fetches what clients registered as their `jwks_uri`; without it only `jwks` counts."""
         self._database = database
+        self._keys = keys
+        self._response_types = tuple(response_types)
         self._cache_seconds = cache_seconds
         self._loopback_http = loopback_http
         self._id_token_algs = tuple(id_token_algs)
@@ -54,7 +63,12 @@ class ClientService:
 
     def add(self, tx: Transaction, sent: Mapping[str, object]) -> Registration:
         """Register a client from RFC 7591 metadata. Raises MetadataError."""
-        known = metadata.parse(sent, loopback_http=self._loopback_http, id_token_algs=self._id_token_algs)
+        known = metadata.parse(
+            sent,
+            loopback_http=self._loopback_http,
+            id_token_algs=self._id_token_algs,
+            response_types=self._response_types,
+        )
         public = known.get("token_endpoint_auth_method") == "none"
         secret = None if public else secrets.token(SECRET_BYTES)
         record = ClientRecord(
@@ -106,6 +120,28 @@ class ClientService:
                 uris = [uri for client in self.listed(tx) for uri in client.redirect_uris]
             kept = self._origins = (now, frozenset(filter(None, map(origin_of, uris))))
         return origin in kept[1]
+
+    def keys_of(self, client: Client, kid: str | None = None) -> KeySet:
+        """The client's public keys. With a `kid` that is not among them they are fetched anew, though not too often.
+
+        Raises ClientKeysError. It may wait for the client's server: never call it inside a transaction.
+        """
+        if client.jwks is not None:
+            return jwks.read(client.jwks)
+        if self._keys is None or client.jwks_uri is None:
+            message = "The client registered neither jwks nor jwks_uri."
+            raise ClientKeysError(message)
+        return self._keys.at(client.jwks_uri, kid)
+
+    def verify(self, client: Client, token: str, algorithms: Collection[str]) -> dict[str, Any]:
+        """The claims of a JWT that the client signed with a key of its own, by one of `algorithms`.
+
+        What the claims say is the caller's to judge. Raises BadSignatureError and ClientKeysError; as `keys_of`, never
+        inside a transaction.
+        """
+        unverified = signed.take_apart(token)
+        signed.verify(unverified, lambda kid: self.keys_of(client, kid), algorithms)
+        return unverified.claims
 
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""

@@ -16,7 +16,7 @@ _INSERT = insert(_clients)
 _END = (
     update(_clients)
     .where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
-    .values(ended_at=bindparam("now"), secret_hash=None)
+    .values(ended_at=bindparam("now"), secret_hash=None, secret_sealed=None, registration_hash=None)
     .returning(_clients.c.client_id)
 )
 

@@ -71,7 +71,18 @@ def upgrade() -> None:
         sa.Column("secret_hash", sa.String(length=64), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("secret_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("registration_hash", sa.String(length=64), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
+    )
+    op.create_index(
+        "ix_clients_open_expires_at",
+        "clients",
+        ["expires_at"],
+        unique=False,
+        sqlite_where=sa.text("ended_at IS NULL AND expires_at IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NULL AND expires_at IS NOT NULL"),
     )
     op.create_table(
         "consents",

@@ -56,7 +56,7 @@ def test_the_least_that_can_be_registered_gets_its_defaults() -> None:
 
 
 def test_a_member_that_is_null_or_unknown_is_left_out() -> None:
-    assert read(client_name=None, software_statement="x", jwks={"keys": []}) == read()
+    assert read(client_name=None, jwks_uri=None, tls_client_certificate_bound_access_tokens=True, x="y") == read()
 
 
 GOOD: list[tuple[str, object]] = [
