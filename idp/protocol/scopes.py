@@ -8,8 +8,25 @@ OFFLINE_ACCESS = "offline_access"
 
 CLAIMS: dict[str, tuple[str, ...]] = {
     OPENID: ("sub",),
-    "profile": ("name", "preferred_username", "updated_at"),
+    "profile": (
+        "name",
+        "family_name",
+        "given_name",
+        "middle_name",
+        "nickname",
+        "preferred_username",
+        "profile",
+        "picture",
+        "website",
+        "gender",
+        "birthdate",
+        "zoneinfo",
+        "locale",
+        "updated_at",
+    ),
     "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": ("phone_number", "phone_number_verified"),
     OFFLINE_ACCESS: (),
 }
 SUPPORTED = tuple(CLAIMS)
@@ -17,8 +34,10 @@ SUPPORTED = tuple(CLAIMS)
 #: What each scope allows, in words for the consent page.
 SENTENCES: dict[str, str] = {
     OPENID: "Know who you are",
-    "profile": "See your name and your username",
+    "profile": "See your profile: your name and username, and your picture, birthday and language if they are known",
     "email": "See your email address",
+    "address": "See your postal address",
+    "phone": "See your phone number",
     OFFLINE_ACCESS: "Stay signed in for you, even after you signed out here",
 }
 
