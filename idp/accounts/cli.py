@@ -1,9 +1,11 @@
 """`idp user`: people. A password is read from standard input, never from an argument."""
 
-from typing import Protocol
+import json
+from typing import BinaryIO, Protocol
 
 import click
 
+from idp.accounts import profile, rules
 from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService, Endings
@@ -12,6 +14,7 @@ from idp.runtime.console import Record, Refused, emit, json_option, read_secret_
 from idp.runtime.database import Database, Transaction
 from idp.sessions.service import SessionService
 
+_MAXIMUM_FILE = 65_536
 _COLUMNS = ("username", "subject", "name", "email", "created_at", "disabled_at")
 
 
@@ -39,6 +42,7 @@ def group() -> None:
 @click.option("--email", help="Their email address.")
 @click.option("--email-verified", is_flag=True, help="You know that the address is theirs.")
 @click.option("--name", help="Their name, as apps show it.")
+@click.option("--claims-file", type=click.File("rb"), help="What else is known of them: standard claims as a JSON object.")
 @json_option
 @click.pass_obj
 def add(
@@ -46,15 +50,19 @@ def add(
     username: str,
     email: str | None,
     name: str | None,
+    claims_file: BinaryIO | None,
     *,
     password_stdin: bool,  # noqa: ARG001 - the caller says aloud where the password comes from
     email_verified: bool,
     as_json: bool,
 ) -> None:
     """Add a person."""
+    claims = {} if claims_file is None else _claims_in(claims_file)
     password = read_secret_from_stdin("Password")
     try:
-        new = needs.accounts.prepare(username, password, name=name, email=email, email_verified=email_verified)
+        new = needs.accounts.prepare(
+            username, password, name=name, email=email, email_verified=email_verified, claims=claims
+        )
         with needs.database.writing() as tx:
             account = needs.accounts.add(tx, new)
     except AccountRefusedError as error:
@@ -82,6 +90,29 @@ def show(needs: Needs, username: str, *, as_json: bool) -> None:
         account = _named(needs, tx, username)
         sessions = needs.sessions.listed(tx, subject=account.subject)
     emit({**_record(account), "sessions": [session.sid for session in sessions]}, as_json=as_json)
+
+
+@group.command(name="set")
+@click.argument("username", metavar="NAME")
+@click.option(
+    "--claims-file",
+    type=click.File("rb"),
+    required=True,
+    help="Standard claims as a JSON object (null takes one away); - for standard input.",
+)
+@json_option
+@click.pass_obj
+def set_(needs: Needs, username: str, claims_file: BinaryIO, *, as_json: bool) -> None:
+    """Change what apps may be told of a person. Claims that are not named stay as they are."""
+    try:
+        claims = profile.read(_claims_in(claims_file))
+    except AccountRefusedError as error:
+        raise Refused(str(error)) from None
+    with needs.database.writing() as tx:
+        account = _named(needs, tx, username)
+        needs.accounts.set_claims(tx, account.subject, claims)
+        account = _named(needs, tx, username)
+    emit(_record(account), as_json=as_json)
 
 
 @group.command(name="set-password")
@@ -159,6 +190,15 @@ def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
     emit({"username": account.username, "subject": account.subject, "sessions_ended": ended}, as_json=as_json)
 
 
+def _claims_in(file: BinaryIO) -> object:
+    sent = file.read(_MAXIMUM_FILE + 1)
+    try:
+        return json.loads(sent[:_MAXIMUM_FILE])
+    except (ValueError, RecursionError):
+        message = f"{file.name} is not JSON: it must hold one object of at most {_MAXIMUM_FILE} bytes."
+        raise Refused(message) from None
+
+
 def _named(needs: Needs, tx: Transaction, username: str) -> Account:
     account = needs.accounts.find(tx, username)
     if account is None:
@@ -175,6 +215,7 @@ def _record(account: Account) -> Record:
         "name": account.name,
         "email": account.email,
         "email_verified": account.email_verified,
+        **{name: value for name in rules.PROFILE if (value := getattr(account, name)) is not None},
         "created_at": account.created_at,
         "updated_at": account.updated_at,
         "disabled_at": account.disabled_at,

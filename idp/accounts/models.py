@@ -1,6 +1,6 @@
 """Tables of people and of their failed sign-ins."""
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import JSON, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -21,6 +21,20 @@ class AccountRow(Base):
     created_at: Mapped[float]
     updated_at: Mapped[float]
     disabled_at: Mapped[float | None]
+    given_name: Mapped[str | None] = mapped_column(String(128))
+    family_name: Mapped[str | None] = mapped_column(String(128))
+    middle_name: Mapped[str | None] = mapped_column(String(128))
+    nickname: Mapped[str | None] = mapped_column(String(128))
+    profile: Mapped[str | None] = mapped_column(String(512))
+    picture: Mapped[str | None] = mapped_column(String(512))
+    website: Mapped[str | None] = mapped_column(String(512))
+    gender: Mapped[str | None] = mapped_column(String(128))
+    birthdate: Mapped[str | None] = mapped_column(String(10))
+    zoneinfo: Mapped[str | None] = mapped_column(String(64))
+    locale: Mapped[str | None] = mapped_column(String(64))
+    phone_number: Mapped[str | None] = mapped_column(String(32))
+    phone_number_verified: Mapped[bool]
+    address: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class LikenessRow(Base):

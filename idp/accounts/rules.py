@@ -2,11 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NewType
 
 from idp.accounts.refusals import AccountRefusedError
+from idp.protocol import claims as protocol_claims
 from idp.protocol import scopes as protocol_scopes
 from idp.runtime.clock import Instant
 
@@ -35,6 +36,20 @@ class Account:
     created_at: Instant
     updated_at: Instant
     disabled_at: Instant | None
+    given_name: str | None = None
+    family_name: str | None = None
+    middle_name: str | None = None
+    nickname: str | None = None
+    profile: str | None = None
+    picture: str | None = None
+    website: str | None = None
+    gender: str | None = None
+    birthdate: str | None = None
+    zoneinfo: str | None = None
+    locale: str | None = None
+    phone_number: str | None = None
+    phone_number_verified: bool = False
+    address: Mapping[str, str] | None = field(default=None, hash=False)
 
     @property
     def is_disabled(self) -> bool:
@@ -42,29 +57,64 @@ class Account:
         return self.disabled_at is not None
 
 
+#: The fields of an account that `profile` reads: claims of those very names.
+PROFILE = (
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "profile",
+    "picture",
+    "website",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "email",
+    "email_verified",
+    "phone_number",
+    "phone_number_verified",
+    "address",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account that holds to every rule, its password hashed: left to see is whether the name is free."""
+    """An account that holds to every rule, its password hashed: left to see is whether the name is free.
+
+    `claims` are those of `PROFILE` that are known, as `profile.read` gives them.
+    """
 
     username: str
-    name: str | None
-    email: str | None
-    email_verified: bool
     password_hash: PasswordHash
+    claims: Mapping[str, object]
 
 
-def claims(account: Account, scopes: Iterable[str]) -> dict[str, object]:
-    """The claims that `scopes` ask for, `sub` always among them, none without a value (OIDC Core §5.1, §5.3.2)."""
-    known: dict[str, object] = {
-        "sub": account.subject,
-        "name": account.name,
+def claims(account: Account, asked: Iterable[str]) -> dict[str, object]:
+    """Those of the claims asked for that have a value (OIDC Core §5.1, §5.3.2). `sub` is not among them.
+
+    By which `sub` an app knows the person is not the account's to say.
+    """
+    known: dict[str, object] = {name: getattr(account, name) for name in PROFILE} | {
         "preferred_username": account.username,
         "updated_at": int(account.updated_at),
-        "email": account.email,
         "email_verified": account.email_verified if account.email is not None else None,
+        "phone_number_verified": account.phone_number_verified if account.phone_number is not None else None,
     }
-    asked = protocol_scopes.claims_of(scopes) | {"sub"}
-    return {claim: value for claim, value in known.items() if claim in asked and value is not None}
+    wanted = set(asked)
+    return {claim: value for claim, value in known.items() if claim in wanted and value is not None}
+
+
+def may_be_told(scope: str, client_scope: str, stored: str | None, place: str) -> set[str]:
+    """The names of the claims that an app may be told in one place: by the granted scopes, and by name (OIDC Core §5.5).
+
+    What is asked by name is told only where the client may have a scope of which it is a part; the person was shown that
+    scope.
+    """
+    by_scope = protocol_scopes.claims_of(protocol_scopes.parse(scope))
+    by_name = set(protocol_claims.requested(stored, place)) if stored is not None else set()
+    return by_scope | (by_name & protocol_scopes.claims_of(protocol_scopes.parse(client_scope)))
 
 
 def display_name(name: str | None) -> str | None:

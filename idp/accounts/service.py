@@ -1,20 +1,25 @@
 """Accounts: adding, finding, disabling them, and signing in."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from idp.accounts import devices, look_alikes, names, password_rules, rules, store, throttle_store
+from idp.accounts import devices, look_alikes, names, password_rules, profile, rules, store, throttle_store
 from idp.accounts.passwords import Passwords
 from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
 from idp.accounts.rules import Account, NewAccount, PasswordHash
 from idp.accounts.throttle import Throttle
 from idp.accounts.throttle_store import Count
+from idp.clients.rules import Client
 from idp.config import Settings
 from idp.logout.rules import Reason
+from idp.protocol import claims as protocol_claims
 from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
+
+_NOTHING_KNOWN: dict[str, Any] = {"name": None, "email": None, "email_verified": False}
 
 
 class Endings(Protocol):
@@ -55,15 +60,18 @@ class AccountService:
         name: str | None = None,
         email: str | None = None,
         email_verified: bool = False,
+        claims: object = None,
     ) -> NewAccount:
         """An account that holds to the rules, for `add`. Call it outside of any transaction.
 
-        Raises AccountRefusedError with the sentence that says why not, and PasswordsBusyError.
+        `claims` is a JSON object as `profile.read` takes it. Raises AccountRefusedError with the sentence that says why
+        not, and PasswordsBusyError.
         """
         username = names.displayed(username)
-        name, email = rules.display_name(name), rules.email_address(email)
-        password_hash = self.hash_password(username, password)
-        return NewAccount(username, name, email, email_verified and email is not None, password_hash)
+        known = profile.read({} if claims is None else claims)
+        known |= profile.read({"name": name} if name is not None else {})
+        known |= profile.read({"email": email, "email_verified": email_verified} if email is not None else {})
+        return NewAccount(username, self.hash_password(username, password), known)
 
     def add(self, tx: Transaction, new: NewAccount) -> Account:
         """Add an account. Raises UsernameRefusedError when its name is taken, or prints like one that is."""
@@ -71,13 +79,11 @@ class AccountService:
             subject=secrets.token(rules.SUBJECT_BYTES),
             username=new.username,
             username_folded=names.folded(new.username),
-            name=new.name,
-            email=new.email,
-            email_verified=new.email_verified,
             password_hash=new.password_hash,
             created_at=tx.now,
             updated_at=tx.now,
             disabled_at=None,
+            **(_NOTHING_KNOWN | dict(new.claims)),
         )
         if not store.add(tx, account, look_alikes.skeletons(account.username, account.username_folded)):
             taken = store.is_taken(tx, account.username_folded)
@@ -102,6 +108,28 @@ class AccountService:
         Whoever starts something for a person must hold the account: disabling it then waits, and ends what was started.
         """
         return store.hold(tx, subject)
+
+    def set_claims(self, tx: Transaction, subject: str, claims: Mapping[str, object]) -> bool:
+        """Change what is told of the person, to what `profile.read` gave; False when nobody is there."""
+        done = store.set_claims(tx, subject, claims)
+        if done:
+            changed = " ".join(sorted(claims))
+            tx.after_commit(lambda: audit.record("account.claims_set", subject=subject, claims=changed))
+        return done
+
+    def claims_for_id_token(
+        self, tx: Transaction, client: Client, subject: str, scope: str, stored: str | None, *, alone: bool = False
+    ) -> dict[str, object]:
+        """What stands of the person in an ID token: what was asked for there by name (OIDC Core §5.5).
+
+        `alone` is for `response_type=id_token`, after which there is no access token that would open `/userinfo`: the
+        claims of the scopes stand there then, too (§5.4). Nobody is looked up where nothing is asked for.
+        """
+        if stored is None and not alone:
+            return {}
+        asked = rules.may_be_told(scope if alone else "", client.scope, stored, protocol_claims.ID_TOKEN)
+        account = store.by_subject(tx, subject) if asked - {"sub"} else None
+        return {} if account is None else rules.claims(account, asked)
 
     def listed(self, tx: Transaction) -> list[Account]:
         """Every account, by name."""

@@ -1,6 +1,6 @@
 """Statements on people, prepared once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -47,6 +47,7 @@ _ENABLE = (
     .values(disabled_at=None)
     .returning(_accounts.c.subject)
 )
+_HAS_SUBJECT = _accounts.c.subject == bindparam("of")
 
 
 def add(tx: Transaction, account: Account, skeletons: Iterable[str]) -> bool:
@@ -95,6 +96,12 @@ def set_password(tx: Transaction, subject: str, new_hash: str) -> bool:
 def rehash(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> bool:
     """Keep the same password under other parameters; False when the password was changed meanwhile."""
     return tx.changed(_REHASH, {"of": subject, "old_hash": old_hash, "new_hash": new_hash})
+
+
+def set_claims(tx: Transaction, subject: str, claims: Mapping[str, object]) -> bool:
+    """Write down what is told of the person, and since when; False when nobody is there."""
+    changed = update(_accounts).where(_HAS_SUBJECT).values(**claims, updated_at=tx.now).returning(_accounts.c.subject)
+    return tx.changed(changed, {"of": subject})
 
 
 def remove(tx: Transaction, subject: str) -> bool:
