@@ -30,12 +30,15 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from idp.protocol.response_types import CODE, RESPONSE_TYPES, canonical
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_host, is_wellformed
 
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
 MINIMUM_SECRET_LENGTH = 32
+#: How a request object may come: by value, by reference (OIDC Core §6).
+REQUEST_OBJECTS = ("request", "request_uri")
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
@@ -54,6 +57,7 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks: TypeAlias = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -89,6 +93,8 @@ class Settings(BaseSettings):
     sessions_absolute_timeout: Seconds = 43200
     sessions_management: bool = False
 
+    authorization_response_types: Names = (CODE,)
+    authorization_request_objects: Names = ("request",)
     authorization_request_lifetime: Seconds = 1800
     authorization_code_lifetime: Annotated[int, Field(ge=1, le=600)] = 60
 
@@ -101,7 +107,7 @@ class Settings(BaseSettings):
     keys_jwks_max_age: Seconds = 300
     keys_clock_skew: Annotated[int, Field(ge=0)] = 60
     keys_verifier_cooldown: Annotated[int, Field(ge=0)] = 30
-    keys_algorithms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = (DEFAULT_ALG,)
+    keys_algorithms: Names = (DEFAULT_ALG,)
     keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
     keys_pkcs11_module: FilePath | None = None
     keys_pkcs11_token: str = ""
@@ -190,6 +196,23 @@ class Settings(BaseSettings):
             problem = f"must hold {DEFAULT_ALG}, and may hold {', '.join(alg for alg in ALGORITHMS if alg != DEFAULT_ALG)}"
             raise ValueError(problem)
         return tuple(alg for alg in ALGORITHMS if alg in value)
+
+    @field_validator("authorization_response_types")
+    @classmethod
+    def _response_types_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        named = {canonical(each) for each in value}
+        if not named or not named <= set(RESPONSE_TYPES):
+            problem = f"must hold at least one of {', '.join(RESPONSE_TYPES)}, separated by commas"
+            raise ValueError(problem)
+        return tuple(each for each in RESPONSE_TYPES if each in named)
+
+    @field_validator("authorization_request_objects")
+    @classmethod
+    def _request_objects_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= set(REQUEST_OBJECTS):
+            problem = f"may hold {' and '.join(REQUEST_OBJECTS)}, separated by a comma, or nothing"
+            raise ValueError(problem)
+        return tuple(each for each in REQUEST_OBJECTS if each in value)
 
     @field_validator("secret_key")
     @classmethod

@@ -28,9 +28,10 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         spent = services.codes.spend(tx, code, client.client_id, services.tokens.new_family_id())
         if spent is not None:
             return spent
-        family_id = services.codes.given_by(tx, code, client.client_id)
-        if family_id is not None:
+        given = services.codes.given_by(tx, code, client.client_id)
+        for family_id in given:
             services.logout.end_family(tx, family_id, Reason.CODE_REUSED)
+        if given:
             description = "The code was used before; what it gave has been revoked."
             raise ReplayedCodeError(description)
         description = "The code is unknown, expired, or was issued to another client."
@@ -71,6 +72,7 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
             auth_time=code.auth_time,
             acr=code.acr,
             amr=code.amr,
+            claims=code.claims,
         )
         refreshable = client.check_grant_type("refresh_token")
         family, refresh_token = services.tokens.start_family(tx, code.family_id, given, refreshable=refreshable)

@@ -26,5 +26,7 @@ class CodeRow(Base):
     expires_at: Mapped[float] = mapped_column(index=True)
     used_at: Mapped[float | None]
     family_id: Mapped[str | None] = mapped_column(String(32))
+    front_family_id: Mapped[str | None] = mapped_column(String(32))
+    claims: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("ix_authorization_codes_subject_client_id", "subject", "client_id"),)

@@ -9,7 +9,10 @@ CODE_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A row. `redirect_uri` is None when the authorization request named none; `family_id` is what the code gave."""
+    """A row. `redirect_uri` is None when the authorization request named none; `family_id` is what the code gave.
+
+    `front_family_id` is the family of the access token that came beside the code from the authorization endpoint.
+    """
 
     code_hash: str
     client_id: str
@@ -26,6 +29,8 @@ class Code:
     expires_at: Instant
     used_at: Instant | None
     family_id: str | None
+    front_family_id: str | None
+    claims: str | None
 
     # -- what Authlib's grant asks (authlib.oauth2.rfc6749.AuthorizationCodeMixin) --------------------------------
 

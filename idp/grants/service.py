@@ -14,11 +14,15 @@ REMEMBERED_SECONDS = 86400
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a code is bound to besides its client (RFC 6749 §4.1.3, RFC 7636 §4.4, OIDC Core §3.1.2.1)."""
+    """What a code is bound to besides its client (RFC 6749 §4.1.3, RFC 7636 §4.4, OIDC Core §3.1.2.1).
+
+    `front_family_id` is what came with the code already, in the hybrid flow: a replay of the code ends it, too.
+    """
 
     redirect_uri: str | None
     code_challenge: str | None
     nonce: str | None
+    front_family_id: str | None = None
 
 
 class CodeService:
@@ -48,6 +52,8 @@ class CodeService:
                 expires_at=tx.now + self._lifetime,
                 used_at=None,
                 family_id=None,
+                front_family_id=binding.front_family_id,
+                claims=given.claims,
             ),
         )
         return code
@@ -56,10 +62,12 @@ class CodeService:
         """Spend a code for a family: of many at once one wins. None when it is unknown, another's, expired or spent."""
         return store.consume(tx, secrets.digest(code), client_id, family_id)
 
-    def given_by(self, tx: Transaction, code: str, client_id: str) -> str | None:
-        """The family that a spent code of this client gave: what must end when the code comes again."""
+    def given_by(self, tx: Transaction, code: str, client_id: str) -> list[str]:
+        """The families that a spent code of this client gave or came with: what must end when the code comes again."""
         known = store.of_client(tx, secrets.digest(code), client_id)
-        return None if known is None or known.used_at is None else known.family_id
+        if known is None or known.used_at is None:
+            return []
+        return [family_id for family_id in (known.family_id, known.front_family_id) if family_id is not None]
 
     def end_access(self, tx: Transaction, subject: str, client_id: str) -> int:
         """Make the codes worthless that are in flight between a person and a client; for `logout`. Returns their number."""

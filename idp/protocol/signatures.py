@@ -10,7 +10,7 @@ _HASHES = {"RS384": sha384, "RS512": sha512, "EdDSA": sha512}
 
 
 def half_hash(value: str, alg: str) -> str:
-    """`at_hash`: the left half of the hash that `alg` uses, SHA-512 for Ed25519, in base64url (OIDC Core §3.1.3.6)."""
+    """`at_hash` and `c_hash`: the left half of the hash that `alg` uses, SHA-512 for Ed25519, in base64url (OIDC Core §3.1.3.6)."""
     digest = _HASHES.get(alg, sha256)(value.encode("ascii")).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
 

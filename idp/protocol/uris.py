@@ -103,6 +103,11 @@ def with_parameters(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
     return f"{uri}{separator}{added}"
 
 
+def with_fragment(uri: str, parameters: Iterable[tuple[str, str]]) -> str:
+    """`uri` with `parameters` as its fragment, which browsers send to no server. A redirect URI has none of its own."""
+    return f"{uri}#{urlencode(list(parameters))}"
+
+
 def form_target(uri: str) -> str:
     """`uri` as a source of a content security policy: its origin, or the scheme of a native app (CSP 3 §2.3.1)."""
     return origin(uri) or f"{urlsplit(uri).scheme}:"

@@ -53,6 +53,7 @@ class FamilyRow(Base):
     ended_at: Mapped[float | None]
     end_reason: Mapped[str | None] = mapped_column(String(64))
     status_index: Mapped[int] = mapped_column(BigInteger, default=NextStatusIndex(), unique=True)
+    claims: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("ix_token_families_subject_client_id", "subject", "client_id"),)
 

@@ -31,7 +31,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What somebody was allowed: who, for whom, in which session, how and when they signed in."""
+    """What somebody was allowed: who, for whom, in which session, how and when they signed in.
+
+    `claims` is what the request asked for by name (OIDC Core §5.5), as `authorization` read it; None for nothing.
+    """
 
     client_id: str
     subject: str
@@ -41,6 +44,7 @@ class Authorization:
     auth_time: Instant
     acr: str
     amr: str
+    claims: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Family:
     expires_at: Instant
     ended_at: Instant | None
     end_reason: str | None
+    claims: str | None = None
     status_index: int | None = None
 
     @property
@@ -125,27 +130,36 @@ def status_claim(issuer: str, index: int) -> dict[str, object]:
     return {"status_list": {"idx": place, "uri": status_list_uri(issuer, number)}}
 
 
-def authentication_claims(family: Family) -> dict[str, object]:
+def authentication_claims(family: Family | Authorization) -> dict[str, object]:
     """How and when the person signed in (RFC 9068 §2.2.1, OIDC Core §2)."""
     return {"auth_time": int(family.auth_time), "acr": family.acr, "amr": family.amr.split()}
 
 
 def id_token_claims(
-    policy: Policy, now: Instant, family: Family, *, nonce: str | None, at_hash: str, token_id: str
+    policy: Policy,
+    now: Instant,
+    given: Family | Authorization,
+    *,
+    nonce: str | None,
+    hashes: Mapping[str, str],
+    token_id: str,
 ) -> dict[str, object]:
-    """The claims of an ID token (OIDC Core §2, Back-Channel Logout 1.0 §2.1). After a refresh there is no `nonce`."""
+    """The claims of an ID token (OIDC Core §2, Back-Channel Logout 1.0 §2.1). After a refresh there is no `nonce`.
+
+    `hashes` holds `at_hash` and `c_hash`, of what is issued beside it.
+    """
     claims: dict[str, object] = {
         "iss": policy.issuer,
-        "sub": family.subject,
-        "aud": family.client_id,
+        "sub": given.subject,
+        "aud": given.client_id,
         "iat": int(now),
         "exp": int(now) + policy.id_token_lifetime,
         "jti": token_id,
-        "at_hash": at_hash,
-        **authentication_claims(family),
+        **hashes,
+        **authentication_claims(given),
     }
-    if family.sid is not None:
-        claims["sid"] = family.sid
+    if given.sid is not None:
+        claims["sid"] = given.sid
     if nonce is not None:
         claims["nonce"] = nonce
     return claims

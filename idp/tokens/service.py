@@ -72,6 +72,7 @@ class TokenService:
             auth_time=given.auth_time,
             acr=given.acr,
             amr=given.amr,
+            claims=given.claims,
             generation=0,
             secret_hash=None if token is None else token.stored,
             started_at=tx.now,
@@ -159,20 +160,30 @@ class TokenService:
         tx.after_commit(lambda: audit.record("token.issued", **fields))
         return self._keys.sign(client.access_token_header_typ, claims, tx.now)
 
-    def id_token(self, tx: Transaction, client: Client, family: Family, *, nonce: str | None, access_token: str) -> str:
-        """An ID token of a family (OIDC Core §2), signed as its client registered it.
+    def id_token(
+        self,
+        tx: Transaction,
+        client: Client,
+        given: Family | Authorization,
+        *,
+        nonce: str | None,
+        access_token: str | None,
+        code: str | None = None,
+    ) -> str:
+        """An ID token (OIDC Core §2) of what was allowed, signed as its client registered it.
 
-        Raises UnauthorizedClientError when that algorithm is switched off.
+        It holds the hashes of the access token and the code that are issued beside it (§3.1.3.6, §3.3.2.11). Raises UnauthorizedClientError when that algorithm is switched off.
         """
         alg = client.id_token_signed_response_alg
         if alg not in self._keys.algorithms:
             raise UnauthorizedClientError(switched_off(alg))
+        beside = {"at_hash": access_token, "c_hash": code}
         claims = rules.id_token_claims(
             self.policy,
             tx.now,
-            family,
+            given,
             nonce=nonce,
-            at_hash=half_hash(access_token, alg),
+            hashes={name: half_hash(value, alg) for name, value in beside.items() if value is not None},
             token_id=secrets.token(rules.JTI_BYTES),
         )
         return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now, alg)
@@ -248,7 +259,9 @@ class TokenService:
             claims = self._keys.verify(text, rules.ID_TOKEN_TYP, tx.now, as_hint=True)
         except InvalidTokenError:
             return None
-        if claims.get("iss") != self.policy.issuer or "at_hash" not in claims or "client_id" in claims:
+        # What came with no token beside it, from the authorization endpoint, has a nonce in any case.
+        is_id_token = "client_id" not in claims and ("at_hash" in claims or "nonce" in claims)
+        if claims.get("iss") != self.policy.issuer or not is_id_token:
             return None
         return claims
 

@@ -59,6 +59,8 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("used_at", sa.Double(), nullable=True),
         sa.Column("family_id", sa.String(length=32), nullable=True),
+        sa.Column("front_family_id", sa.String(length=32), nullable=True),
+        sa.Column("claims", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("code_hash", name=op.f("pk_authorization_codes")),
     )
     op.create_index(op.f("ix_authorization_codes_expires_at"), "authorization_codes", ["expires_at"], unique=False)
@@ -252,6 +254,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("end_reason", sa.String(length=64), nullable=True),
         sa.Column("status_index", sa.BigInteger(), nullable=False),
+        sa.Column("claims", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("family_id", name=op.f("pk_token_families")),
         sa.UniqueConstraint("status_index", name=op.f("uq_token_families_status_index")),
     )
