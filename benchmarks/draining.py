@@ -109,7 +109,9 @@ def _end_sessions(running: RunningProvider, client_ids: list[str], count: int) -
         with services.database.writing() as tx:
             session = services.sessions.start(tx, sign_in).session
             for client_id in client_ids:
-                services.sessions.take_part(tx, session, client_id)
+                client = services.clients.find(client_id)
+                assert client is not None
+                services.sessions.take_part(tx, session, client)
             services.logout.end_session(tx, session.sid, "sign_out")
 
 

@@ -148,7 +148,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
     )
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
-    sessions = SessionService(database, session_policy)
+    sessions = SessionService(database, session_policy, secrets)
     deliveries = DeliveryService(database, lanes=settings.delivery_lanes)
     token_policy = TokenPolicy(
         settings.issuer,
@@ -168,6 +168,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         keys,
         max(settings.delivery_lifetime, settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime),
         codes,
+        tokens.subjects,
         frontchannel=settings.logout_frontchannel,
     )
     worker = Worker(
@@ -295,7 +296,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     database, clients, tokens, settings = provider.database, provider.clients, provider.tokens, provider.settings
     authorization = provider.authorization
     browser_state = BrowserState(provider.secrets, secure=settings.secure) if settings.sessions_management else None
-    grants = GrantServices(settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout)
+    grants = GrantServices(
+        settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout, provider.accounts
+    )
     machines = [
         grants_endpoints.endpoints(database, AuthorizationServer(grants)),
         tokens_endpoints.endpoints(database, clients, tokens),

@@ -60,9 +60,7 @@ def add(
     claims = {} if claims_file is None else _claims_in(claims_file)
     password = read_secret_from_stdin("Password")
     try:
-        new = needs.accounts.prepare(
-            username, password, name=name, email=email, email_verified=email_verified, claims=claims
-        )
+        new = needs.accounts.prepare(username, password, name=name, email=email, email_verified=email_verified, claims=claims)
         with needs.database.writing() as tx:
             account = needs.accounts.add(tx, new)
     except AccountRefusedError as error:
@@ -195,7 +193,7 @@ def _claims_in(file: BinaryIO) -> object:
     try:
         return json.loads(sent[:_MAXIMUM_FILE])
     except (ValueError, RecursionError):
-        message = f"{file.name} is not JSON: it must hold one object of at most {_MAXIMUM_FILE} bytes."
+        message = f"The claims file is not JSON: it must hold one object of at most {_MAXIMUM_FILE} bytes."
         raise Refused(message) from None
 
 

@@ -1,12 +1,17 @@
 """`/userinfo` (OIDC Core §5.3): the claims of the person for whom an access token stands."""
 
+from collections.abc import Mapping
+
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from authlib.oauth2.rfc6750.errors import InsufficientScopeError, InvalidTokenError
 from flask import Blueprint, Response, request
 
 from idp.accounts import rules
 from idp.accounts.service import AccountService
+from idp.clients import encryption
+from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.protocol import claims as protocol_claims
 from idp.protocol import scopes
 from idp.runtime.database import Database
 from idp.runtime.endpoints import FORM, blueprint, form_parameters, json_response
@@ -34,13 +39,23 @@ def endpoints(database: Database, clients: ClientService, accounts: AccountServi
             live = tokens.live_access_token(tx, text)
             if live is None or live.family is None:
                 raise InvalidTokenError(realm=_REALM)
-            granted = scopes.parse(str(live.claims.get("scope", "")))
-            if scopes.OPENID not in granted:
+            scope = str(live.claims.get("scope", ""))
+            if scopes.OPENID not in scopes.parse(scope):
                 raise InsufficientScopeError
             account = accounts.get(tx, live.family.subject)
-            if account is None or account.disabled_at is not None:
+            client = clients.find(live.family.client_id)
+            if account is None or account.is_disabled or client is None:
                 raise InvalidTokenError(realm=_REALM)
-            return json_response(200, rules.claims(account, granted))
+        told = rules.may_be_told(scope, client.scope, live.family.claims, protocol_claims.USERINFO)
+        return _answer(client, {"sub": live.family.sub} | rules.claims(account, told))
+
+    def _answer(client: Client, claims: Mapping[str, object]) -> Response:
+        """As the client registered it: JSON, signed, encrypted, or both, in that order (OIDC Core §5.3.2)."""
+        recipient = encryption.recipient(clients, client, "userinfo")
+        text = tokens.userinfo_jwt(client, claims, database.clock())
+        if recipient is not None:
+            text = recipient.seal_claims(claims) if text is None else recipient.seal(text)
+        return json_response(200, claims) if text is None else Response(text, content_type="application/jwt")
 
     return routes
 

@@ -49,7 +49,9 @@ class AuthorizationService:
         def subject_of_hint(hint: str, client: Client) -> str | None:
             with self._database.reading() as tx:
                 claims = self._services.tokens.id_token_hint(tx, hint)
-            return str(claims["sub"]) if claims is not None and claims.get("aud") == client.client_id else None
+                if claims is None or claims.get("aud") != client.client_id:
+                    return None
+                return self._services.tokens.subject_of(tx, client, str(claims["sub"]))
 
         return request.read(parameters, self._services.clients.find, subject_of_hint, self._services.tokens.id_token_algs)
 

@@ -144,6 +144,11 @@ class Client:
         named = [self.sector_identifier_uri] if self.sector_identifier_uri is not None else self.redirect_uris
         return next((host for uri in named if (host := urlsplit(uri).hostname) is not None), self.client_id)
 
+    @property
+    def pairwise_sector(self) -> str | None:
+        """Its sector if people and sessions have names of their own there; None for a client that knows their own names."""
+        return self.sector if self.subject_type == "pairwise" else None
+
     # -- what Authlib's server asks (authlib.oauth2.rfc6749.ClientMixin) ------------------------------------------
 
     def get_client_id(self) -> str:

@@ -62,7 +62,7 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         if session is None or code.family_id is None:
             description = "The session has ended."
             raise InvalidGrantError(description)
-        services.sessions.take_part(tx, session, client.client_id)
+        services.sessions.take_part(tx, session, client)
         given = Authorization(
             client_id=client.client_id,
             subject=code.subject,
@@ -86,5 +86,5 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         if refresh_token is not None:
             token["refresh_token"] = refresh_token
         if scopes.OPENID in scopes.parse(family.scope):
-            token["id_token"] = services.tokens.id_token(tx, client, family, nonce=code.nonce, access_token=access_token)
+            token["id_token"] = services.id_token(tx, client, family, family.scope, nonce=code.nonce, access_token=access_token)
         return 200, token, ()

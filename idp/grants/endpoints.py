@@ -2,6 +2,9 @@
 
 from flask import Blueprint, Response, request
 
+from idp.clients import encryption
+from idp.clients.rules import Client
+from idp.clients.service import ClientService
 from idp.grants.authorization_code import AuthorizationCodeGrant
 from idp.grants.client_credentials import ClientCredentialsGrant
 from idp.grants.refresh_token import RefreshTokenGrant
@@ -22,6 +25,15 @@ def endpoints(database: Database, server: AuthorizationServer) -> Blueprint:
         parameters = form_parameters()
         with database.writing() as tx:
             parsed = ParsedRequest(tx, services.issuer, request.headers, parameters)
-            return json_response(*server.create_token_response(parsed))
+            status, body, headers = server.create_token_response(parsed)
+        return json_response(status, _sealed(services.clients, parsed.client, body), headers)
 
     return routes
+
+
+def _sealed(clients: ClientService, client: Client, body: object) -> object:
+    """The answer with its ID token encrypted, for a client that wants it so (OIDC Core §10.2)."""
+    recipient = encryption.recipient(clients, client, "id_token")
+    if recipient is None or not isinstance(body, dict) or "id_token" not in body:
+        return body
+    return body | {"id_token": recipient.seal(body["id_token"])}

@@ -54,5 +54,5 @@ class RefreshTokenGrant(_RefreshTokenGrant):
             "refresh_token": successor,
         }
         if scopes.OPENID in scopes.parse(scope):
-            token["id_token"] = services.tokens.id_token(tx, self.request.client, family, nonce=None, access_token=access_token)
+            token["id_token"] = services.id_token(tx, self.request.client, family, scope, nonce=None, access_token=access_token)
         return 200, token, ()

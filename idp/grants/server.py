@@ -27,6 +27,15 @@ from idp.tokens.service import TokenService
 Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
 
 
+class People(Protocol):
+    """The people of this provider, as grants see them; `accounts` has them."""
+
+    def claims_for_id_token(
+        self, tx: Transaction, client: Client, subject: str, scope: str, stored: str | None
+    ) -> dict[str, object]:
+        """What stands of the person in an ID token: what was asked for there by name."""
+
+
 @dataclass(frozen=True)
 class Services:
     """What grants need of the rooms below."""
@@ -37,6 +46,14 @@ class Services:
     tokens: TokenService
     codes: CodeService
     logout: LogoutService
+    people: People
+
+    def id_token(
+        self, tx: Transaction, client: Client, family: Family, scope: str, *, nonce: str | None, access_token: str
+    ) -> str:
+        """An ID token, with what it is to say of the person. Nobody is looked up unless that was asked for by name."""
+        about = self.people.claims_for_id_token(tx, client, family.subject, scope, family.claims)
+        return self.tokens.id_token(tx, client, family, nonce=nonce, access_token=access_token, about=about)
 
 
 class TokenGrant(Protocol):

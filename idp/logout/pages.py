@@ -41,12 +41,13 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
         if request.method == "POST" and "decision" not in given:
             # A relying party's POST brings no cookie (SameSite=Lax); the GET that follows brings it.
             return see_other(uris.with_parameters("logout", [(name, given[name]) for name in FIELDS if name in given]))
+        sid: str | None = current_user.session.sid if current_user.is_authenticated else None
         with database.reading() as tx:
             asked = _read(tx, given)
-        sid: str | None = current_user.session.sid if current_user.is_authenticated else None
+            hinted = sid is not None and logout.is_hinted(tx, sid, asked.client, asked.hint_sid)
         if sid is None:
             return _finish(asked, was_signed_in=False)
-        if request.method != "POST" and sid != asked.hint_sid:
+        if request.method != "POST" and not hinted:
             return _confirmation(given, asked)
         if request.method == "POST":
             _check_csrf(given)

@@ -24,6 +24,7 @@ from idp.sessions.rules import Participation, Session
 from idp.sessions.service import SessionService
 from idp.tokens import ending as tokens_ending
 from idp.tokens.rules import JTI_BYTES
+from idp.tokens.subjects import Subjects
 
 
 class CodesInFlight(Protocol):
@@ -45,6 +46,7 @@ class LogoutService:
         keys: KeyService,
         delivery_lifetime: int,
         codes: CodesInFlight,
+        subjects: Subjects,
         *,
         frontchannel: bool = False,
     ) -> None:
@@ -55,6 +57,7 @@ class LogoutService:
         self._keys = keys
         self._delivery_lifetime = delivery_lifetime
         self._codes = codes
+        self._subjects = subjects
         self._frontchannel = frontchannel
 
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
@@ -157,12 +160,18 @@ class LogoutService:
     def frames(self, tx: Transaction, sids: Sequence[str]) -> list[str]:
         """The pages that the browser may load to sign apps out, if that is switched on (Front-Channel Logout 1.0 §3)."""
         parts = [part for sid in sids for part in self._sessions.taken_part(tx, sid)] if self._frontchannel else []
-        clients = [(part.sid, self._clients.get(tx, part.client_id)) for part in parts]
+        clients = [(part.told_sid, self._clients.get(tx, part.client_id)) for part in parts]
         return [
             with_parameters(client.frontchannel_logout_uri, [("iss", self._issuer), ("sid", sid)])
             for sid, client in clients
             if client is not None and client.frontchannel_logout_uri is not None
         ]
+
+    def is_hinted(self, tx: Transaction, sid: str, client: Client | None, hint_sid: str | None) -> bool:
+        """Whether an ID token that is given back as a hint came from this very session."""
+        if client is None or hint_sid is None:
+            return hint_sid == sid
+        return self._sessions.is_known_as(tx, sid, client.client_id, hint_sid)
 
     # -- telling the relying parties ------------------------------------------------------------------------------
 
@@ -174,17 +183,19 @@ class LogoutService:
         until = max(until, tx.now + self._delivery_lifetime)
         parties = [(each, self._clients.get(tx, each.client_id)) for each in taken_part]
         news = [
-            self._news(subject, each, client, client.backchannel_logout_uri, until)
+            self._news(tx, subject, each, client, client.backchannel_logout_uri, until)
             for each, client in parties
             if client is not None and client.backchannel_logout_uri is not None
         ]
         self._deliveries.enqueue(tx, news)
         return len(news)
 
-    def _news(self, subject: str, part: Participation, client: Client, uri: str, until: Instant) -> NewDelivery:
-        payload = {"aud": client.client_id, "sid": part.sid, "jti": secrets.token(JTI_BYTES)}
+    def _news(
+        self, tx: Transaction, subject: str, part: Participation, client: Client, uri: str, until: Instant
+    ) -> NewDelivery:
+        payload = {"aud": client.client_id, "sid": part.told_sid, "jti": secrets.token(JTI_BYTES)}
         if client.backchannel_logout_include_sub:
-            payload["sub"] = subject
+            payload["sub"] = self._subjects.sub_in(tx, part.sector, subject)
         return NewDelivery(
             kind=rules.BACKCHANNEL,
             client_id=client.client_id,

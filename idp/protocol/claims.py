@@ -12,7 +12,7 @@ from typing import Any
 from idp.protocol import scopes
 
 USERINFO = "userinfo"
-ID_TOKEN = "id_token"  # noqa: S105 - the name of a member
+ID_TOKEN = "id_token"
 PLACES = (ID_TOKEN, USERINFO)
 #: Claims about the sign-in, which a request may also name in `id_token`; who issues the token knows them.
 OF_THE_SIGN_IN = frozenset({"sub", "acr", "auth_time"})

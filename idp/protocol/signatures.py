@@ -10,11 +10,11 @@ _HASHES = {"RS384": sha384, "RS512": sha512, "EdDSA": sha512}
 
 
 def half_hash(value: str, alg: str) -> str:
-    """`at_hash` and `c_hash`: the left half of the hash that `alg` uses, SHA-512 for Ed25519, in base64url (OIDC Core §3.1.3.6)."""
+    """`at_hash` and `c_hash`: half of the hash that `alg` uses, SHA-512 for Ed25519; base64url (OIDC Core §3.1.3.6)."""
     digest = _HASHES.get(alg, sha256)(value.encode("ascii")).digest()
     return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
 
 
-def switched_off(alg: str) -> str:
-    """Why a client that registered `alg` gets no ID token, in the characters of `error_description`."""
-    return f"id_token_signed_response_alg {alg} is not switched on here: the client must register another."
+def switched_off(alg: str, member: str = "id_token_signed_response_alg") -> str:
+    """Why a client that registered `alg` as `member` gets nothing signed, in the characters of `error_description`."""
+    return f"{member} {alg} is not switched on here: the client must register another."

@@ -45,3 +45,5 @@ class SessionClientRow(Base):
     sid: Mapped[str] = mapped_column(ForeignKey("sessions.sid", ondelete="CASCADE"), primary_key=True)
     client_id: Mapped[str] = mapped_column(String(128), primary_key=True, index=True)
     first_used_at: Mapped[float]
+    sector: Mapped[str | None] = mapped_column(String(255))
+    sector_sid: Mapped[str | None] = mapped_column(String(64))

@@ -1,8 +1,11 @@
 """What a session is, and when it is alive."""
 
+import hmac
 from dataclasses import dataclass
+from hashlib import sha256
 
 from idp.runtime.clock import Instant
+from idp.runtime.secrets import b64url
 
 #: A use is written down at most this often: a session is touched on hot paths.
 TOUCH_SECONDS = 60
@@ -45,11 +48,22 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Participation:
-    """A client in a session. One that left and comes again takes part anew, and is told of the end anew."""
+    """A client in a session. One that left and comes again takes part anew, and is told of the end anew.
+
+    A client with pairwise subjects knows the session as `sector_sid`: what it was told is written down, so that it is
+    told the very same at the end, whatever became of its metadata and of the provider's secret meanwhile.
+    """
 
     sid: str
     client_id: str
     first_used_at: Instant
+    sector: str | None = None
+    sector_sid: str | None = None
+
+    @property
+    def told_sid(self) -> str:
+        """The `sid` as the client knows it."""
+        return self.sector_sid or self.sid
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,11 @@ class SignIn:
     amr: str
     address: str
     user_agent: str
+
+
+def sector_sid(key: bytes, sector: str, sid: str) -> str:
+    """A session's name in a sector. Nobody without the key can tell that it is that session's, or another's name of it."""
+    return b64url(hmac.digest(key, f"{sector}\n{sid}".encode(), sha256)[:SID_BYTES])
 
 
 def is_alive(session: Session, policy: Policy, now: Instant) -> bool:

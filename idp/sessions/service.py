@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+from idp.clients.rules import Client
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.secrets import Secrets
 from idp.sessions import rules, store
 from idp.sessions.rules import Participation, Policy, Session, SignIn
+
+_PURPOSE = "sector sid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,9 @@ class Started:
 class SessionService:
     """The provider's browser sessions. It never ends one: see `idp.logout`."""
 
-    def __init__(self, database: Database, policy: Policy) -> None:
+    def __init__(self, database: Database, policy: Policy, keys: Secrets) -> None:
         self._database = database
+        self._keys = keys
         self.policy = policy
 
     def start(self, tx: Transaction, sign_in: SignIn) -> Started:
@@ -90,9 +95,29 @@ class SessionService:
         """
         return store.hold(tx, sid, self.policy)
 
-    def take_part(self, tx: Transaction, session: Session, client_id: str) -> None:
-        """Write down that `client_id` takes part in a session that the caller holds."""
-        store.take_part(tx, session.sid, client_id)
+    def take_part(self, tx: Transaction, session: Session, client: Client) -> None:
+        """Write down that the client takes part in a session that the caller holds, and under which name it knows it."""
+        sector = client.pairwise_sector
+        sector_sid = None if sector is None else rules.sector_sid(self._keys.key(_PURPOSE), sector, session.sid)
+        store.take_part(tx, session.sid, client.client_id, sector, sector_sid)
+
+    def sid_for(self, tx: Transaction, client: Client, sid: str) -> str:
+        """The `sid` by which the client knows the session: its sector's own, where its subjects are pairwise.
+
+        What the client was told once counts. A client that knows the session's own `sid` costs no query.
+        """
+        sector = client.pairwise_sector
+        if sector is None:
+            return sid
+        written = store.participation(tx, sid, client.client_id)
+        return rules.sector_sid(self._keys.key(_PURPOSE), sector, sid) if written is None else written.told_sid
+
+    def is_known_as(self, tx: Transaction, sid: str, client_id: str, told: str) -> bool:
+        """Whether `told` is a name under which the client knows the session: what an ID token said that we signed for it."""
+        if told == sid:
+            return True
+        written = store.participation(tx, sid, client_id)
+        return written is not None and written.told_sid == told
 
     def clients_of(self, tx: Transaction, sid: str) -> list[str]:
         """Who took part, in the order in which they came."""

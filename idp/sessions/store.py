@@ -76,12 +76,15 @@ _LEAVE = (
     )
     .returning(*_took_part)
 )
+_TOOK_PART = select(*_took_part).where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
 _TAKE_PART = insert(_clients).from_select(
-    ["sid", "client_id", "first_used_at"],
+    ["sid", "client_id", "first_used_at", "sector", "sector_sid"],
     select(
         bindparam("sid", type_=_clients.c.sid.type),
         bindparam("client_id", type_=_clients.c.client_id.type),
         bindparam("now", type_=_clients.c.first_used_at.type),
+        bindparam("sector", type_=_clients.c.sector.type),
+        bindparam("sector_sid", type_=_clients.c.sector_sid.type),
     ).where(
         ~select(_clients.c.sid)
         .where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
@@ -132,9 +135,15 @@ def end(tx: Transaction, sid: str, reason: str) -> Session | None:
     return tx.one(Session, _END, {"of": sid, "now": tx.now, "reason": reason})
 
 
-def take_part(tx: Transaction, sid: str, client_id: str) -> None:
+def take_part(tx: Transaction, sid: str, client_id: str, sector: str | None, sector_sid: str | None) -> None:
     """Write down that a client took part. The caller holds the session's row, so that two cannot insert at once."""
-    tx.execute(_TAKE_PART, {"sid": sid, "client_id": client_id, "now": tx.now})
+    names = {"sid": sid, "client_id": client_id, "sector": sector, "sector_sid": sector_sid}
+    tx.execute(_TAKE_PART, names | {"now": tx.now})
+
+
+def participation(tx: Transaction, sid: str, client_id: str) -> Participation | None:
+    """What is written of a client in a session."""
+    return tx.one(Participation, _TOOK_PART, {"sid": sid, "client_id": client_id})
 
 
 def taken_part(tx: Transaction, sid: str) -> list[Participation]:

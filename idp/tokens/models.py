@@ -54,6 +54,8 @@ class FamilyRow(Base):
     end_reason: Mapped[str | None] = mapped_column(String(64))
     status_index: Mapped[int] = mapped_column(BigInteger, default=NextStatusIndex(), unique=True)
     claims: Mapped[str | None] = mapped_column(Text)
+    sector_sub: Mapped[str | None] = mapped_column(String(64))
+    sector_sid: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (Index("ix_token_families_subject_client_id", "subject", "client_id"),)
 
@@ -63,6 +65,16 @@ _open = FamilyRow.ended_at.is_(None)
 _ended = FamilyRow.ended_at.is_not(None)
 Index("ix_token_families_open_client_id", FamilyRow.client_id, sqlite_where=_open, postgresql_where=_open)
 Index("ix_token_families_ended_at", FamilyRow.ended_at, sqlite_where=_ended, postgresql_where=_ended)
+
+
+class PairwiseSubjectRow(Base):
+    """What a person is called in a sector (OIDC Core §8.1), for good: a change of the secret changes nobody's name."""
+
+    __tablename__ = "pairwise_subjects"
+
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sector: Mapped[str] = mapped_column(String(255), primary_key=True)
+    sub: Mapped[str] = mapped_column(String(64), unique=True)
 
 
 class EndedTokenRow(Base):

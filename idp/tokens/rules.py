@@ -1,14 +1,18 @@
 """What tokens say, and what a family is."""
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from idp.runtime.clock import Instant
+from idp.runtime.secrets import b64url
 
 ID_TOKEN_TYP = "JWT"
 ACCESS_TOKEN_TYP = "at+jwt"
 FAMILY_ID_BYTES = 16
 JTI_BYTES = 12
+PAIRWISE_BYTES = 24
 #: As it stands in a `jti`.
 FAMILY_ID_LENGTH = 22
 #: How many families one status list covers: 16 KiB before it is compressed.
@@ -52,6 +56,7 @@ class Family:
     """Everything that one authorization gave. `secret_hash` is that of the live refresh token, if one was given.
 
     An `offline` family outlives its session; its access tokens carry no `sid`, since no session stands behind them.
+    `sector_sub` and `sector_sid` are what tokens say instead of `subject` and `sid` to a client with pairwise subjects.
     `status_index` is its place in the status lists, given by the database when it is written down.
     """
 
@@ -73,11 +78,31 @@ class Family:
     end_reason: str | None
     claims: str | None = None
     status_index: int | None = None
+    sector_sub: str | None = None
+    sector_sid: str | None = None
+
+    @property
+    def sub(self) -> str:
+        """The person as the client knows them."""
+        return self.sector_sub or self.subject
+
+    @property
+    def told_sid(self) -> str | None:
+        """The session as the client knows it."""
+        return self.sector_sid or self.sid
 
     @property
     def session_behind(self) -> str | None:
         """The `sid` of the session without which nothing of this family counts."""
         return None if self.offline else self.sid
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client is told instead of the names that a person and a session have here."""
+
+    sub: str
+    sid: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +116,11 @@ class Statuses:
     allocated: int
     ended: frozenset[int]
     doubtful: frozenset[int]
+
+
+def pairwise_sub(key: bytes, sector: str, subject: str) -> str:
+    """A person's name in a sector (OIDC Core §8.1). Nobody without the key can tell that two such names are one person's."""
+    return b64url(hmac.digest(key, f"{sector}\n{subject}".encode(), sha256)[:PAIRWISE_BYTES])
 
 
 def jti(family_id: str | None, random: str) -> str:
@@ -139,18 +169,21 @@ def id_token_claims(
     policy: Policy,
     now: Instant,
     given: Family | Authorization,
+    told: Told,
     *,
     nonce: str | None,
     hashes: Mapping[str, str],
+    about: Mapping[str, object],
     token_id: str,
 ) -> dict[str, object]:
     """The claims of an ID token (OIDC Core §2, Back-Channel Logout 1.0 §2.1). After a refresh there is no `nonce`.
 
-    `hashes` holds `at_hash` and `c_hash`, of what is issued beside it.
+    `hashes` holds `at_hash` and `c_hash`, of what is issued beside it; `about` is what it says of the person.
     """
     claims: dict[str, object] = {
+        **about,
         "iss": policy.issuer,
-        "sub": given.subject,
+        "sub": told.sub,
         "aud": given.client_id,
         "iat": int(now),
         "exp": int(now) + policy.id_token_lifetime,
@@ -158,8 +191,8 @@ def id_token_claims(
         **hashes,
         **authentication_claims(given),
     }
-    if given.sid is not None:
-        claims["sid"] = given.sid
+    if told.sid is not None:
+        claims["sid"] = told.sid
     if nonce is not None:
         claims["nonce"] = nonce
     return claims

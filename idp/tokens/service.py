@@ -10,12 +10,14 @@ from idp.clients.service import ClientService
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.protocol.signatures import half_hash, switched_off
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import LEEWAY, Authorization, Family, Policy, Statuses
+from idp.tokens.rules import LEEWAY, Authorization, Family, Policy, Statuses, Told
+from idp.tokens.subjects import Subjects
 
 
 class ReusedRefreshTokenError(Exception):
@@ -45,6 +47,7 @@ class TokenService:
         self._clients = clients
         self._sessions = sessions
         self._secrets = keyring
+        self.subjects = Subjects(keyring)
 
     @property
     def id_token_algs(self) -> tuple[str, ...]:
@@ -62,6 +65,7 @@ class TokenService:
     ) -> tuple[Family, str | None]:
         """Write down a family and make its first refresh token, if it is to have any."""
         token = RefreshToken.first(family_id) if refreshable else None
+        told = self._told_in_sector(tx, given)
         family = Family(
             family_id=family_id,
             client_id=given.client_id,
@@ -80,9 +84,22 @@ class TokenService:
             expires_at=tx.now + self.policy.refresh_token_lifetime,
             ended_at=None,
             end_reason=None,
+            sector_sub=None if told is None else told.sub,
+            sector_sid=None if told is None else told.sid,
         )
         family = replace(family, status_index=store.add(tx, family))
         return family, None if token is None else token.text(self._secrets)
+
+    def _told_in_sector(self, tx: Transaction, given: Authorization) -> Told | None:
+        """What a family says instead of the names of person and session; None, without a query, if the client knows those."""
+        client = self._clients.find(given.client_id)
+        return None if client is None or client.pairwise_sector is None else self._told(tx, client, given)
+
+    def _told(self, tx: Transaction, client: Client, given: Family | Authorization) -> Told:
+        if isinstance(given, Family):
+            return Told(given.sub, given.told_sid)
+        sid = None if given.sid is None else self._sessions.sid_for(tx, client, given.sid)
+        return Told(self.subjects.sub_in(tx, client.pairwise_sector, given.subject), sid)
 
     def rotate(self, tx: Transaction, client: Client, text: str) -> tuple[Family, str]:
         """Spend a refresh token: its family and the successor.
@@ -130,16 +147,16 @@ class TokenService:
             self.policy,
             tx.now,
             client_id=client.client_id,
-            subject=family.subject,
+            subject=family.sub,
             scope=scope,
             audience=(self.policy.issuer, *client.resources),
             token_id=token_id,
         ) | rules.authentication_claims(family)
         if family.session_behind is not None:
-            claims["sid"] = family.session_behind
+            claims["sid"] = family.told_sid
         if self.policy.status_list and family.status_index is not None:
             claims["status"] = rules.status_claim(self.policy.issuer, family.status_index)
-        return self._sign_access_token(tx, client, claims)
+        return self._sign_access_token(tx, client, claims, family.session_behind)
 
     def client_access_token(self, tx: Transaction, client: Client, scope: str) -> str:
         """An access token for the client itself: no person, no session and no family stand behind it."""
@@ -154,9 +171,8 @@ class TokenService:
         )
         return self._sign_access_token(tx, client, claims)
 
-    def _sign_access_token(self, tx: Transaction, client: Client, claims: dict[str, object]) -> str:
-        sid = claims.get("sid")
-        fields = {"client_id": client.client_id, "sid": sid if isinstance(sid, str) else None}
+    def _sign_access_token(self, tx: Transaction, client: Client, claims: dict[str, object], sid: str | None = None) -> str:
+        fields = {"client_id": client.client_id, "sid": sid}
         tx.after_commit(lambda: audit.record("token.issued", **fields))
         return self._keys.sign(client.access_token_header_typ, claims, tx.now)
 
@@ -169,10 +185,12 @@ class TokenService:
         nonce: str | None,
         access_token: str | None,
         code: str | None = None,
+        about: Mapping[str, object] | None = None,
     ) -> str:
         """An ID token (OIDC Core §2) of what was allowed, signed as its client registered it.
 
-        It holds the hashes of the access token and the code that are issued beside it (§3.1.3.6, §3.3.2.11). Raises UnauthorizedClientError when that algorithm is switched off.
+        It holds the hashes of the access token and the code that are issued beside it (§3.1.3.6, §3.3.2.11), and what it
+        is to say `about` the person. Raises UnauthorizedClientError when that algorithm is switched off.
         """
         alg = client.id_token_signed_response_alg
         if alg not in self._keys.algorithms:
@@ -182,11 +200,26 @@ class TokenService:
             self.policy,
             tx.now,
             given,
+            self._told(tx, client, given),
             nonce=nonce,
             hashes={name: half_hash(value, alg) for name, value in beside.items() if value is not None},
+            about=about or {},
             token_id=secrets.token(rules.JTI_BYTES),
         )
         return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now, alg)
+
+    def userinfo_jwt(self, client: Client, claims: Mapping[str, object], now: Instant) -> str | None:
+        """The answer of `/userinfo` as a JWT for this client alone; None for a client that did not register it so.
+
+        It has no `exp`, no `nonce` and no `at_hash`, so that it passes for no ID token (OIDC Core §5.3.2, RFC 8725 §3.11).
+        Raises UnauthorizedClientError when the algorithm is switched off.
+        """
+        alg = client.userinfo_signed_response_alg
+        if alg is None:
+            return None
+        if alg not in self._keys.algorithms:
+            raise UnauthorizedClientError(switched_off(alg, "userinfo_signed_response_alg"))
+        return self._keys.sign(rules.ID_TOKEN_TYP, {**claims, "iss": self.policy.issuer, "aud": client.client_id}, now, alg)
 
     # -- judging --------------------------------------------------------------------------------------------------
 
@@ -216,13 +249,13 @@ class TokenService:
             return None
         claims: dict[str, object] = {
             "iss": self.policy.issuer,
-            "sub": family.subject,
+            "sub": family.sub,
             "client_id": family.client_id,
             "scope": family.scope,
             "exp": int(family.expires_at),
             "iat": int(family.rotated_at),
         }
-        return Live(claims if family.sid is None else claims | {"sid": family.sid}, family)
+        return Live(claims if family.sid is None else claims | {"sid": family.told_sid}, family)
 
     def family_of_refresh_token(self, tx: Transaction, text: str) -> Family | None:
         """The family of any refresh token that was once ours, spent or not: who revokes an old one means the line."""
@@ -264,6 +297,10 @@ class TokenService:
         if claims.get("iss") != self.policy.issuer or not is_id_token:
             return None
         return claims
+
+    def subject_of(self, tx: Transaction, client: Client, sub: str) -> str | None:
+        """The person whom the client knows as `sub`; None when there is none. Another sector's name is nobody's here."""
+        return self.subjects.subject_in(tx, client.pairwise_sector, sub)
 
     # -- for those who verify by themselves -----------------------------------------------------------------------
 

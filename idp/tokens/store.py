@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
-from idp.tokens.models import EndedTokenRow, FamilyRow
+from idp.tokens.models import EndedTokenRow, FamilyRow, PairwiseSubjectRow
 from idp.tokens.refresh import RefreshToken
 from idp.tokens.rules import FAMILY_ID_LENGTH, LEEWAY, Family
 
 _families = table_of(FamilyRow)
 _ended = table_of(EndedTokenRow)
+_subjects = table_of(PairwiseSubjectRow)
 _index = _families.c.status_index
 _names = tuple(name for name in Family.__dataclass_fields__ if name != _index.name)
 #: How many values one statement may hold on any database.
@@ -40,6 +43,12 @@ _ROTATE = (
 _END_TOKEN = insert(_ended)
 _FORGET = delete(_ended).where(_ended.c.expires_at <= bindparam("now"))
 _IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
+_SUB_IN = select(_subjects.c.sub).where(_subjects.c.sector == bindparam("sector"), _subjects.c.subject == bindparam("subject"))
+_SUBJECT_IN = select(_subjects.c.subject).where(_subjects.c.sector == bindparam("sector"), _subjects.c.sub == bindparam("sub"))
+_NAME = {
+    "sqlite": sqlite_insert(_subjects).on_conflict_do_nothing(),
+    "postgresql": postgresql_insert(_subjects).on_conflict_do_nothing(),
+}
 _LAST_INDEX = select(func.max(_index))
 _ENDED_SINCE = select(_index).where(_families.c.ended_at > bindparam("since"))
 _OPEN_OF_SESSIONS = select(_index).where(
@@ -139,6 +148,26 @@ def is_ended(tx: Transaction, jti: str) -> bool:
 def forget_expired(tx: Transaction) -> int:
     """Delete what is known of single tokens that have expired by every clock; returns their number."""
     return tx.execute(_FORGET, {"now": tx.now - LEEWAY}).rowcount
+
+
+# -- what people are called in a sector ---------------------------------------------------------------------------------------
+
+
+def sub_in(tx: Transaction, sector: str, subject: str) -> str | None:
+    """The person's name in a sector, if they have one."""
+    found = tx.execute(_SUB_IN, {"sector": sector, "subject": subject}).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def subject_in(tx: Transaction, sector: str, sub: str) -> str | None:
+    """The person who has that name in that sector."""
+    found = tx.execute(_SUBJECT_IN, {"sector": sector, "sub": sub}).scalar_one_or_none()
+    return None if found is None else str(found)
+
+
+def name(tx: Transaction, subject: str, sector: str, sub: str) -> None:
+    """Give the person a name in a sector, unless they have one."""
+    tx.execute(_NAME[tx.connection.dialect.name], {"subject": subject, "sector": sector, "sub": sub})
 
 
 # -- for the status lists: status indices of families ---------------------------------------------------------------------

@@ -184,6 +184,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ended_tokens_expires_at"), "ended_tokens", ["expires_at"], unique=False)
     op.create_table(
+        "pairwise_subjects",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("sector", sa.String(length=255), nullable=False),
+        sa.Column("sub", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "sector", name=op.f("pk_pairwise_subjects")),
+        sa.UniqueConstraint("sub", name=op.f("uq_pairwise_subjects_sub")),
+    )
+    op.create_table(
         "sessions",
         sa.Column("sid", sa.String(length=64), nullable=False),
         sa.Column("cookie_hash", sa.String(length=64), nullable=False),
@@ -254,6 +262,8 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.Column("end_reason", sa.String(length=64), nullable=True),
         sa.Column("status_index", sa.BigInteger(), nullable=False),
+        sa.Column("sector_sub", sa.String(length=64), nullable=True),
+        sa.Column("sector_sid", sa.String(length=64), nullable=True),
         sa.Column("claims", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("family_id", name=op.f("pk_token_families")),
         sa.UniqueConstraint("status_index", name=op.f("uq_token_families_status_index")),
@@ -293,6 +303,8 @@ def upgrade() -> None:
         sa.Column("sid", sa.String(length=64), nullable=False),
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("first_used_at", sa.Double(), nullable=False),
+        sa.Column("sector", sa.String(length=255), nullable=True),
+        sa.Column("sector_sid", sa.String(length=64), nullable=True),
         sa.ForeignKeyConstraint(["sid"], ["sessions.sid"], name=op.f("fk_session_clients_sid"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("sid", "client_id", name=op.f("pk_session_clients")),
     )

@@ -126,7 +126,7 @@ class Site:
         database = Database(url, clock)
         Base.metadata.create_all(database.engine, [table_of(row) for row in ROWS])
         secrets = Secrets(settings.secret_keys)
-        sessions = SessionService(database, Policy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout))
+        sessions = SessionService(database, Policy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout), secrets)
         logout = RecordedLogout(sessions)
         clients = ClientService(database, cache_seconds=0, loopback_http=True)
         accounts = AccountService(database, settings, secrets, logout)

@@ -1,5 +1,6 @@
 """`/account` and `/`: where one is signed in, and ending it there."""
 
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -51,8 +52,8 @@ def test_the_account_names_the_apps_of_a_session(site: Site) -> None:
         client = site.clients.add(tx, metadata).client
         session = site.sessions.hold(tx, site.live(alice)[0].sid)
         assert session is not None
-        site.sessions.take_part(tx, session, client.client_id)
-        site.sessions.take_part(tx, session, "a client that was removed")
+        site.sessions.take_part(tx, session, client)
+        site.sessions.take_part(tx, session, replace(client, client_id="a client that was removed"))
     page = browser.http.get("/account").text
     assert "The &lt;App&gt;" in page
     assert "that was removed" not in page

@@ -2,6 +2,7 @@
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -50,6 +51,33 @@ def test_everybody_is_listed(site: Site) -> None:
     assert [record["username"] for record in json.loads(run(site, "list", "--json").output)] == ["alice", "bob"]
     assert "argon2" not in run(site, "list", "--json").output
     assert "alice" in run(site, "list").output
+
+
+def test_claims_are_read_from_a_file_and_changed_by_another(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "claims.json"
+    file.write_text('{"nickname": "Al", "address": {"country": "FR"}, "phone_number": "+33 1 99 00 12 34"}')
+    added = run(site, "add", "alice", "--password-stdin", "--claims-file", str(file), "--json", stdin=f"{PASSWORD}\n")
+    assert added.exit_code == 0, added.output
+    assert json.loads(added.output)["phone_number"] == "+33199001234"
+    changed = run(
+        site, "set", "alice", "--claims-file", "-", "--json", stdin='{"nickname": null, "phone_number_verified": true}'
+    )
+    assert changed.exit_code == 0, changed.output
+    shown = json.loads(changed.output)
+    assert "nickname" not in shown
+    assert shown["phone_number_verified"] is True
+    assert shown["address"] == {"country": "FR"}
+
+
+@pytest.mark.parametrize(
+    "sent", ["{", "[]", '{"admin": true}', '{"birthdate": "soon"}', "[" * 10_000, '{"name": "' + "x" * 70_000]
+)
+def test_claims_that_cannot_be_are_refused_in_a_sentence_and_change_nothing(site: Site, sent: str) -> None:
+    site.add()
+    refused = run(site, "set", "alice", "--claims-file", "-", stdin=sent)
+    assert refused.exit_code == 1
+    assert refused.output.startswith("Refused: ")
+    assert run(site, "set", "nobody", "--claims-file", "-", stdin="{}").exit_code == 1
 
 
 def test_a_password_is_never_an_argument(site: Site) -> None:

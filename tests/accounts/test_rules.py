@@ -13,28 +13,47 @@ from idp.sessions.rules import Session
 ALICE = Account("s1", "Alice", "alice", "Alice Miller", "a@example.org", True, "$argon2id$", 1000.25, 2000.75, None)
 
 
-def test_claims_are_those_that_the_scopes_ask_for() -> None:
-    assert rules.claims(ALICE, ["openid"]) == {"sub": "s1"}
-    assert rules.claims(ALICE, ["openid", "profile"]) == {
-        "sub": "s1",
+def test_claims_are_those_that_are_asked_for_and_have_a_value() -> None:
+    assert rules.claims(ALICE, []) == {}
+    assert rules.claims(ALICE, ["name", "preferred_username", "updated_at", "nickname", "unknown", "sub"]) == {
         "name": "Alice Miller",
         "preferred_username": "Alice",
         "updated_at": 2000,
     }
-    assert rules.claims(ALICE, ["email", "offline_access", "unknown"]) == {
-        "sub": "s1",
-        "email": "a@example.org",
-        "email_verified": True,
+    assert rules.claims(ALICE, ["email", "email_verified"]) == {"email": "a@example.org", "email_verified": True}
+
+
+def test_whether_something_is_verified_is_told_only_of_what_is_there() -> None:
+    bare = replace(ALICE, email=None, email_verified=True)
+    both = ["email", "email_verified", "phone_number", "phone_number_verified"]
+    assert rules.claims(bare, both) == {}
+    assert rules.claims(replace(bare, phone_number="+14255551212"), both) == {
+        "phone_number": "+14255551212",
+        "phone_number_verified": False,
     }
 
 
-def test_a_claim_without_a_value_is_left_out() -> None:
-    bare = replace(ALICE, name=None, email=None, email_verified=False)
-    assert rules.claims(bare, ["openid", "profile", "email"]) == {
-        "sub": "s1",
-        "preferred_username": "Alice",
-        "updated_at": 2000,
-    }
+def test_an_address_is_told_as_an_object() -> None:
+    there = replace(ALICE, address={"locality": "Wonderland", "country": "GB"})
+    assert rules.claims(there, ["address"]) == {"address": {"locality": "Wonderland", "country": "GB"}}
+
+
+EVERYTHING = "openid profile email address phone"
+
+
+def test_scopes_tell_at_userinfo_what_stands_in_them() -> None:
+    assert rules.may_be_told("openid email", EVERYTHING, None, "userinfo") == {"sub", "email", "email_verified"}
+
+
+def test_what_is_asked_for_by_name_is_told_in_its_place_alone() -> None:
+    stored = '{"id_token":{"nickname":null},"userinfo":{"email":{"essential":true}}}'
+    assert rules.may_be_told("openid", EVERYTHING, stored, "userinfo") == {"sub", "email"}
+    assert rules.may_be_told("", EVERYTHING, stored, "id_token") == {"nickname"}
+
+
+def test_a_client_cannot_ask_by_name_for_what_its_scopes_do_not_hold() -> None:
+    stored = '{"userinfo":{"email":null,"phone_number":{"essential":true},"password_hash":null}}'
+    assert rules.may_be_told("openid", "openid email", stored, "userinfo") == {"sub", "email"}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def signed(idp: RunningProvider) -> Signed:
     services = idp.services
     with services.database.writing() as tx:
         session = services.sessions.start(tx, SignIn(subject, "pwd", "203.0.113.7", "Firefox\x1b[2J")).session
-        services.sessions.take_part(tx, session, str(client["client_id"]))
+        services.sessions.take_part(tx, session, services.clients.get(tx, str(client["client_id"])))
     return Signed(idp, str(client["client_id"]), session.sid, subject)
 
 

@@ -56,7 +56,7 @@ def sign_in(provider: Provider, *, told: bool = True) -> str:
         session = provider.sessions.start(tx, AGENT).session
         uri = {"backchannel_logout_uri": "https://app.example/logout"} if told else {}
         client = provider.clients.add(tx, {"redirect_uris": ["https://app.example/cb"], **uri}).client
-        provider.sessions.take_part(tx, session, client.client_id)
+        provider.sessions.take_part(tx, session, client)
     return session.sid
 
 
@@ -160,7 +160,7 @@ def test_an_app_that_lost_access_and_got_it_again_is_told_of_the_end_again(deplo
     with provider.database.writing() as tx:
         found = provider.sessions.hold(tx, sid)
         assert found is not None
-        provider.sessions.take_part(tx, found, client_id)
+        provider.sessions.take_part(tx, found, provider.clients.get(tx, client_id))
     clock.now += 5
     with provider.database.writing() as tx:
         assert provider.logout.end_session(tx, sid, "signed_out") is not None

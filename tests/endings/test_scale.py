@@ -94,7 +94,7 @@ def sign_in(provider: Provider) -> tuple[str, str]:
         started = provider.sessions.start(tx, SignIn("alice", "pwd", "192.0.2.1", "a browser")).session
         uri = "https://app.example/logout"
         client = provider.clients.add(tx, {"redirect_uris": ["https://app.example/cb"], "backchannel_logout_uri": uri}).client
-        provider.sessions.take_part(tx, started, client.client_id)
+        provider.sessions.take_part(tx, started, client)
         given = Authorization(client.client_id, "alice", started.sid, "openid", False, EPOCH, "1", "pwd")
         provider.tokens.start_family(tx, provider.tokens.new_family_id(), given, refreshable=True)
     return started.sid, client.client_id

@@ -108,7 +108,7 @@ def sign_in(scene: Scene, apps: list[RelyingParty]) -> str:
     with services.database.writing() as tx:
         session = services.sessions.start(tx, SignIn("alice", "pwd", "192.0.2.1", "a browser")).session
         for app in apps:
-            services.sessions.take_part(tx, session, app.client_id)
+            services.sessions.take_part(tx, session, services.clients.get(tx, app.client_id))
     return session.sid
 
 

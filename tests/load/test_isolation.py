@@ -95,7 +95,7 @@ def sign_out_often(provider: RunningProvider, hanging: int, ear: Ear, stack: Exi
             session = services.sessions.hold(tx, sid)
             assert session is not None
             for other in others:
-                services.sessions.take_part(tx, session, other.client_id)
+                services.sessions.take_part(tx, session, services.clients.get(tx, other.client_id))
         began = time.monotonic()
         assert person.http.get(f"{provider.issuer}/logout", params={"id_token_hint": tokens["id_token"]}).status_code == 303
         answers.append(time.monotonic() - began)

@@ -18,7 +18,7 @@ from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.rules import SignIn
 from idp.sessions.service import SessionService
 from idp.tokens import store
-from idp.tokens.models import EndedTokenRow, FamilyRow
+from idp.tokens.models import EndedTokenRow, FamilyRow, PairwiseSubjectRow
 from idp.tokens.rules import Authorization, Family, Policy
 from idp.tokens.service import TokenService
 from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
@@ -29,7 +29,7 @@ POLICY = Policy(ISSUER, 300, 600, 30 * 86_400, 60)
 SESSIONS = SessionPolicy(idle_timeout=7200, absolute_timeout=43_200)
 #: One key for the whole run: rotation is tested in `tests/keys`.
 KEYS = KeyPolicy(rotation_period=10**9, max_age=300, clock_skew=60, longest_life=600)
-MODELS = (ClientRow, SigningKeyRow, SessionRow, SessionClientRow, FamilyRow, EndedTokenRow)
+MODELS = (ClientRow, SigningKeyRow, SessionRow, SessionClientRow, FamilyRow, EndedTokenRow, PairwiseSubjectRow)
 
 
 @dataclass
@@ -100,7 +100,7 @@ def _world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         keys = KeyService(database, secrets, KEYS, 2048)
         keys.keep_up()
         clients = ClientService(database, cache_seconds=0, loopback_http=False)
-        sessions = SessionService(database, SESSIONS)
+        sessions = SessionService(database, SESSIONS, secrets)
         tokens = TokenService(POLICY, keys, clients, sessions, secrets)
         yield World(database, _clock, secrets, keys, clients, sessions, tokens)
 
