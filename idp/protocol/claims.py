@@ -21,6 +21,8 @@ MAXIMUM_CLAIMS = 64
 _MAXIMUM_NAME = 128
 _MAXIMUM_VALUES = 32
 _SINGLE = str | int | float
+#: What JSON numbers beyond every bound are read as, and JSON cannot write.
+_INFINITE = (float("inf"), float("-inf"))
 
 
 class ClaimsError(ValueError):
@@ -56,13 +58,13 @@ def parse(text: str) -> dict[str, dict[str, Wanted]]:
 
 
 def dump(asked: Mapping[str, Mapping[str, Wanted]], allowed: Collection[str] | None = None) -> str | None:
-    """What is stored of it: canonical JSON, or None when nothing is asked for. `allowed` leaves out every other name."""
+    """What is stored of it: canonical JSON in ASCII, or None for nothing. `allowed` leaves out every other name."""
     kept = {
         place: {name: _written(wanted) for name, wanted in names.items() if allowed is None or name in allowed}
         for place, names in asked.items()
     }
     kept = {place: names for place, names in kept.items() if names}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if kept else None
+    return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else None
 
 
 def requested(stored: str | None, place: str) -> dict[str, Wanted]:
@@ -91,14 +93,10 @@ def _place(place: str, sent: object) -> dict[str, Wanted]:
     if not isinstance(sent, dict) or len(sent) > MAXIMUM_CLAIMS:
         message = f"claims: {place} must be an object of at most {MAXIMUM_CLAIMS} claims."
         raise ClaimsError(message)
-    return {name: _wanted(f"{place}.{name}", sent[name]) for name in sent if _is_name(place, name)}
-
-
-def _is_name(place: str, name: str) -> bool:
-    if len(name) > _MAXIMUM_NAME:
+    if any(len(name) > _MAXIMUM_NAME for name in sent):
         message = f"claims: a name in {place} is longer than {_MAXIMUM_NAME} characters."
         raise ClaimsError(message)
-    return True
+    return {name: _wanted(f"{place}.{name}", asked) for name, asked in sent.items()}
 
 
 def _wanted(where: str, sent: object) -> Wanted:
@@ -115,7 +113,7 @@ def _wanted(where: str, sent: object) -> Wanted:
         message = f"claims: {where} may have a value, or an array of at most {_MAXIMUM_VALUES} values."
         raise ClaimsError(message)
     found = tuple(values or ([sent["value"]] if sent.get("value") is not None else []))
-    if not all(isinstance(value, _SINGLE) for value in found):
+    if not all(isinstance(value, _SINGLE) and value not in _INFINITE for value in found):
         message = f"claims: {where} may ask for strings, numbers and booleans."
         raise ClaimsError(message)
     return Wanted(essential, found)

@@ -24,7 +24,7 @@ from tests.support.databases import DIALECTS, fresh
 
 FEW, MANY = 10, int(os.environ.get("IDP_SCALE", "2000"))
 ROUNDS = 40
-TABLES = ("sessions", "session_clients", "token_families", "deliveries", "authorization_codes")
+TABLES = ("pairwise_subjects", "sessions", "session_clients", "token_families", "deliveries", "authorization_codes")
 
 
 @pytest.fixture(params=DIALECTS)
@@ -93,7 +93,9 @@ def sign_in(provider: Provider) -> tuple[str, str]:
     with provider.database.writing() as tx:
         started = provider.sessions.start(tx, SignIn("alice", "pwd", "192.0.2.1", "a browser")).session
         uri = "https://app.example/logout"
-        client = provider.clients.add(tx, {"redirect_uris": ["https://app.example/cb"], "backchannel_logout_uri": uri}).client
+        metadata = {"redirect_uris": ["https://app.example/cb"], "backchannel_logout_uri": uri}
+        pairwise = {"subject_type": "pairwise", "backchannel_logout_include_sub": True}
+        client = provider.clients.add(tx, metadata | pairwise).client
         provider.sessions.take_part(tx, started, client)
         given = Authorization(client.client_id, "alice", started.sid, "openid", False, EPOCH, "1", "pwd")
         provider.tokens.start_family(tx, provider.tokens.new_family_id(), given, refreshable=True)

@@ -1,4 +1,4 @@
-"""Alice at two browsers, Bob at one, two apps: see `matrix`."""
+"""Alice at two browsers, Bob at one, two apps: see `matrix`. The first app has pairwise subjects: it knows all by other names."""
 
 import secrets
 import time
@@ -8,7 +8,7 @@ import httpx
 
 from idp.logout.reaper import Reaper
 from idp.runtime.database import table_of
-from idp.sessions.models import SessionRow
+from idp.sessions.models import SessionClientRow, SessionRow
 from tests.support.browsing import Person
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
@@ -32,7 +32,9 @@ class World:
     one: RelyingParty
     two: RelyingParty
     tokens: dict[str, dict[str, str]] = field(default_factory=dict)
+    #: The provider's own names of the sessions, and which of them an app means by the name that it knows.
     sids: dict[str, str] = field(default_factory=dict)
+    told: dict[tuple[str, str], str] = field(default_factory=dict)
     code: str = ""
     spent: str = ""
     verifier: str = ""
@@ -45,7 +47,10 @@ class World:
             for name in names:
                 accounts.add(tx, accounts.prepare(name, PASSWORD))
         people = [Person(provider.issuer) for _ in range(3)]
-        apps = [RelyingParty.register(provider, receiver=Receiver(), first_party=False) for _ in range(2)]
+        apps = [
+            RelyingParty.register(provider, receiver=Receiver(), first_party=False, subject_type=kind)
+            for kind in ("pairwise", "public")
+        ]
         made = cls(provider, *names, *people, *apps)
         made._sign_in("one here", made.here, made.one, made.alice, spent=True)
         made._sign_in("two here", made.here, made.two, made.alice)
@@ -78,9 +83,17 @@ class World:
         answer = app.redeem(code)
         assert answer.status_code == 200, answer.text
         self.tokens[name] = answer.json()
-        self.sids[name] = str(app.verified(self.tokens[name]["id_token"], audience=app.client_id, typ="JWT")["sid"])
+        told = str(app.verified(self.tokens[name]["id_token"], audience=app.client_id, typ="JWT")["sid"])
+        self.sids[name] = self._session_that_is_told_as(told)
+        self.told[app.client_id, told] = self.sids[name]
         if spent:
             self.spent, self.verifier_spent = code, app.verifier
+
+    def _session_that_is_told_as(self, told: str) -> str:
+        table, database = table_of(SessionClientRow), self.provider.services.database
+        with database.reading() as tx:
+            row = tx.execute(table.select().where(table.c.sector_sid == told)).first()
+        return told if row is None else str(row.sid)
 
     # -- what is alive ----------------------------------------------------------------------------------------------------
 
@@ -153,7 +166,8 @@ class World:
         for app in (self.one, self.two):
             assert app.receiver is not None
             count = sum(client_id == app.client_id for client_id, _ in owed)
-            arrived |= {(app.client_id, str(app.logout_claims(token)["sid"])) for token in app.receiver.wait(count)[:]}
+            named = {str(app.logout_claims(token)["sid"]) for token in app.receiver.wait(count)[:]}
+            arrived |= {(app.client_id, self.told[app.client_id, sid]) for sid in named}
         assert arrived == owed
         return arrived
 

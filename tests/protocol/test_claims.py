@@ -38,6 +38,7 @@ def test_the_example_of_the_specification_is_read() -> None:
         '{"userinfo": {"email": {"value": 1, "values": [1]}}}',
         '{"userinfo": {"email": {"value": {"nested": 1}}}}',
         '{"userinfo": {"email": {"value": NaN}}}',
+        '{"userinfo": {"email": {"value": 1e999}}}',
         '{"userinfo": {"' + "n" * 129 + '": null}}',
         json.dumps({"userinfo": {f"c{number}": None for number in range(65)}}),
         json.dumps({"id_token": {"sub": {"values": ["x"] * 33}}}),
@@ -88,7 +89,9 @@ def test_a_person_is_shown_the_scopes_that_hold_what_is_asked_for_by_name() -> N
 @settings(deadline=None)
 def test_what_is_kept_is_read_back_as_it_was(asked: dict[str, dict[str, Wanted]]) -> None:
     stored = claims.dump(asked)
-    assert {} if stored is None else claims.parse(stored) == {place: found for place, found in asked.items() if found}
+    read = {} if stored is None else claims.parse(stored)
+    assert read == {place: found for place, found in asked.items() if found}
+    assert stored is None or stored.isascii()
     for place in claims.PLACES:
         assert claims.requested(stored, place) == asked.get(place, {})
 
