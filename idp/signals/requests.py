@@ -1,0 +1,126 @@
+"""What receivers send, read strictly: a stream's configuration, and a poll (SSF 1.0 §8.1.1, RFC 8936 §2.2)."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from idp.signals import rules
+
+_T = TypeVar("_T")
+
+_MAXIMUM_STRING = 512
+_MAXIMUM_EVENTS = 64
+#: A poll acknowledges at most so many at once, and gets at most so many.
+MOST_EVENTS = 256
+_MOST_ACKS = 2048
+_WAIT = re.compile(r"(?:^|[,;\s])wait=\"?([0-9]{1,6})(?![0-9.])")
+
+
+class MalformedError(ValueError):
+    """A body that says something else than it should. Its text is a sentence for developers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a receiver decides about its stream; None for what it left out."""
+
+    events_requested: tuple[str, ...] | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A poll: what is acknowledged (also in error: it was received), how much may come, and for how long to wait for it."""
+
+    acked: tuple[str, ...]
+    errors: Mapping[str, str]
+    most: int
+    wait: float
+
+
+def body(data: bytes) -> dict[str, Any]:
+    """A JSON object. Raises MalformedError."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        message = "The body must be JSON."
+        raise MalformedError(message) from None
+    if not isinstance(document, dict):
+        message = "The body must be a JSON object."
+        raise MalformedError(message)
+    return document
+
+
+def configuration(sent: Mapping[str, Any]) -> Configuration:
+    """What a receiver wants of its stream. Raises MalformedError."""
+    delivery = sent.get("delivery")
+    if delivery is not None and (not isinstance(delivery, dict) or delivery.get("method") != rules.POLL):
+        message = f"delivery: its method must be {rules.POLL}."
+        raise MalformedError(message)
+    return Configuration(
+        _optional(sent, "events_requested", _events),
+        _optional(sent, "description", _string),
+    )
+
+
+def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
+    """A poll; `prefer` is the header of that name (RFC 7240 §4.3). Raises MalformedError."""
+    acked = _optional(sent, "ack", _strings) or ()
+    errors = sent.get("setErrs") or {}
+    if not isinstance(errors, dict) or len(errors) + len(acked) > _MOST_ACKS:
+        message = f"ack and setErrs: at most {_MOST_ACKS} together, a list and an object."
+        raise MalformedError(message)
+    most, immediately = sent.get("maxEvents", MOST_EVENTS), sent.get("returnImmediately", False)
+    if not isinstance(most, int) or isinstance(most, bool) or most < 0 or not isinstance(immediately, bool):
+        message = "maxEvents must be a number from 0 on, and returnImmediately true or false."
+        raise MalformedError(message)
+    asked = _WAIT.search(prefer)
+    wait = longest_wait if asked is None else min(longest_wait, float(asked.group(1)))
+    words = {str(jti): str(error.get("err", "")) if isinstance(error, dict) else "" for jti, error in errors.items()}
+    # `maxEvents` of 0 acknowledges and asks for nothing (RFC 8936 §2.2): there is nothing to wait for.
+    return Poll((*acked, *words), words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
+
+
+def _optional(sent: Mapping[str, Any], name: str, read: Callable[[str, Any], _T]) -> _T | None:
+    return None if sent.get(name) is None else read(name, sent[name])
+
+
+def _string(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAXIMUM_STRING or not value.isprintable():
+        message = f"{name}: must be a string of 1 to {_MAXIMUM_STRING} printable characters."
+        raise MalformedError(message)
+    return value
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        message = f"{name}: must be a list of strings."
+        raise MalformedError(message)
+    return tuple(value)
+
+
+def _events(name: str, value: Any) -> tuple[str, ...]:
+    found = _strings(name, value)
+    if len(found) > _MAXIMUM_EVENTS or any(len(one) > _MAXIMUM_STRING for one in found):
+        message = f"{name}: at most {_MAXIMUM_EVENTS} events."
+        raise MalformedError(message)
+    return tuple(dict.fromkeys(found))
+
+
+def stream_id(sent: Mapping[str, Any]) -> str:
+    """Which stream is meant. Raises MalformedError."""
+    named = sent.get("stream_id")
+    if not isinstance(named, str):
+        message = "stream_id: must be a string."
+        raise MalformedError(message)
+    return named
+
+
+def check_supplied(sent: Mapping[str, Any], known: Mapping[str, object]) -> None:
+    """See that what the transmitter supplies is repeated as it is, if at all (SSF 1.0 §8.1.1.3). Raises MalformedError."""
+    for name in ("iss", "aud", "events_supported", "events_delivered", "min_verification_interval", "inactivity_timeout"):
+        if name in sent and sent[name] != known.get(name):
+            message = f"{name}: is for the transmitter to say."
+            raise MalformedError(message)

@@ -1,0 +1,176 @@
+"""Streams: a receiver makes one, changes it, acknowledges what it heard, and leaves (SSF 1.0 §8.1)."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from idp.runtime import audit, secrets
+from idp.runtime.database import Transaction
+from idp.signals import rules, store, stream_store
+from idp.signals.requests import Configuration
+from idp.signals.rules import Signal, Stream
+from idp.signals.service import BATCH, SignalService
+
+
+class StreamError(Exception):
+    """What was asked of a stream cannot be done: an HTTP status, and a sentence for developers."""
+
+    def __init__(self, status: int, description: str, *, retry_after: int | None = None) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """For how many seconds a poll stream may be left alone, and how often a verification may be asked for."""
+
+    inactivity: int
+    min_verification_interval: int
+
+
+class StreamService:
+    """Every client's own streams. To a client another's are not there."""
+
+    def __init__(self, signals: SignalService, timing: Timing) -> None:
+        self._signals = signals
+        self._timing = timing
+
+    def create(self, tx: Transaction, client_id: str, asked: Configuration) -> Stream:
+        """A new stream. It begins with what still matters, so that an empty memory learns of every token that may be alive.
+
+        Raises StreamError when the client has as many as it may have.
+        """
+        if stream_store.count(tx, client_id) >= rules.MOST_STREAMS:
+            raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
+        first = store.first_alive(tx)
+        stream = Stream(
+            stream_id=secrets.token(rules.ID_BYTES),
+            client_id=client_id,
+            method=rules.POLL,
+            endpoint_url=None,
+            authorization=None,
+            events_requested=asked.events_requested or rules.SUPPORTED,
+            description=asked.description,
+            status=rules.ENABLED,
+            status_reason=None,
+            cursor=store.last(tx) if first is None else first - 1,
+            acked_ahead=(),
+            removed_subjects=(),
+            created_at=tx.now,
+            seen_at=tx.now,
+            verified_at=None,
+        )
+        stream_store.add(tx, stream)
+        fields = {"stream_id": stream.stream_id, "client_id": client_id, "method": stream.method}
+        tx.after_commit(lambda: audit.record("signals.stream_added", **fields))
+        return stream
+
+    def get(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
+        """A client's stream. Raises StreamError when it has none of that name."""
+        return _own(stream_store.by_id(tx, stream_id), client_id)
+
+    def of_client(self, tx: Transaction, client_id: str) -> list[Stream]:
+        """A client's streams."""
+        return stream_store.of_client(tx, client_id)
+
+    def every(self, tx: Transaction) -> list[Stream]:
+        """Every stream, for operators."""
+        return stream_store.every(tx)
+
+    def found(self, tx: Transaction, stream_ids: Collection[str]) -> dict[str, Stream]:
+        """Those of the streams that there are, by name."""
+        return {stream.stream_id: stream for stream in stream_store.by_ids(tx, stream_ids)}
+
+    def configure(self, tx: Transaction, client_id: str, stream_id: str, asked: Configuration, *, whole: bool) -> Stream:
+        """Change what was given (PATCH), or put `asked` in the place of all there was (PUT: `whole`)."""
+        stream = self._hold(tx, client_id, stream_id)
+        changed: dict[str, object] = {}
+        if whole or asked.events_requested is not None:
+            changed["events_requested"] = asked.events_requested or rules.SUPPORTED
+        if whole or asked.description is not None:
+            changed["description"] = asked.description
+        return self._changed(tx, stream, changed)
+
+    def end(self, tx: Transaction, client_id: str, stream_id: str) -> None:
+        """Delete a stream. Raises StreamError when the client has none of that name."""
+        if not stream_store.end(tx, stream_id, client_id):
+            raise _MISSING
+        tx.after_commit(
+            lambda: audit.record("signals.stream_ended", stream_id=stream_id, client_id=client_id, reason="receiver")
+        )
+
+    # -- what a follower says -------------------------------------------------------------------------------------
+
+    def acknowledge(self, tx: Transaction, acked: Mapping[str, Collection[str]]) -> dict[str, Stream]:
+        """Take in acknowledgements: the `jti`s, by stream. Returns the streams as they are then.
+
+        In one order always: two processes that lock the same rows in different orders would wait for each other.
+        """
+        places = {signal.signal_id: signal for signal in store.by_ids(tx, {jti for jtis in acked.values() for jti in jtis})}
+        held: dict[str, Stream] = {}
+        for stream_id in sorted(acked):
+            stream = stream_store.hold(tx, stream_id)
+            if stream is not None:
+                known = [places[jti].place for jti in acked[stream_id] if jti in places]
+                held[stream_id] = self._note_progress(tx, stream, known)
+        return held
+
+    def _note_progress(self, tx: Transaction, stream: Stream, acked: Iterable[int]) -> Stream:
+        following = store.after(tx, stream.cursor, BATCH)
+        end = following[-1].place if following else stream.cursor
+        progress = rules.advanced(stream, acked, following, end)
+        stream_store.note_progress(tx, stream.stream_id, progress)
+        return stream_store.by_id(tx, stream.stream_id) or stream
+
+    def owed(self, tx: Transaction, stream: Stream, most: int) -> tuple[list[Signal], bool]:
+        """The next events that a stream is owed, at most `most`, and whether there are more."""
+        found: list[Signal] = []
+        place = stream.cursor
+        while True:
+            batch = store.after(tx, place, BATCH)
+            found += [signal for signal in batch if stream.owes(signal)]
+            if len(found) > most or len(batch) < BATCH:
+                return found[:most], len(found) > most
+            place = batch[-1].place
+
+    def _hold(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
+        return _own(stream_store.hold(tx, stream_id), client_id)
+
+    def _changed(self, tx: Transaction, stream: Stream, values: Mapping[str, object]) -> Stream:
+        stream_store.change(tx, stream.stream_id, **values, seen_at=tx.now)
+        return stream_store.by_id(tx, stream.stream_id) or stream
+
+    def configuration(self, stream: Stream) -> dict[str, object]:
+        """A stream as SSF 1.0 §8.1.1 shows it. An authorization header is never shown again."""
+        issuer = self._signals.issuer
+        endpoint = stream.endpoint_url or f"{issuer}/ssf/poll/{stream.stream_id}"
+        shown: dict[str, object] = {
+            "stream_id": stream.stream_id,
+            "iss": issuer,
+            "aud": stream.client_id,
+            "events_supported": list(rules.SUPPORTED),
+            "events_requested": list(stream.events_requested),
+            "events_delivered": list(stream.events_delivered),
+            "delivery": {"method": stream.method, "endpoint_url": endpoint},
+            "min_verification_interval": self._timing.min_verification_interval,
+            "inactivity_timeout": self._timing.inactivity,
+        }
+        return shown if stream.description is None else shown | {"description": stream.description}
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete poll streams that nobody polls any more; returns their number."""
+        gone = stream_store.end_unseen(tx, rules.POLL, tx.now - self._timing.inactivity)
+        for stream_id, client_id in gone:
+            fields = {"stream_id": stream_id, "client_id": client_id, "reason": "inactivity"}
+            tx.after_commit(lambda fields=fields: audit.record("signals.stream_ended", **fields))  # type: ignore[misc]
+        return len(gone)
+
+
+_MISSING = StreamError(404, "This client has no such stream.")
+
+
+def _own(stream: Stream | None, client_id: str) -> Stream:
+    if stream is None or stream.client_id != client_id:
+        raise _MISSING
+    return stream
