@@ -56,6 +56,8 @@ from idp.signals import status_list_endpoints
 from idp.signals.answers import Answers
 from idp.signals.hub import Hub
 from idp.signals.poll import PollLane
+from idp.signals.push import KIND as PUSHED
+from idp.signals.push import Pushing
 from idp.signals.service import SignalService
 from idp.signals.sets import SetMaker
 from idp.signals.status_list_rules import LIFETIME_IN_TTLS
@@ -180,13 +182,17 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         settings.signals_status_list,
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
+    delivery_lifetime = max(settings.delivery_lifetime, _longest_token(settings))
+    pushing = Pushing(settings.issuer, deliveries, keys, secrets, delivery_lifetime)
     signals = SignalService(
         database,
         settings.issuer,
+        pushing,
         longest_token=_longest_token(settings) + settings.keys_clock_skew,
         retention=settings.signals_retention,
     )
-    streams = StreamService(signals, Timing(settings.signals_inactivity_timeout, settings.signals_min_verification_interval))
+    timing = Timing(settings.signals_inactivity_timeout, settings.signals_min_verification_interval)
+    streams = StreamService(signals, pushing, timing)
     codes = CodeService(settings.authorization_code_lifetime)
     logout = LogoutService(
         settings.issuer,
@@ -194,7 +200,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         clients,
         deliveries,
         keys,
-        max(settings.delivery_lifetime, _longest_token(settings)),
+        delivery_lifetime,
         codes,
         signals,
         frontchannel=settings.logout_frontchannel,
@@ -209,7 +215,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         database,
         deliveries,
         outbound,
-        {BACKCHANNEL: logout.compose},
+        {BACKCHANNEL: logout.compose, PUSHED: pushing.compose},
         concurrency=settings.delivery_concurrency,
         queue_limit=settings.delivery_queue_limit,
         poll_seconds=settings.delivery_poll_seconds,
@@ -357,7 +363,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         tokens_endpoints.endpoints(database, clients, tokens),
         logout_endpoints.endpoints(database, clients, tokens, provider.logout),
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
-        signals_endpoints.endpoints(database, tokens, provider.streams),
+        signals_endpoints.endpoints(database, tokens, provider.streams, loopback_http=not settings.secure),
         discovery_endpoints.endpoints(
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),

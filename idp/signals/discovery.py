@@ -14,8 +14,12 @@ def metadata(issuer: str) -> dict[str, object]:
         "spec_version": "1_0",
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
-        "delivery_methods_supported": [rules.POLL],
+        "delivery_methods_supported": [rules.PUSH, rules.POLL],
         "configuration_endpoint": f"{issuer}/ssf/streams",
+        "status_endpoint": f"{issuer}/ssf/status",
+        "add_subject_endpoint": f"{issuer}/ssf/subjects/add",
+        "remove_subject_endpoint": f"{issuer}/ssf/subjects/remove",
+        "verification_endpoint": f"{issuer}/ssf/verify",
         "authorization_schemes": [{"spec_urn": "urn:ietf:rfc:6749"}],
         "default_subjects": "ALL",
     }

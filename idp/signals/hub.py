@@ -14,8 +14,8 @@ from prometheus_client import Histogram
 from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
-from idp.signals.rules import Signal, Stream
-from idp.signals.service import BATCH, SignalService
+from idp.signals.rules import BATCH, Signal, Stream
+from idp.signals.service import SignalService
 
 #: Seconds between two looks: while somebody follows here, and otherwise. What this process commits is looked at at once.
 FOLLOWED, UNFOLLOWED = 0.02, 0.25
@@ -42,11 +42,15 @@ class Look:
 
 
 class Hub:
-    """Looks at the log. `refresh_keys` is called when a key was revoked, before anybody is told of it in a signature."""
+    """Looks at the log. With the numbers, what is to be pushed is written down.
+
+    `refresh_keys` is called when a key was revoked, before anybody is told of it in a signature.
+    """
 
     def __init__(self, database: Database, signals: SignalService, refresh_keys: Callable[[], None]) -> None:
         self._database = database
         self._signals = signals
+        self._pushed_at = float("-inf")
         self._refresh_keys = refresh_keys
         self._woken = threading.Event()
         self._stopping = False
@@ -114,7 +118,7 @@ class Hub:
         with self._database.reading() as tx:
             if not self._started:
                 self._begin(tx)
-            waiting = self._signals.any_unnumbered(tx)
+            waiting = self._signals.any_unnumbered(tx) or self._is_behind(tx, began)
             found = [] if waiting else self._signals.after(tx, self.look.last)
         complete = len(found) < BATCH
         if waiting:
@@ -136,6 +140,13 @@ class Hub:
         self._forgotten = self._signals.last(tx)
         self.look = Look(self.look.as_of, self._forgotten)
         self._started = True
+
+    def _is_behind(self, tx: Transaction, began: float) -> bool:
+        """Whether a receiver that was away has made room for more. That is not asked at every look."""
+        if began - self._pushed_at < UNFOLLOWED:
+            return False
+        self._pushed_at = began
+        return self._signals.is_push_behind(tx)
 
     def _remember(self, found: list[Signal]) -> None:
         if not found:

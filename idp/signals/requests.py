@@ -3,15 +3,19 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from idp.protocol import uris
 from idp.signals import rules
 
 _T = TypeVar("_T")
 
 _MAXIMUM_STRING = 512
 _MAXIMUM_EVENTS = 64
+_MAXIMUM_REASON = 256
+_MAXIMUM_SUBJECT = 1024
+_MAXIMUM_STATE = 1024
 #: A poll acknowledges at most so many at once, and gets at most so many.
 MOST_EVENTS = 256
 _MOST_ACKS = 2048
@@ -28,6 +32,16 @@ class Configuration:
 
     events_requested: tuple[str, ...] | None
     description: str | None
+    delivery: "Delivery | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How events are to come. `authorization` is the header that is sent with each push."""
+
+    method: str
+    endpoint_url: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +67,38 @@ def body(data: bytes) -> dict[str, Any]:
     return document
 
 
-def configuration(sent: Mapping[str, Any]) -> Configuration:
-    """What a receiver wants of its stream. Raises MalformedError."""
-    delivery = sent.get("delivery")
-    if delivery is not None and (not isinstance(delivery, dict) or delivery.get("method") != rules.POLL):
-        message = f"delivery: its method must be {rules.POLL}."
-        raise MalformedError(message)
+def configuration(sent: Mapping[str, Any], *, loopback_http: bool) -> Configuration:
+    """What a receiver wants of its stream. Raises MalformedError.
+
+    `loopback_http` is set where the issuer itself is plain http on a loopback host: development.
+    """
+
+    def delivery(_name: str, value: Any) -> Delivery:
+        return _delivery(value, loopback_http=loopback_http)
+
     return Configuration(
         _optional(sent, "events_requested", _events),
         _optional(sent, "description", _string),
+        _optional(sent, "delivery", delivery),
     )
+
+
+def _delivery(value: Any, *, loopback_http: bool) -> Delivery:
+    if not isinstance(value, dict) or value.get("method") not in {rules.POLL, rules.PUSH}:
+        message = f"delivery: its method must be {rules.POLL} or {rules.PUSH}."
+        raise MalformedError(message)
+    if value["method"] == rules.POLL:  # its address is for the transmitter to say
+        return Delivery(rules.POLL)
+    url = value.get("endpoint_url")
+    problem = uris.endpoint_problem(url, loopback_http=loopback_http) if isinstance(url, str) else "it must be a string"
+    if problem is not None:
+        message = f"delivery: endpoint_url cannot be pushed to: {problem}."
+        raise MalformedError(message)
+    header = _optional(value, "authorization_header", _string)
+    if header is not None and not header.isascii():
+        message = "authorization_header: must be ASCII."
+        raise MalformedError(message)
+    return Delivery(rules.PUSH, url, header)
 
 
 def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
@@ -124,3 +160,38 @@ def check_supplied(sent: Mapping[str, Any], known: Mapping[str, object]) -> None
         if name in sent and sent[name] != known.get(name):
             message = f"{name}: is for the transmitter to say."
             raise MalformedError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status that a receiver wants for its stream, and why."""
+
+    status: str
+    reason: str | None
+
+
+def status(sent: Mapping[str, Any]) -> Status:
+    """A status update (SSF 1.0 §8.1.2.2). Raises MalformedError."""
+    if sent.get("status") not in rules.STATUSES:
+        message = f"status: must be one of {', '.join(rules.STATUSES)}."
+        raise MalformedError(message)
+    reason = _optional(sent, "reason", _string)
+    return Status(sent["status"], None if reason is None else reason[:_MAXIMUM_REASON])
+
+
+def subject(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The subject that is added or removed (RFC 9493). Raises MalformedError."""
+    found = sent.get("subject")
+    if not isinstance(found, dict) or not isinstance(found.get("format"), str) or len(json.dumps(found)) > _MAXIMUM_SUBJECT:
+        message = f"subject: must be a subject identifier with a format, of at most {_MAXIMUM_SUBJECT} characters."
+        raise MalformedError(message)
+    return found
+
+
+def state(sent: Mapping[str, Any]) -> str | None:
+    """What a receiver wants to find in its verification event (SSF 1.0 §8.1.4.2). Raises MalformedError."""
+    found = sent.get("state")
+    if found is not None and (not isinstance(found, str) or len(found) > _MAXIMUM_STATE):
+        message = f"state: must be a string of at most {_MAXIMUM_STATE} characters."
+        raise MalformedError(message)
+    return found

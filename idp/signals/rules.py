@@ -9,8 +9,13 @@ from idp.runtime.clock import Instant
 
 ID_BYTES = 16
 POLL = "urn:ietf:rfc:8936"
+PUSH = "urn:ietf:rfc:8935"
 #: Streams of one client: one for each of its processes.
 MOST_STREAMS = 64
+#: How many events one transaction numbers, or one look reads.
+BATCH = 1000
+#: Subjects that one stream may leave out.
+MOST_REMOVED = 256
 #: A poll is written down at most this often, in seconds.
 SEEN_SECONDS = 60.0
 #: What a receiver may ask for. What concerns the stream itself always comes (SSF 1.0 §8.1.4.1, §8.1.5).

@@ -1,4 +1,4 @@
-"""Writing security events down, numbering them after the commit, and telling how far one is known."""
+"""Writing security events down, and numbering them after the commit."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,8 @@ from idp.protocol import events
 from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
 from idp.signals import rules, store, stream_store
-from idp.signals.rules import Exposure, NewSignal, Signal, Subject
-
-#: How many events one transaction numbers, or one look reads.
-BATCH = 1000
+from idp.signals.push import Pushing
+from idp.signals.rules import BATCH, NewSignal, Signal, Subject
 
 
 class SignalService:
@@ -18,8 +16,9 @@ class SignalService:
     `longest_token` is for how many seconds a token may count after its issue, the difference of clocks included.
     """
 
-    def __init__(self, database: Database, issuer: str, *, longest_token: float, retention: float) -> None:
+    def __init__(self, database: Database, issuer: str, pushing: Pushing, *, longest_token: float, retention: float) -> None:
         self._dialect = database.dialect
+        self._pushing = pushing
         self._longest_token = longest_token
         self._retention = max(retention, longest_token)
         self._listeners: list[Callable[[], None]] = []
@@ -52,7 +51,9 @@ class SignalService:
         """A client ended: what it was given is dead, and it follows nothing any more."""
         named = {"format": "complex", "application": rules.opaque(client_id)}
         self.emit(tx, [self._dead(tx, events.TOKENS_REVOKED, named, reason)])
-        stream_store.end_of_client(tx, client_id)
+        for stream in stream_store.of_client(tx, client_id):
+            self._pushing.withdraw(tx, stream)
+            stream_store.end(tx, stream.stream_id, client_id)
 
     def key_ended(self, tx: Transaction, kid: str, reason: str) -> None:
         """A signing key ended: everything that it signed is dead."""
@@ -63,6 +64,11 @@ class SignalService:
         named = {"format": "complex", "user": rules.person(self.issuer, subject)}
         details = {"credential_type": "password", "change_type": "update", "initiating_entity": by}
         self.emit(tx, [NewSignal(events.CREDENTIAL_CHANGE, named, tx.now, details)])
+
+    def verification(self, tx: Transaction, stream_id: str, state: str | None) -> None:
+        """A receiver asked for this event to see that its stream works (SSF 1.0 §8.1.4.1)."""
+        details = {} if state is None else {"state": state}
+        self.emit(tx, [NewSignal(events.VERIFICATION, rules.opaque(stream_id), tx.now, details, stream_id=stream_id)])
 
     def _dead(self, tx: Transaction, event: str, subject: Subject, reason: str) -> NewSignal:
         return NewSignal(event, subject, self._tokens_until(tx), {"reason_admin": {"en": reason}})
@@ -86,8 +92,18 @@ class SignalService:
         return store.any_unnumbered(tx)
 
     def number(self, tx: Transaction) -> int | None:
-        """Number what was committed, at most `BATCH`; None when another process is at it just now."""
-        return store.number(tx, self._dialect, BATCH)
+        """Number what was committed, at most `BATCH`, and write down what is to be pushed of it.
+
+        None when another process is at it just now.
+        """
+        numbered = store.number(tx, self._dialect, BATCH)
+        if numbered is not None:
+            self._pushing.hand_over(tx)
+        return numbered
+
+    def is_push_behind(self, tx: Transaction) -> bool:
+        """Whether `number` would find something to push though nothing is new: a receiver that was away has made room."""
+        return self._pushing.is_behind(tx)
 
     def after(self, tx: Transaction, place: int, most: int = BATCH) -> list[Signal]:
         """The events beyond a number, in order."""
@@ -96,16 +112,6 @@ class SignalService:
     def last(self, tx: Transaction) -> int:
         """The last number that was given."""
         return store.last(tx)
-
-    def exposure(self, tx: Transaction, sid: str) -> Exposure | None:
-        """How far the end of a session is known; None when nothing was told of it, or that was long ago."""
-        told = store.of_session(tx, sid)
-        if not told:
-            return None
-        end = told[-1]
-        followers = [stream for stream in stream_store.every(tx) if stream.hears(end)]
-        confirmed = [stream for stream in followers if end.seq is not None and not stream.owes(end)]
-        return Exposure(len(confirmed), len(followers), end.tokens_until)
 
     def tidy(self, tx: Transaction) -> int:
         """Delete what nobody needs to hear any more; returns the number of events."""

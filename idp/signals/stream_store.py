@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.signals.models import StreamRow
-from idp.signals.rules import Progress, Stream
+from idp.signals.rules import ENABLED, PUSH, Progress, Stream
 
 _t = table_of(StreamRow)
 _all = columns_for(StreamRow, Stream)
@@ -22,6 +22,10 @@ _HOLD = _BY_ID.with_for_update()
 _BY_IDS = _every.where(_t.c.stream_id.in_(bindparam("of", expanding=True)))
 _OF_CLIENT = _every.where(_t.c.client_id == bindparam("of")).order_by(_t.c.created_at, _t.c.stream_id)
 _EVERY = _every.order_by(_t.c.client_id, _t.c.created_at, _t.c.stream_id)
+_PUSHED = _every.where(
+    _t.c.method == PUSH, _t.c.status == ENABLED, _t.c.cursor < bindparam("last"), _t.c.endpoint_url.is_not(None)
+).order_by(_t.c.stream_id)
+_PUSHED_HELD = _PUSHED.with_for_update()
 _COUNT = select(func.count()).where(_t.c.client_id == bindparam("of"))
 _PROGRESS = (
     update(_t)
@@ -29,7 +33,6 @@ _PROGRESS = (
     .values(cursor=bindparam("new_cursor"), acked_ahead=bindparam("new_acked_ahead"), seen_at=bindparam("now"))
 )
 _END = delete(_t).where(_t.c.stream_id == bindparam("of"), _t.c.client_id == bindparam("by")).returning(_t.c.stream_id)
-_END_OF_CLIENT = delete(_t).where(_t.c.client_id == bindparam("of"))
 _END_UNSEEN = (
     delete(_t)
     .where(_t.c.method == bindparam("method_is"), _t.c.seen_at < bindparam("before"))
@@ -77,6 +80,16 @@ def every(tx: Transaction) -> list[Stream]:
     return tx.all(_read, _EVERY)
 
 
+def pushed(tx: Transaction, last: int) -> list[Stream]:
+    """The push streams that are enabled and have not come to `last` yet."""
+    return tx.all(_read, _PUSHED, {"last": last})
+
+
+def pushed_held(tx: Transaction, last: int) -> list[Stream]:
+    """As `pushed`, their rows locked until the commit."""
+    return tx.all(_read, _PUSHED_HELD, {"last": last})
+
+
 def count(tx: Transaction, client_id: str) -> int:
     """How many streams a client has."""
     return int(tx.execute(_COUNT, {"of": client_id}).scalar_one())
@@ -96,11 +109,6 @@ def note_progress(tx: Transaction, stream_id: str, progress: Progress) -> None:
 def end(tx: Transaction, stream_id: str, client_id: str) -> bool:
     """Delete a stream; False when this client has none of that name."""
     return tx.changed(_END, {"of": stream_id, "by": client_id})
-
-
-def end_of_client(tx: Transaction, client_id: str) -> int:
-    """Delete every stream of a client; returns their number."""
-    return tx.execute(_END_OF_CLIENT, {"of": client_id}).rowcount
 
 
 def end_unseen(tx: Transaction, method: str, before: Instant) -> list[tuple[str, str]]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from idp.runtime import audit, secrets
 from idp.runtime.database import Transaction
 from idp.signals import rules, store, stream_store
-from idp.signals.requests import Configuration
-from idp.signals.rules import Signal, Stream
-from idp.signals.service import BATCH, SignalService
+from idp.signals.push import Pushing
+from idp.signals.requests import Configuration, Delivery, Status
+from idp.signals.rules import BATCH, Exposure, Signal, Stream, Subject
+from idp.signals.service import SignalService
 
 
 class StreamError(Exception):
@@ -32,8 +33,9 @@ class Timing:
 class StreamService:
     """Every client's own streams. To a client another's are not there."""
 
-    def __init__(self, signals: SignalService, timing: Timing) -> None:
+    def __init__(self, signals: SignalService, pushing: Pushing, timing: Timing) -> None:
         self._signals = signals
+        self._pushing = pushing
         self._timing = timing
 
     def create(self, tx: Transaction, client_id: str, asked: Configuration) -> Stream:
@@ -43,18 +45,19 @@ class StreamService:
         """
         if stream_store.count(tx, client_id) >= rules.MOST_STREAMS:
             raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
-        first = store.first_alive(tx)
+        stream_id = secrets.token(rules.ID_BYTES)
+        delivery = asked.delivery or _POLLED
         stream = Stream(
-            stream_id=secrets.token(rules.ID_BYTES),
+            stream_id=stream_id,
             client_id=client_id,
-            method=rules.POLL,
-            endpoint_url=None,
-            authorization=None,
+            method=delivery.method,
+            endpoint_url=delivery.endpoint_url,
+            authorization=self._sealed(stream_id, delivery),
             events_requested=asked.events_requested or rules.SUPPORTED,
             description=asked.description,
             status=rules.ENABLED,
             status_reason=None,
-            cursor=store.last(tx) if first is None else first - 1,
+            cursor=_beginning(tx),
             acked_ahead=(),
             removed_subjects=(),
             created_at=tx.now,
@@ -64,6 +67,7 @@ class StreamService:
         stream_store.add(tx, stream)
         fields = {"stream_id": stream.stream_id, "client_id": client_id, "method": stream.method}
         tx.after_commit(lambda: audit.record("signals.stream_added", **fields))
+        tx.after_commit(self._signals.wake)
         return stream
 
     def get(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
@@ -90,15 +94,80 @@ class StreamService:
             changed["events_requested"] = asked.events_requested or rules.SUPPORTED
         if whole or asked.description is not None:
             changed["description"] = asked.description
+        delivery = asked.delivery or (_POLLED if whole else None)
+        if delivery is not None:
+            changed |= {
+                "method": delivery.method,
+                "endpoint_url": delivery.endpoint_url,
+                "authorization": self._sealed(stream_id, delivery),
+                "cursor": self._pushing.withdraw(tx, stream),
+            }
         return self._changed(tx, stream, changed)
+
+    def _sealed(self, stream_id: str, delivery: Delivery) -> bytes | None:
+        return None if delivery.authorization is None else self._pushing.seal(stream_id, delivery.authorization)
 
     def end(self, tx: Transaction, client_id: str, stream_id: str) -> None:
         """Delete a stream. Raises StreamError when the client has none of that name."""
-        if not stream_store.end(tx, stream_id, client_id):
-            raise _MISSING
+        self._pushing.withdraw(tx, self._hold(tx, client_id, stream_id))
+        stream_store.end(tx, stream_id, client_id)
         tx.after_commit(
             lambda: audit.record("signals.stream_ended", stream_id=stream_id, client_id=client_id, reason="receiver")
         )
+
+    def set_status(self, tx: Transaction, client_id: str, stream_id: str, asked: Status) -> Stream:
+        """Enable, pause or disable a stream. One that was disabled begins anew, as a new one does: nothing was held for it."""
+        stream = self._hold(tx, client_id, stream_id)
+        changed: dict[str, object] = {"status": asked.status, "status_reason": asked.reason}
+        if asked.status != rules.ENABLED:
+            changed["cursor"] = self._pushing.withdraw(tx, stream)
+        elif stream.status == rules.DISABLED:
+            changed["cursor"] = max(stream.cursor, _beginning(tx))
+        fields = {"stream_id": stream_id, "client_id": client_id, "status": asked.status}
+        tx.after_commit(lambda: audit.record("signals.stream_status", **fields))
+        return self._changed(tx, stream, changed)
+
+    def verify(self, tx: Transaction, client_id: str, stream_id: str, state: str | None) -> None:
+        """Send a verification event, behind everything that is on its way. Raises StreamError when it is too soon again."""
+        stream = self._hold(tx, client_id, stream_id)
+        if stream.status != rules.ENABLED:
+            raise StreamError(400, f"The stream is {stream.status}.")
+        since = tx.now - (stream.verified_at or 0.0)
+        if 0 <= since < self._timing.min_verification_interval:
+            left = int(self._timing.min_verification_interval - since) + 1
+            raise StreamError(429, f"Ask for a verification again in {left} s.", retry_after=left)
+        self._signals.verification(tx, stream_id, state)
+        self._changed(tx, stream, {"verified_at": tx.now})
+
+    def add_subject(self, tx: Transaction, client_id: str, stream_id: str, subject: Subject) -> None:
+        """Hear of a subject again. Every subject is heard of that was not removed."""
+        stream = self._hold(tx, client_id, stream_id)
+        self._changed(tx, stream, {"removed_subjects": [one for one in stream.removed_subjects if one != subject]})
+
+    def remove_subject(self, tx: Transaction, client_id: str, stream_id: str, subject: Subject) -> None:
+        """Hear of a subject no more. Raises StreamError when that would be more than a stream may leave out."""
+        stream = self._hold(tx, client_id, stream_id)
+        removed = [*(one for one in stream.removed_subjects if one != subject), subject]
+        if len(removed) > rules.MOST_REMOVED:
+            raise StreamError(403, f"A stream may leave out {rules.MOST_REMOVED} subjects.")
+        self._changed(tx, stream, {"removed_subjects": removed})
+
+    # -- how far an event is known --------------------------------------------------------------------------------
+
+    def exposure(self, tx: Transaction, sid: str) -> Exposure | None:
+        """How far the end of a session is known; None when nothing was told of it, or that was long ago."""
+        told = store.of_session(tx, sid)
+        if not told:
+            return None
+        end = told[-1]
+        followers = [stream for stream in stream_store.every(tx) if stream.hears(end) and stream.status == rules.ENABLED]
+        confirmed = sum(self._knows(tx, stream, end) for stream in followers)
+        return Exposure(confirmed, len(followers), end.tokens_until)
+
+    def _knows(self, tx: Transaction, stream: Stream, signal: Signal) -> bool:
+        if signal.seq is None:
+            return False
+        return self._pushing.arrived(tx, stream, signal) if stream.method == rules.PUSH else not stream.owes(signal)
 
     # -- what a follower says -------------------------------------------------------------------------------------
 
@@ -154,8 +223,9 @@ class StreamService:
             "events_delivered": list(stream.events_delivered),
             "delivery": {"method": stream.method, "endpoint_url": endpoint},
             "min_verification_interval": self._timing.min_verification_interval,
-            "inactivity_timeout": self._timing.inactivity,
         }
+        if stream.method == rules.POLL:
+            shown["inactivity_timeout"] = self._timing.inactivity
         return shown if stream.description is None else shown | {"description": stream.description}
 
     def tidy(self, tx: Transaction) -> int:
@@ -167,6 +237,13 @@ class StreamService:
         return len(gone)
 
 
+def _beginning(tx: Transaction) -> int:
+    """The cursor before the first event that names tokens which may be alive."""
+    first = store.first_alive(tx)
+    return store.last(tx) if first is None else first - 1
+
+
+_POLLED = Delivery(rules.POLL)
 _MISSING = StreamError(404, "This client has no such stream.")
 
 

@@ -97,6 +97,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("lane", sa.String(length=140), nullable=False),
+        sa.Column("party", sa.String(length=128), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=True),
         sa.Column("sid", sa.String(length=64), nullable=True),
         sa.Column("once", sa.String(length=128), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
