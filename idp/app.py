@@ -373,7 +373,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),
-        logout_pages.pages(database, clients, tokens, provider.logout),
+        logout_pages.pages(database, clients, tokens, provider.logout, provider.streams),
     ]
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
+from prometheus_client import Histogram
 
 from idp.keys.holders import SigningUnavailableError
 from idp.protocol import scopes
@@ -23,6 +24,11 @@ from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService
 
 _RETRY_AFTER = 1
+_SECONDS = Histogram(
+    "idp_signals_seconds",
+    "From the transaction of what happened to the answer of a poll",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
+)
 _UNAUTHORIZED = 401
 
 
@@ -116,6 +122,8 @@ class Answers:
 
     def _signed(self, owed: tuple[str, list[Signal], bool], now: Instant) -> Collected | Refusal:
         audience, found, more = owed
+        for signal in found:
+            _SECONDS.observe(max(0.0, now - signal.occurred_at))
         try:
             return Collected({signal.signal_id: self._sets.sign(signal, audience, now) for signal in found}, more)
         except SigningUnavailableError as error:

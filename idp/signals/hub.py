@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
 from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
@@ -31,6 +31,11 @@ _NUMBERED = Histogram(
     "From the transaction of what happened to its number",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
 )
+_STREAMS = Gauge("idp_signals_streams", "Streams of security events that are enabled", multiprocess_mode="livemostrecent")
+_BEHIND = Gauge(
+    "idp_signals_behind", "Events that the stream furthest behind has not acknowledged", multiprocess_mode="livemostrecent"
+)
+_MEASURE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Hub:
     def __init__(self, database: Database, signals: SignalService, refresh_keys: Callable[[], None]) -> None:
         self._database = database
         self._signals = signals
-        self._pushed_at = float("-inf")
+        self._pushed_at = self._measured_at = float("-inf")
         self._refresh_keys = refresh_keys
         self._woken = threading.Event()
         self._stopping = False
@@ -118,6 +123,7 @@ class Hub:
         with self._database.reading() as tx:
             if not self._started:
                 self._begin(tx)
+            self._measure(tx, began)
             waiting = self._signals.any_unnumbered(tx) or self._is_behind(tx, began)
             found = [] if waiting else self._signals.after(tx, self.look.last)
         complete = len(found) < BATCH
@@ -147,6 +153,14 @@ class Hub:
             return False
         self._pushed_at = began
         return self._signals.is_push_behind(tx)
+
+    def _measure(self, tx: Transaction, began: float) -> None:
+        if began - self._measured_at < _MEASURE_SECONDS:
+            return
+        self._measured_at = began
+        reach = self._signals.reach(tx)
+        _STREAMS.set(reach.streams)
+        _BEHIND.set(reach.behind)
 
     def _remember(self, found: list[Signal]) -> None:
         if not found:

@@ -86,6 +86,15 @@ class Pushing:
             place=signal.place,
         )
 
+    def waiting(self, tx: Transaction, stream: Stream) -> tuple[int, Instant | None]:
+        """How much was handed over and has not arrived, and when the first of it happened."""
+        lane = lane_in_order(stream.stream_id)
+        first = self._deliveries.first_waiting(tx, lane)
+        if first is None:
+            return 0, None
+        known = store.after(tx, first - 1, 1)
+        return self._deliveries.waiting_in(tx, lane), known[0].occurred_at if known else None
+
     def withdraw(self, tx: Transaction, stream: Stream) -> int:
         """Take back what was handed over and has not arrived. Returns the cursor from which it can be handed over again."""
         lane = lane_in_order(stream.stream_id)

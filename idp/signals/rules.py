@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from idp.protocol import events
-from idp.runtime.clock import Instant
+from idp.runtime.clock import Instant, time_of_day
 
 ID_BYTES = 16
 POLL = "urn:ietf:rfc:8936"
@@ -120,6 +120,38 @@ class Exposure:
     def all_confirmed(self) -> bool:
         """Whether every follower knows."""
         return self.confirmed == self.followers
+
+    def sentence(self, now: Instant) -> str:
+        """What is safe already, and until when the rest is not, for people."""
+        if now >= self.safe_at:
+            return "safe everywhere: no token of it can be alive"
+        known = f"{'all' if self.all_confirmed else f'{self.confirmed} of {self.followers}'} followers confirmed; "
+        return f"{known if self.followers else ''}apps that only check expiry: safe at {time_of_day(self.safe_at)}"
+
+
+def together(exposures: Iterable[Exposure]) -> Exposure | None:
+    """Of several sessions that ended at once, the one figure that holds for each of them."""
+    found = list(exposures)
+    if not found:
+        return None
+    worst = min(found, key=lambda one: one.confirmed - one.followers)
+    return Exposure(worst.confirmed, worst.followers, max(one.safe_at for one in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many streams are enabled, and how many numbers the slowest of them is behind."""
+
+    streams: int
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a stream is behind: how many events it is owed, and when the first of them happened."""
+
+    events: int
+    since: Instant | None
 
 
 def advanced(stream: Stream, acked: Iterable[int], following: Iterable[Signal], end: int) -> Progress:

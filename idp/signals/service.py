@@ -7,7 +7,7 @@ from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
-from idp.signals.rules import BATCH, NewSignal, Signal, Subject
+from idp.signals.rules import BATCH, NewSignal, Reach, Signal, Subject
 
 
 class SignalService:
@@ -108,6 +108,11 @@ class SignalService:
     def after(self, tx: Transaction, place: int, most: int = BATCH) -> list[Signal]:
         """The events beyond a number, in order."""
         return store.after(tx, place, most)
+
+    def reach(self, tx: Transaction) -> Reach:
+        """How many follow, and how far the last of them is behind."""
+        streams, slowest = stream_store.slowest(tx)
+        return Reach(streams, 0 if slowest is None else store.last(tx) - slowest)
 
     def last(self, tx: Transaction) -> int:
         """The last number that was given."""

@@ -36,7 +36,7 @@ _fresh = (
     .limit(bindparam("most"))
     .cte("fresh")
 )
-_NUMBER = update(_t).where(_t.c.signal_id == _fresh.c.signal_id).values(seq=_fresh.c.number)
+_NUMBER = update(_t).where(_t.c.signal_id == _fresh.c.signal_id).values(seq=_fresh.c.number).returning(_t.c.seq)
 
 # The newest one stays, for its number: the next one goes on from there.
 _FORGET = delete(_t).where(
@@ -58,7 +58,7 @@ def number(tx: Transaction, dialect: str, most: int) -> int | None:
     """Give committed events the next numbers, at most `most` of them; None when another process is at it just now."""
     if dialect == "postgresql" and not tx.execute(_TRY_LOCK, {"lock": _NUMBERING_LOCK}).scalar():
         return None
-    return tx.execute(_NUMBER, {"most": most}).rowcount
+    return len(tx.execute(_NUMBER, {"most": most}).all())
 
 
 def after(tx: Transaction, place: int, most: int) -> list[Signal]:

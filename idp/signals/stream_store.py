@@ -27,6 +27,7 @@ _PUSHED = _every.where(
 ).order_by(_t.c.stream_id)
 _PUSHED_HELD = _PUSHED.with_for_update()
 _COUNT = select(func.count()).where(_t.c.client_id == bindparam("of"))
+_SLOWEST = select(func.count(), func.min(_t.c.cursor)).where(_t.c.status == ENABLED)
 _PROGRESS = (
     update(_t)
     .where(_t.c.stream_id == bindparam("of"))
@@ -93,6 +94,12 @@ def pushed_held(tx: Transaction, last: int) -> list[Stream]:
 def count(tx: Transaction, client_id: str) -> int:
     """How many streams a client has."""
     return int(tx.execute(_COUNT, {"of": client_id}).scalar_one())
+
+
+def slowest(tx: Transaction) -> tuple[int, int | None]:
+    """How many streams are enabled, and the cursor of the one furthest behind."""
+    row: Any = tx.execute(_SLOWEST).one()
+    return int(row[0]), row[1]
 
 
 def change(tx: Transaction, stream_id: str, **values: object) -> None:

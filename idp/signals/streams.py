@@ -8,7 +8,7 @@ from idp.runtime.database import Transaction
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.requests import Configuration, Delivery, Status
-from idp.signals.rules import BATCH, Exposure, Signal, Stream, Subject
+from idp.signals.rules import BATCH, Exposure, Lag, Signal, Stream, Subject
 from idp.signals.service import SignalService
 
 
@@ -169,6 +169,15 @@ class StreamService:
             return False
         return self._pushing.arrived(tx, stream, signal) if stream.method == rules.PUSH else not stream.owes(signal)
 
+    def lag(self, tx: Transaction, stream: Stream) -> Lag:
+        """How far a stream is behind."""
+        owed, _ = self.owed(tx, stream, _COUNTED)
+        first = owed[0].occurred_at if owed else None
+        if stream.method != rules.PUSH:
+            return Lag(len(owed), first)
+        waiting, since = self._pushing.waiting(tx, stream)
+        return Lag(len(owed) + waiting, first if since is None else since)
+
     # -- what a follower says -------------------------------------------------------------------------------------
 
     def acknowledge(self, tx: Transaction, acked: Mapping[str, Collection[str]]) -> dict[str, Stream]:
@@ -243,6 +252,8 @@ def _beginning(tx: Transaction) -> int:
     return store.last(tx) if first is None else first - 1
 
 
+#: More than so many events are not counted.
+_COUNTED = 100_000
 _POLLED = Delivery(rules.POLL)
 _MISSING = StreamError(404, "This client has no such stream.")
 

@@ -1,5 +1,6 @@
 """A receiver of the tests' own: makes a stream, polls it over real HTTP, and verifies what comes with PyJWT."""
 
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ class Follower:
     acks: list[str] = field(default_factory=list)
     heard: list[dict[str, Any]] = field(default_factory=list)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=40))
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.http.close)
 
     @classmethod
     def of(cls, provider: RunningProvider, app: RelyingParty | None = None, **configuration: object) -> "Follower":
@@ -62,6 +66,9 @@ class Follower:
     def follow(self, *, wait: int | None = None) -> list[dict[str, Any]]:
         """Poll, acknowledging what came before; the claims that came now, verified."""
         answer = self.poll(wait=wait, ack=self.acks)
+        if answer.status_code == 401:  # its key was revoked
+            self.token = self.access_token()
+            answer = self.poll(wait=wait, ack=self.acks)
         assert answer.status_code == 200, answer.text
         sets = answer.json()["sets"]
         claims = [self.verified(text) for text in sets.values()]
