@@ -225,3 +225,23 @@ def test_how_far_the_end_of_a_session_is_known(provider: RunningProvider, person
     assert {(row["stream_id"], row["behind"]) for row in listed} == {(each.stream_id, 0) for each in followers}
     for each in followers:
         each.close()
+
+
+def test_the_sign_out_page_says_what_is_safe_already(provider: RunningProvider, person: Person) -> None:
+    with provider.services.database.writing() as tx:
+        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    follower = Follower.of(provider)
+    while follower.follow():
+        pass
+    signed_in(provider, person)
+    done = person.submit(person.open("logout"), "logout-confirm")
+    assert done.main == "logout-done"
+    assert done.texts["logout-exposure"].startswith(
+        "Your tokens: 0 of 1 followers confirmed; apps that only check expiry: safe at "
+    )
+    assert done.response.headers["Refresh"] == "1"
+    for _ in range(2):
+        follower.follow(wait=1)
+    assert person.open("logout/done").texts["logout-exposure"].startswith("Your tokens: all followers confirmed; ")
+    assert "Refresh" not in person.open("logout/done").response.headers
+    follower.close()
