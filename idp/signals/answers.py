@@ -87,7 +87,7 @@ class Answers:
         if not told:
             return admitted
         with self._database.writing() as tx:
-            streams = self._streams.acknowledge(tx, told)
+            streams = self._streams.acknowledge(tx, told, self._hub.after)
         return [streams.get(one.stream_id, one) if isinstance(one, Stream) else one for one in admitted]
 
     def _is_due(self, stream: Stream, now: Instant) -> bool:

@@ -91,16 +91,23 @@ class Hub:
 
     def remembered(self, stream: Stream, most: int) -> tuple[list[Signal], bool] | None:
         """The next events that a stream is owed, at most `most`, and whether there are more; None when it is too far behind."""
-        recent, forgotten = self._recent, self._forgotten
-        if stream.cursor < forgotten:
+        following = self.after(stream.cursor)
+        if following is None:
             return None
         found: list[Signal] = []
-        for signal in recent[bisect_right(recent, stream.cursor, key=lambda one: one.place) :]:
+        for signal in following:
             if stream.owes(signal):
                 if len(found) == most:
                     return found, True
                 found.append(signal)
         return found, False
+
+    def after(self, place: int) -> list[Signal] | None:
+        """What is remembered beyond a number, all that there is; None when that is not remembered."""
+        recent, forgotten = self._recent, self._forgotten
+        if place < forgotten or not self._started:
+            return None
+        return recent[bisect_right(recent, place, key=lambda one: one.place) :]
 
     # -- the thread -----------------------------------------------------------------------------------------------
 
@@ -120,14 +127,14 @@ class Hub:
     def once(self) -> bool:
         """One look; whether it found out all that was committed before it began."""
         began = time.monotonic()
-        with self._database.reading() as tx:
+        with self._database.glancing() as tx:
             if not self._started:
                 self._begin(tx)
             self._measure(tx, began)
-            waiting = self._signals.any_unnumbered(tx) or self._is_behind(tx, began)
-            found = [] if waiting else self._signals.after(tx, self.look.last)
+            found = self._signals.news(tx, self.look.last)
+            is_numbered = all(signal.seq is not None for signal in found) and not self._is_behind(tx, began)
         complete = len(found) < BATCH
-        if waiting:
+        if not is_numbered:
             with self._database.writing() as tx:
                 numbered = self._signals.number(tx)
                 found = self._signals.after(tx, self.look.last)

@@ -37,6 +37,36 @@ _MAXIMUM_ID = 64
 _FOLLOWERS = Gauge("idp_signals_followers", "Polls that wait for events", multiprocess_mode="livesum")
 
 
+class _Waiter:
+    """A follower that waits. `is_sure`: a look began after it came. It is woken by a look, or when it has left."""
+
+    def __init__(self, came: float, gone: asyncio.Future[None]) -> None:
+        self.came = came
+        self.gone = gone
+        self.is_sure = False
+        self._future: asyncio.Future[None] | None = None
+        gone.add_done_callback(lambda _: self.wake())
+
+    def wake(self) -> None:
+        """Have it look around."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is woken, or for so long. Raises Refusal when it has left."""
+        loop = asyncio.get_running_loop()
+        self._future = loop.create_future()
+        alarm = loop.call_later(seconds, self.wake)
+        try:
+            if not self.gone.done():
+                await self._future
+        finally:
+            alarm.cancel()
+            self._future = None
+        if self.gone.done():
+            raise Refusal(408, "invalid_request", "The follower has left.")
+
+
 class PollLane:
     """One process's followers. At most `most` wait at once, each for `longest_wait` seconds at the most."""
 
@@ -60,7 +90,8 @@ class PollLane:
         self._admissions: Desk[Asked, Stream | Refusal] = Desk(executor, answers.admit)
         self._collections: Desk[tuple[str, int], Collected | Refusal] = Desk(executor, answers.collect)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._looked: set[asyncio.Event] = set()
+        self._waiters: set[_Waiter] = set()
+        self._told = 0
         self._telling = threading.Lock()
         self._is_told = False
         hub.when_looked(self._tell)
@@ -109,57 +140,58 @@ class PollLane:
         stream = await _of(self._admissions, asked)
         if asked.poll.most == 0:
             return Collected({}, more=True)
-        await self._until_there_is_news(stream, asked.poll, came, request)
-        as_of = self._hub.look.as_of
-        found = await _of(self._collections, (asked.stream_id, asked.poll.most))
-        if as_of >= came:
-            return found
-        if not found.sets:
+        is_owed = await self._until_there_is_news(stream, asked.poll, came, request)
+        is_sure = self._hub.look.as_of >= came
+        if not is_owed:
+            if is_sure:
+                return Collected({}, more=False)
             raise busy("The log cannot be read just now.")
-        return Collected(found.sets, more=True)
+        found = await _of(self._collections, (asked.stream_id, asked.poll.most))
+        return found if is_sure else Collected(found.sets, more=True)
 
-    async def _until_there_is_news(self, stream: Stream, poll: Poll, came: float, request: Request) -> None:
-        """Wait until the stream is owed something, and it is known that this is all; at most as long as the poll allows."""
-        gone = asyncio.ensure_future(request.gone())
-        looked = asyncio.Event()
-        self._looked.add(looked)
+    async def _until_there_is_news(self, stream: Stream, poll: Poll, came: float, request: Request) -> bool:
+        """Wait until the stream is owed something, and it is known that this is all; at most as long as the poll allows.
+
+        Whether it is owed something.
+        """
+        waiter = _Waiter(came, asyncio.ensure_future(request.gone()))
+        self._waiters.add(waiter)
         try:
             while True:
-                looked.clear()
                 remembered = self._hub.remembered(stream, 1)
                 is_owed = remembered is None or bool(remembered[0])
-                is_sure = self._hub.look.as_of >= came
+                waiter.is_sure = self._hub.look.as_of >= came
                 waited = time.monotonic() - came
-                limit = poll.wait if is_sure else _LOOK_SECONDS if is_owed else max(poll.wait, _LOST_SECONDS)
-                if (is_owed and is_sure) or waited >= limit:
-                    return
-                if not is_sure and (is_owed or poll.wait == 0):
+                limit = poll.wait if waiter.is_sure else _LOOK_SECONDS if is_owed else max(poll.wait, _LOST_SECONDS)
+                if (is_owed and waiter.is_sure) or waited >= limit:
+                    return is_owed
+                if not waiter.is_sure and (is_owed or poll.wait == 0):
                     self._hub.wake()
-                waiting = asyncio.ensure_future(looked.wait())
-                await asyncio.wait({waiting, gone}, timeout=limit - waited, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-                if gone.done():
-                    raise Refusal(408, "invalid_request", "The follower has left.")
+                await waiter.wait(limit - waited)
         finally:
-            self._looked.discard(looked)
-            gone.cancel()
+            self._waiters.discard(waiter)
+            waiter.gone.cancel()
 
     # -- the hub's news -------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
         """The hub has looked. Called in its thread; a loop that has not heard of the last look yet is not told twice."""
         with self._telling:
-            if self._loop is None or self._is_told or not self._looked:
+            if self._loop is None or self._is_told or not self._waiters:
                 return
             self._is_told = True
         with suppress(RuntimeError):  # the loop is closed: the process ends
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
+        """Wake those for whom the look may change something: most looks find nothing, and most followers know that."""
         with self._telling:
             self._is_told = False
-        for looked in self._looked:
-            looked.set()
+        look, is_new = self._hub.look, self._hub.look.last != self._told
+        self._told = look.last
+        for waiter in self._waiters:
+            if is_new or not waiter.is_sure:
+                waiter.wake()
 
     # -- answers --------------------------------------------------------------------------------------------------
 

@@ -87,9 +87,9 @@ class SignalService:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def any_unnumbered(self, tx: Transaction) -> bool:
-        """Whether an event was committed that has no number yet."""
-        return store.any_unnumbered(tx)
+    def news(self, tx: Transaction, place: int) -> list[Signal]:
+        """The events beyond a number, in order, and those that were committed and have no number yet."""
+        return store.news(tx, place, BATCH)
 
     def number(self, tx: Transaction) -> int | None:
         """Number what was committed, at most `BATCH`, and write down what is to be pushed of it.

@@ -20,6 +20,7 @@ _every = select_of(StreamRow, Stream)
 _BY_ID = _every.where(_t.c.stream_id == bindparam("of"))
 _HOLD = _BY_ID.with_for_update()
 _BY_IDS = _every.where(_t.c.stream_id.in_(bindparam("of", expanding=True)))
+_HOLD_ALL = _BY_IDS.order_by(_t.c.stream_id).with_for_update()
 _OF_CLIENT = _every.where(_t.c.client_id == bindparam("of")).order_by(_t.c.created_at, _t.c.stream_id)
 _EVERY = _every.order_by(_t.c.client_id, _t.c.created_at, _t.c.stream_id)
 _PUSHED = _every.where(
@@ -66,6 +67,14 @@ def hold(tx: Transaction, stream_id: str) -> Stream | None:
     return tx.one(_read, _HOLD, {"of": stream_id})
 
 
+def hold_all(tx: Transaction, stream_ids: Collection[str]) -> list[Stream]:
+    """Those of the streams that there are, locked until the commit.
+
+    In one order always: two processes that lock the same rows in different orders would wait for each other.
+    """
+    return tx.all(_read, _HOLD_ALL, {"of": list(stream_ids)})
+
+
 def by_ids(tx: Transaction, stream_ids: Collection[str]) -> list[Stream]:
     """Those of the streams that there are."""
     return tx.all(_read, _BY_IDS, {"of": list(stream_ids)})
@@ -107,10 +116,14 @@ def change(tx: Transaction, stream_id: str, **values: object) -> None:
     tx.execute(update(_t).where(_t.c.stream_id == stream_id).values(**_written(values)))
 
 
-def note_progress(tx: Transaction, stream_id: str, progress: Progress) -> None:
-    """Write down how far a stream has come, and that its follower was here now."""
-    ahead = list(progress.acked_ahead)
-    tx.execute(_PROGRESS, {"of": stream_id, "new_cursor": progress.cursor, "new_acked_ahead": ahead, "now": tx.now})
+def note_progress(tx: Transaction, progress: Mapping[str, Progress]) -> None:
+    """Write down how far streams have come, and that their followers were here now."""
+    rows = [
+        {"of": name, "new_cursor": one.cursor, "new_acked_ahead": list(one.acked_ahead), "now": tx.now}
+        for name, one in progress.items()
+    ]
+    if rows:
+        tx.execute(_PROGRESS, rows)
 
 
 def end(tx: Transaction, stream_id: str, client_id: str) -> bool:

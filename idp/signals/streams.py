@@ -1,14 +1,15 @@
 """Streams: a receiver makes one, changes it, acknowledges what it heard, and leaves (SSF 1.0 §8.1)."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.requests import Configuration, Delivery, Status
-from idp.signals.rules import BATCH, Exposure, Lag, Signal, Stream, Subject
+from idp.signals.rules import BATCH, Exposure, Lag, Progress, Signal, Stream, Subject
 from idp.signals.service import SignalService
 
 
@@ -180,26 +181,26 @@ class StreamService:
 
     # -- what a follower says -------------------------------------------------------------------------------------
 
-    def acknowledge(self, tx: Transaction, acked: Mapping[str, Collection[str]]) -> dict[str, Stream]:
+    def acknowledge(
+        self, tx: Transaction, acked: Mapping[str, Collection[str]], remembered: Callable[[int], list[Signal] | None]
+    ) -> dict[str, Stream]:
         """Take in acknowledgements: the `jti`s, by stream. Returns the streams as they are then.
 
-        In one order always: two processes that lock the same rows in different orders would wait for each other.
+        `remembered` may know what is beyond a number: what is not asked of the database for each of two hundred streams
+        does not hold up the others.
         """
         places = {signal.signal_id: signal for signal in store.by_ids(tx, {jti for jtis in acked.values() for jti in jtis})}
-        held: dict[str, Stream] = {}
-        for stream_id in sorted(acked):
-            stream = stream_store.hold(tx, stream_id)
-            if stream is not None:
-                known = [places[jti].place for jti in acked[stream_id] if jti in places]
-                held[stream_id] = self._note_progress(tx, stream, known)
-        return held
-
-    def _note_progress(self, tx: Transaction, stream: Stream, acked: Iterable[int]) -> Stream:
-        following = store.after(tx, stream.cursor, BATCH)
-        end = following[-1].place if following else stream.cursor
-        progress = rules.advanced(stream, acked, following, end)
-        stream_store.note_progress(tx, stream.stream_id, progress)
-        return stream_store.by_id(tx, stream.stream_id) or stream
+        progress: dict[str, Progress] = {}
+        held = stream_store.hold_all(tx, acked)
+        for stream in held:
+            following = remembered(stream.cursor)
+            if following is None:
+                following = store.after(tx, stream.cursor, BATCH)
+            known = [places[jti].place for jti in acked[stream.stream_id] if jti in places]
+            end = following[-1].place if following else stream.cursor
+            progress[stream.stream_id] = rules.advanced(stream, known, following, end)
+        stream_store.note_progress(tx, progress)
+        return {stream.stream_id: _at(stream, progress[stream.stream_id], tx.now) for stream in held}
 
     def owed(self, tx: Transaction, stream: Stream, most: int) -> tuple[list[Signal], bool]:
         """The next events that a stream is owed, at most `most`, and whether there are more."""
@@ -254,6 +255,12 @@ def _beginning(tx: Transaction) -> int:
 
 #: More than so many events are not counted.
 _COUNTED = 100_000
+
+
+def _at(stream: Stream, progress: Progress, now: Instant) -> Stream:
+    return replace(stream, cursor=progress.cursor, acked_ahead=progress.acked_ahead, seen_at=now)
+
+
 _POLLED = Delivery(rules.POLL)
 _MISSING = StreamError(404, "This client has no such stream.")
 

@@ -23,6 +23,7 @@ class Follower:
     stream: dict[str, Any] = field(default_factory=dict)
     acks: list[str] = field(default_factory=list)
     heard: list[dict[str, Any]] = field(default_factory=list)
+    keys: dict[str, Any] = field(default_factory=dict, repr=False)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=40))
 
     def __post_init__(self) -> None:
@@ -81,10 +82,17 @@ class Follower:
 
     def verified(self, text: str) -> dict[str, Any]:
         """The claims of a SET, checked as RFC 8417 and SSF 1.0 say."""
-        claims = self.app.verified(text, audience=self.app.client_id, typ="secevent+jwt")
+        header = jwt.get_unverified_header(text)
+        assert (header["typ"], header["alg"]) == ("secevent+jwt", "RS256")
+        if header["kid"] not in self.keys:
+            keys = jwt.PyJWKSet.from_dict(self.http.get(f"{self.provider.issuer}/jwks").json())
+            self.keys = {str(key.key_id): key.key for key in keys.keys}
+        key = self.keys[header["kid"]]
+        issuer, audience = self.provider.issuer, self.app.client_id
+        claims: dict[str, Any] = jwt.decode(text, key, algorithms=["RS256"], audience=audience, issuer=issuer)
         assert "exp" not in claims
         assert "sub" not in claims
-        assert len(claims["events"]) == 1  # type: ignore[arg-type]
+        assert len(claims["events"]) == 1
         return claims
 
     def close(self) -> None:
