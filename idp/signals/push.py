@@ -19,8 +19,8 @@ from idp.signals.rules import BATCH, Signal, Stream
 
 KIND = "security_event"
 CONTENT_TYPE = "application/secevent+jwt"
-#: So much of one stream is in the outbox at once.
-HANDED = 256
+#: So much of one stream is in the outbox at once. What waits there behind one that failed is looked through at every look.
+HANDED = 64
 _PURPOSE = "stream authorization"
 _REFUSED = 400
 

@@ -72,7 +72,7 @@ class PushReceiver:
 
     def wait(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(condition, seconds), [(one.claims, one.status) for one in self.came]
+            assert self.arrived.wait_for(condition, seconds), [(one.claims["sub_id"], one.status) for one in self.came[-5:]]
 
     def close(self) -> None:
         self.server.shutdown()
