@@ -13,6 +13,16 @@ KINDS: tuple[Kind, ...] = ("sid", "family", "jti", "client_id", "kid")
 _CLAIMS: tuple[Kind, ...] = ("sid", "jti", "client_id")
 
 
+class Claims(dict[str, object]):
+    """The claims of a verified token. `kid` names the key that signed it."""
+
+    __slots__ = ("kid",)
+
+    def __init__(self, claims: dict[str, object], kid: str) -> None:
+        super().__init__(claims)
+        self.kid = kid
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """Something ended: every token that has `value` as its `kind` is dead. `at` is the provider's wall clock, in seconds."""
