@@ -16,6 +16,8 @@ from idp.verifier.keyring import KeyRing
 from idp.verifier.revocations import Revocations
 from idp.verifier.rules import Claims, EndedListener, Kind, StaleListener, Staleness
 
+#: Where no staleness is promised: for how long keys are believed beyond their `max-age`, in seconds.
+_KEYS_LAST = 3600.0
 _News = TypeVar("_News")
 
 
@@ -52,6 +54,8 @@ class Core:
         self.clock = clock
         self.knowledge = knowledge
         self.keys = KeyRing()
+        most = knowledge.max_staleness
+        self._keys_last = _KEYS_LAST if most is None else most
         self.revocations = Revocations(expected.leeway)
         self.counts = Counts()
         self._problems: dict[str, str] = {}
@@ -117,7 +121,8 @@ class Core:
     def stale_in(self) -> float:
         """Seconds until it would be stale; infinite when it never will be."""
         now, most = self.clock.elapsed(), self.knowledge.max_staleness
-        return inf if most is None else most - max(self.knowledge.age(now), self.keys.age(now))
+        left = inf if most is None else most - self.knowledge.age(now)
+        return min(left, self._keys_last - self.keys.age(now))
 
     def watch(self) -> None:
         """Tell the listeners when that has changed. Called by the clock, and after every proof."""
@@ -128,8 +133,7 @@ class Core:
             self._tell(self._stale_listeners, now)
 
     def _keys_are_stale(self, now: float) -> bool:
-        most = self.knowledge.max_staleness
-        return most is not None and self.keys.age(now) > most
+        return self.keys.age(now) > self._keys_last
 
     # -- listeners ------------------------------------------------------------------------------------------------
 

@@ -46,5 +46,5 @@ class Face:
         return self._core.on_ended(listener)
 
     def on_stale(self, listener: StaleListener) -> Callable[[], None]:
-        """Have `listener` called when this becomes stale and when it no longer is, after `refuses` says so; returns the undoing."""
+        """Have `listener` called when this becomes stale and when it no longer is, after `refuses` says so; what undoes it."""
         return self._core.on_stale(listener)
