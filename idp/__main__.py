@@ -2,7 +2,10 @@
 
 import sys
 
-_INSTEAD = 'idp: this installation verifies tokens and has no provider in it ({} is missing): install it with pip install "idp[server]".\n'
+_INSTEAD = (
+    "idp: this installation verifies tokens and has no provider in it ({} is missing):"
+    ' install it with pip install "idp[server]".\n'
+)
 _USAGE = 2
 
 

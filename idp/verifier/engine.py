@@ -7,6 +7,7 @@ from idp.verifier.core import Core
 from idp.verifier.errors import (
     DoubtError,
     EndedTokenError,
+    KeysUnseenError,
     MissingError,
     StaleError,
     TokenError,
@@ -76,6 +77,8 @@ class Engine:
                     return error.claims
                 error = EndedTokenError("jti", str(error.claims.get("jti")))
         self.core.counts.refused += 1
+        if isinstance(error, UnknownKeyError) and self.core.keys.age(self.core.clock.elapsed()) > 0:
+            raise KeysUnseenError(error.kid)  # nobody is to be signed out because this has just started
         raise error
 
     def _may_ask(self, doubt: DoubtError) -> bool:

@@ -48,6 +48,12 @@ class UnknownKeyError(MissingError):
         self.kid = kid
 
 
+class KeysUnseenError(UnknownKeyError):
+    """Its key is not known, and neither is whether it is published: the JWKS could not be fetched in time."""
+
+    status = 503
+
+
 class UnknownListError(MissingError):
     """Its status list has not been fetched yet."""
 

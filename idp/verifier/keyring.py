@@ -87,7 +87,7 @@ def _published(document: bytes) -> dict[str, str]:
     try:
         keys = json.loads(document)["keys"]
         return {key["kid"]: json.dumps({name: key[name] for name in _MEMBERS}) for key in keys if _is_ours(key)}
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         message = f"not a JWKS ({type(error).__name__})"
         raise ValueError(message) from None
 

@@ -92,9 +92,8 @@ class Poller(Follower):
         if not more:
             self._fresh.confirm(sent_at)
             self._core.watch()
-            took = self._core.clock.elapsed() - sent_at
-            if not sets and took < min(_TOO_SOON, wait):
-                yield Pause(min(1.0, self._staleness / 10))
+        if not sets and (more or wait > 0) and self._core.clock.elapsed() - sent_at < _TOO_SOON:
+            yield Pause(min(1.0, self._staleness / 10))
 
     def _take_in(self, text: str) -> Flow[None]:
         now = self._core.clock.wall()

@@ -104,7 +104,7 @@ class Access:
             if not self._token or self._clock.elapsed() >= self._renew_at:
                 yield from self._renew()
             headers = {**request.headers, "Authorization": f"Bearer {self._token}"}
-            answer = yield from ask(Request(request.method, request.url, headers, request.body, request.seconds))
+            answer = yield from ask(Request(request.method, request.address, headers, request.body, request.seconds))
             if answer.status != 401:  # noqa: PLR2004
                 break
             self._token = ""

@@ -118,7 +118,7 @@ class Verifier(Face):
         """A thread: what fails there is begun anew, and is seen as staleness meanwhile."""
         while not self._stopping.is_set():
             try:
-                self._walk(flow())
+                self._walk(flow(), for_long=True)
             except _StoppedError:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it was, nobody would notice a thread that is gone
@@ -127,10 +127,13 @@ class Verifier(Face):
             else:
                 return
 
-    def _walk(self, flow: Flow[_T]) -> _T:
+    def _walk(self, flow: Flow[_T], *, for_long: bool = False) -> _T:
+        """The outcome of a flow. One that is walked `for_long` ends with the verifier: _StoppedError."""
         try:
             step = next(flow)
             while True:
+                if for_long and self._stopping.is_set():
+                    raise _StoppedError
                 try:
                     taken = self._take(step)
                 except ExchangeError as error:
@@ -145,7 +148,6 @@ class Verifier(Face):
 
     def _take(self, step: Step) -> Answer | None:
         if isinstance(step, Pause):
-            if self._stopping.wait(step.seconds):
-                raise _StoppedError
+            self._stopping.wait(step.seconds)
             return None
         return send(self._client, step, self._clock, self._core.counts)

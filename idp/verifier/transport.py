@@ -15,7 +15,7 @@ def send(client: httpx.Client, request: Request, clock: Clock, counts: Counts) -
     try:
         with client.stream(
             request.method,
-            request.url,
+            request.address,
             headers=dict(request.headers),
             content=request.body,
             timeout=reading.timeout,
@@ -34,7 +34,7 @@ async def send_async(client: httpx.AsyncClient, request: Request, clock: Clock, 
     try:
         async with client.stream(
             request.method,
-            request.url,
+            request.address,
             headers=dict(request.headers),
             content=request.body,
             timeout=reading.timeout,
@@ -64,7 +64,7 @@ class _Reading:
         """Another part has come."""
         self._left -= len(part)
         if self._left < 0 or self._clock.elapsed() > self._deadline:
-            message = f"the answer of {self._request.url} is too long, or takes too long"
+            message = f"the answer of {self._request.address} is too long, or takes too long"
             raise ExchangeError(message)
         self._parts.append(part)
 
@@ -75,4 +75,4 @@ class _Reading:
     def failed(self, error: Exception) -> ExchangeError:
         """It will not come."""
         self._counts.failures += 1
-        return ExchangeError(f"{self._request.url} cannot be reached ({type(error).__name__})")
+        return ExchangeError(f"{self._request.address} cannot be reached ({type(error).__name__})")

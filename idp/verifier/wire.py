@@ -23,7 +23,7 @@ class Request:
     """One request. It must be answered whole within `seconds`."""
 
     method: str
-    url: str
+    address: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     seconds: float = ORDINARY_SECONDS
@@ -63,7 +63,7 @@ def ask(request: Request) -> Flow[Answer]:
     """Send it; the answer, whatever its status. Raises ExchangeError."""
     answer = yield request
     if answer is None:
-        message = f"{request.url} was not asked"
+        message = f"{request.address} was not asked"
         raise ExchangeError(message)
     return answer
 
