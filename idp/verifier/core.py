@@ -60,6 +60,7 @@ class Core:
         self.counts = Counts()
         self._problems: dict[str, str] = {}
         self._lock = Lock()
+        self._watching = Lock()
         self._ended_listeners: list[EndedListener] = []
         self._stale_listeners: list[StaleListener] = []
         self._told_stale = True
@@ -126,11 +127,11 @@ class Core:
 
     def watch(self) -> None:
         """Tell the listeners when that has changed. Called by the clock, and after every proof."""
-        now = self.staleness()
-        with self._lock:
-            changed, self._told_stale = now.is_stale != self._told_stale, now.is_stale
-        if changed:
-            self._tell(self._stale_listeners, now)
+        with self._watching:  # looking and telling are one, or an older look could be told last
+            now = self.staleness()
+            if now.is_stale != self._told_stale:
+                self._told_stale = now.is_stale
+                self._tell(self._stale_listeners, now)
 
     def _keys_are_stale(self, now: float) -> bool:
         return self.keys.age(now) > self._keys_last

@@ -18,7 +18,7 @@ from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Request, ask, 
 MOST_LISTS = 64
 #: A list for which no token was seen for so long is not fetched any more, in seconds.
 _UNUSED = 3600.0
-#: A list that cannot be had is not asked for again for so long by those who wait with a token.
+#: A list that cannot be had is not asked for again for so long.
 _COOL_DOWN = 5.0
 _LOOK = 1.0
 _PLACE = "status list"
@@ -84,7 +84,7 @@ class ListFetcher(Follower):
         self._provider = provider
         self._keys = keys
         self._lists = lists
-        self._refused: dict[str, float] = {}
+        self._tried: dict[str, float] = {}
 
     def follow(self) -> Flow[None]:
         """Without end: fetch each list that is used when its `ttl` is over, or sooner where the promise needs it."""
@@ -93,7 +93,7 @@ class ListFetcher(Follower):
                 now = self._core.clock.elapsed()
                 if now - kept.used_at > _UNUSED:
                     del self._lists.kept[uri]
-                elif now - kept.current_at >= self._lasts(kept.found.ttl):
+                elif now - kept.current_at >= self._lasts(kept.found.ttl) and self._may_try(uri, now):
                     yield from self._try(uri)
             self._core.watch()
             yield Pause(_LOOK)
@@ -101,14 +101,18 @@ class ListFetcher(Follower):
     def find_list(self, uri: str) -> Flow[None]:
         """Fetch a list that a token names for the first time."""
         now = self._core.clock.elapsed()
-        if uri in self._lists.kept or now < self._refused.get(uri, -inf) or len(self._lists.kept) >= MOST_LISTS:
-            return
-        if not uri.startswith(self._core.expected.issuer.rstrip("/") + "/"):
-            return
-        if len(self._refused) >= MOST_LISTS:
-            self._refused.clear()
-        self._refused[uri] = now + _COOL_DOWN
-        yield from self._try(uri)
+        ours = uri.startswith(self._core.expected.issuer.rstrip("/") + "/")
+        if ours and uri not in self._lists.kept and len(self._lists.kept) < MOST_LISTS and self._may_try(uri, now):
+            yield from self._try(uri)
+
+    def _may_try(self, uri: str, now: float) -> bool:
+        """Whether a list may be asked for again; it is then counted as asked for."""
+        if now < self._tried.get(uri, -inf) + _COOL_DOWN:
+            return False
+        if len(self._tried) >= 2 * MOST_LISTS:
+            self._tried.clear()
+        self._tried[uri] = now
+        return True
 
     def _lasts(self, ttl: float) -> float:
         most = self._lists.max_staleness
