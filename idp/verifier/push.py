@@ -17,6 +17,10 @@ from idp.verifier.wire import Backoff, ExchangeError, Flow, Pause, expect
 
 #: How often a proof is asked for, as a part of `max_staleness`.
 _PART = 1 / 3
+#: And at most such a part, where the provider allows no more: the rest is for the event to arrive.
+_LONGEST_PART = 3 / 4
+#: So much longer than the provider's interval, in seconds: it counts by another clock.
+_MARGIN = 0.5
 #: While a proof is waited for, it is looked for this often, in seconds.
 _LOOK = 0.25
 
@@ -83,12 +87,24 @@ class Pushed(Follower):
                 self._core.note("push", "")
                 backoff.reset()
 
+    def _interval(self) -> float:
+        """Seconds between two proofs. Raises ExchangeError where the provider allows so few that the promise cannot be kept."""
+        interval = max(self._staleness * _PART, self._stream.min_verification_interval + _MARGIN)
+        if interval > self._staleness * _LONGEST_PART:
+            message = (
+                f"the provider verifies a stream every {self._stream.min_verification_interval:g} s at most,"
+                f" so max_staleness must be at least {(interval / _LONGEST_PART):.0f} s"
+            )
+            raise ExchangeError(message)
+        return interval
+
     def farewell(self) -> Flow[None]:
         """Delete the stream."""
         yield from self._stream.abandon()
 
     def _prove(self) -> Flow[None]:
         """Ask for a verification event (SSF 1.0 §8.1.4) and wait until it has come, and then until the next is due."""
+        interval = self._interval()
         url = yield from self._provider.ssf("verification_endpoint")
         state, sent_at = token_urlsafe(16), self._core.clock.elapsed()
         self._asked = (state, sent_at)
@@ -97,12 +113,12 @@ class Pushed(Follower):
         while self._fresh.age(sent_at) > 0:
             if self._broken:
                 raise ExchangeError(self._broken)
-            if self._core.clock.elapsed() - sent_at > max(2.0, self._staleness * _PART):
+            if self._core.clock.elapsed() - sent_at > interval:
                 message = "the verification event that was asked for does not come"
                 raise ExchangeError(message)
             yield Pause(_LOOK)
-        while self._core.clock.elapsed() - sent_at < self._staleness * _PART and not self._broken:
-            yield Pause(min(1.0, self._staleness * _PART))
+        while (left := sent_at + interval - self._core.clock.elapsed()) > 0 and not self._broken:
+            yield Pause(min(1.0, left))
 
     def receive(self, body: bytes) -> Flow[Reply]:
         """Take in what was posted; what to answer (RFC 8935 §2.2, §2.3)."""

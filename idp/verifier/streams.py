@@ -32,6 +32,8 @@ class Stream:
         self._delivery = delivery
         self.stream_id: str | None = None
         self.endpoint_url = ""
+        #: Seconds between two verifications, as the provider allows.
+        self.min_verification_interval = 0.0
 
     def open(self) -> Flow[None]:
         """Make it, if there is none: it begins with every ending that can still matter. Raises ExchangeError."""
@@ -58,6 +60,8 @@ class Stream:
             message = f"the stream would not tell of {', '.join(silent)}"
             raise ExchangeError(message)
         self.endpoint_url = self._provider.check_address(endpoint) if self._delivery["method"] == POLL else endpoint
+        interval = found.get("min_verification_interval")
+        self.min_verification_interval = float(interval) if isinstance(interval, int | float) else 0.0
         self.stream_id = stream_id
 
     def ask(self, request: Request) -> Flow[Answer]:

@@ -166,6 +166,13 @@ def test_a_stream_that_was_deleted_is_made_anew(transmitter: Transmitter, verifi
     assert not transmitter.streams
 
 
+def test_a_promise_for_which_the_provider_verifies_too_seldom_is_not_made(transmitter: Transmitter, verifier_of: Make) -> None:
+    transmitter.interval = 10
+    verifier = verifier_of(transmitter.issuer, follow=PUSH, max_staleness=10.0, fresh=False)
+    until(lambda: "must be at least 14 s" in verifier.state.problem)
+    assert verifier.refuses
+
+
 def test_a_verifier_that_polls_is_posted_nothing(transmitter: Transmitter, verifier_of: Make) -> None:
     with pytest.raises(ValueError, match="nothing is posted"):
         verifier_of(transmitter.issuer).receive(b"x")

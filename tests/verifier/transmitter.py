@@ -43,6 +43,7 @@ class Transmitter:
         self.token_lasts = 300
         self.active = True
         self.unchanged = 0
+        self.interval = 1
         self.documents: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.fault: Fault = lambda _method, _path: None
         self.batch = 256
@@ -190,7 +191,16 @@ class Transmitter:
             self.changed.notify_all()
         endpoint = wanted["delivery"].get("endpoint_url", f"{self.issuer}/ssf/poll/{stream.stream_id}")
         shown = {"stream_id": stream.stream_id, "delivery": {**wanted["delivery"], "endpoint_url": endpoint}}
-        return as_json(shown | {"iss": self.issuer, "aud": signing.CLIENT, "events_delivered": self.delivered}, 201)
+        return as_json(
+            shown
+            | {
+                "iss": self.issuer,
+                "aud": signing.CLIENT,
+                "events_delivered": self.delivered,
+                "min_verification_interval": self.interval,
+            },
+            201,
+        )
 
     def _delete(self, stream_id: str) -> Answer:
         with self.changed:
