@@ -17,7 +17,7 @@ from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Step
 
 _T = TypeVar("_T")
 #: How long `close` waits for its threads, together. One that is in the middle of a request dies with the process.
-_CLOSING = 2.0
+_CLOSING = 1.0
 _AFTER_A_FAULT = 1.0
 
 
