@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import inf
 
+from idp.protocol.status_list import INVALID, VALID
 from idp.verifier import status_list
 from idp.verifier.core import Core
 from idp.verifier.errors import EndedTokenError, StaleError, TokenError, UncertainError, UnknownListError
@@ -11,7 +12,7 @@ from idp.verifier.following import Follower
 from idp.verifier.jwks import KeyFetcher
 from idp.verifier.provider import Provider
 from idp.verifier.rules import Claims, family_of
-from idp.verifier.status_list import INVALID, VALID, Reference
+from idp.verifier.status_list import Reference
 from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Request, ask, expect, seconds
 
 #: More lists than this are not kept: 4 million families.
