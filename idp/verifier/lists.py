@@ -21,7 +21,8 @@ MOST_LISTS = 64
 _UNUSED = 3600.0
 #: A list that cannot be had is not asked for again for so long.
 _COOL_DOWN = 5.0
-_LOOK = 1.0
+#: What is due is looked for this often; more often where a list lasts for seconds only.
+_LOOK, _SHORTEST_LOOK = 1.0, 0.1
 _PLACE = "status list"
 
 
@@ -91,13 +92,14 @@ class ListFetcher(Follower):
         """Without end: fetch each list that is used when its `ttl` is over, or sooner where the promise needs it."""
         while True:
             for uri, kept in tuple(self._lists.kept.items()):
-                now = self._core.clock.elapsed()
+                now, lasts = self._core.clock.elapsed(), self._lasts(kept.found.ttl)
                 if now - kept.used_at > _UNUSED:
                     del self._lists.kept[uri]
-                elif now - kept.current_at >= self._lasts(kept.found.ttl) and self._may_try(uri, now):
+                elif now - kept.current_at >= lasts and self._may_try(uri, now, min(_COOL_DOWN, lasts / 2)):
                     yield from self._try(uri)
             self._core.watch()
-            yield Pause(_LOOK)
+            shortest = min((self._lasts(kept.found.ttl) for kept in self._lists.kept.values()), default=_LOOK)
+            yield Pause(max(_SHORTEST_LOOK, min(_LOOK, shortest / 8)))
 
     def find_list(self, uri: str) -> Flow[None]:
         """Fetch a list that a token names for the first time."""
@@ -106,9 +108,9 @@ class ListFetcher(Follower):
         if ours and uri not in self._lists.kept and len(self._lists.kept) < MOST_LISTS and self._may_try(uri, now):
             yield from self._try(uri)
 
-    def _may_try(self, uri: str, now: float) -> bool:
+    def _may_try(self, uri: str, now: float, cool_down: float = _COOL_DOWN) -> bool:
         """Whether a list may be asked for again; it is then counted as asked for."""
-        if now < self._tried.get(uri, -inf) + _COOL_DOWN:
+        if now < self._tried.get(uri, -inf) + cool_down:
             return False
         if len(self._tried) >= 2 * MOST_LISTS:
             self._tried.clear()
