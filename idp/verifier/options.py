@@ -15,8 +15,8 @@ from idp.verifier.push import Push
 
 OnStale: TypeAlias = Literal["refuse", "introspect", "accept"]
 Source: TypeAlias = Poll | Push | StatusList | BackChannel
-#: A shorter promise would need requests without pause, and break at the first one that gets lost.
-SHORTEST_STALENESS = 1.0
+#: A wait is whole seconds, and three of them are in each promise (`poll`): a shorter one would break again and again.
+SHORTEST_STALENESS = 3.0
 
 
 class Choices(TypedDict, total=False):

@@ -1,7 +1,6 @@
 """Following by push (RFC 8935): events come to an endpoint of the app, and a verification event proves that none is missing."""
 
 from dataclasses import dataclass
-from math import inf
 from secrets import token_urlsafe
 
 from idp.verifier.core import Core
@@ -21,6 +20,8 @@ _PART = 1 / 3
 _LONGEST_PART = 3 / 4
 #: So much longer than the provider's interval, in seconds: it counts by another clock.
 _MARGIN = 0.5
+#: One that comes late proves something, too.
+_MOST_ASKED = 8
 #: While a proof is waited for, it is looked for this often, in seconds.
 _LOOK = 0.25
 
@@ -66,8 +67,8 @@ class Pushed(Follower):
         self._to = Addressee(provider.issuer, config.client_id)
         self._stream = Stream(provider, access, config.client_id, config.delivery)
         self._staleness = fresh.max_staleness or 0.0
-        #: The `state` of the verification that was asked for last, and when.
-        self._asked: tuple[str, float] = ("", inf)
+        #: The `state`s of the verifications of this stream that were asked for, and when.
+        self._asked: dict[str, float] = {}
         self._broken = ""
 
     def follow(self) -> Flow[None]:
@@ -76,6 +77,7 @@ class Pushed(Follower):
         while True:
             try:
                 if self._broken:
+                    self._asked.clear()
                     self._broken = ""
                     yield from self._stream.abandon()
                 yield from self._stream.open()
@@ -107,7 +109,9 @@ class Pushed(Follower):
         interval = self._interval()
         url = yield from self._provider.ssf("verification_endpoint")
         state, sent_at = token_urlsafe(16), self._core.clock.elapsed()
-        self._asked = (state, sent_at)
+        while len(self._asked) >= _MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
+        self._asked[state] = sent_at
         answer = yield from self._stream.ask(post(url, {"stream_id": self._stream.stream_id, "state": state}))
         expect(answer, "the request for a verification event", 200, 202, 204)
         while self._fresh.age(sent_at) > 0:
@@ -138,8 +142,8 @@ class Pushed(Follower):
         self._core.take_in(event.ended)
         if event.status not in {None, "enabled"}:
             self._broken = f"the provider has set our stream to {event.status!r}"
-        state, sent_at = self._asked
-        if event.state is not None and event.state == state and not self._broken:
-            self._fresh.confirm(sent_at)
+        asked_at = self._asked.pop(event.state or "", None)
+        if asked_at is not None and not self._broken:
+            self._fresh.confirm(asked_at)
             self._core.watch()
         return ACCEPTED

@@ -68,7 +68,7 @@ class Stream:
         """Send a request about it. Where the provider does not know it any more, the next `open` makes another."""
         answer = yield from self._access.ask(request)
         if answer.status in {403, 404, 410}:
-            self.stream_id = None
+            yield from self.abandon()  # one that is paused is still there
             self._provider.forget()
             message = f"the provider does not have our stream any more ({answer.status})"
             raise ExchangeError(message)

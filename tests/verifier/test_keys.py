@@ -187,6 +187,6 @@ def test_keys_that_were_not_seen_for_too_long_are_not_believed(
 
 def test_an_unchanged_jwks_is_not_sent_again_and_counts_as_seen(transmitter: Transmitter, verifier_of: Make) -> None:
     transmitter.max_age = 1
-    verifier = verifier_of(transmitter.issuer, max_staleness=2.0)
+    verifier = verifier_of(transmitter.issuer, max_staleness=3.0)
     until(lambda: transmitter.unchanged >= 3)
     verifier.verify(access_token(transmitter.issuer))

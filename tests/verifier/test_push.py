@@ -41,8 +41,9 @@ class Deliverer:
         while not self._stop.wait(0.01):
             asked = self.transmitter.verifications
             if self.verifier is not None and self.answers_verifications and len(asked) > self._answered:
-                self._answered = len(asked)
-                self.verification(asked[-1]["state"])
+                told = len(asked)
+                if self.verification(asked[told - 1]["state"]).status != 503:  # else it is sent again, as by a real one
+                    self._answered = told
 
     def close(self) -> None:
         self._stop.set()
@@ -164,6 +165,22 @@ def test_a_stream_that_was_deleted_is_made_anew(transmitter: Transmitter, verifi
     assert old not in transmitter.streams
     verifier.close()
     assert not transmitter.streams
+
+
+def test_a_proof_that_comes_late_counts_from_when_it_was_asked_for(
+    transmitter: Transmitter, verifier: Verifier, deliverer: Deliverer, clock: Clock
+) -> None:
+    deliverer.answers_verifications = False
+    clock.elapsed_moved += 11
+    asked = len(transmitter.verifications)
+    until(lambda: len(transmitter.verifications) > asked)
+    late = transmitter.verifications[-1]["state"]
+    clock.elapsed_moved += 11
+    until(lambda: transmitter.verifications[-1]["state"] != late)
+    assert deliverer.verification(late).status == 202
+    assert 10 < verifier.state.staleness < 16
+    deliverer.verification(late)
+    assert verifier.state.staleness > 10
 
 
 def test_a_promise_for_which_the_provider_verifies_too_seldom_is_not_made(transmitter: Transmitter, verifier_of: Make) -> None:
