@@ -5,6 +5,7 @@ import secrets
 import time
 from base64 import urlsafe_b64encode
 from functools import cache
+from threading import Lock
 
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -14,9 +15,17 @@ AUDIENCE = "https://api.example"
 CLIENT = "follower"
 
 
-@cache
+_making = Lock()
+
+
 def key(kid: str) -> RSAKey:
-    """The key of that name."""
+    """The key of that name: one for all threads."""
+    with _making:
+        return _key(kid)
+
+
+@cache
+def _key(kid: str) -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": kid})
 
 
