@@ -16,7 +16,11 @@ TTL = 3
 @pytest.fixture(scope="module", params=DIALECTS)
 def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
     url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    settings = {"SIGNALS_STATUS_LIST": "true", "SIGNALS_STATUS_TTL": str(TTL), "SECRET_KEY": "a test secret that is long enough"}
+    settings = {
+        "SIGNALS_STATUS_LIST": "true",
+        "SIGNALS_STATUS_TTL": str(TTL),
+        "SECRET_KEY": "a test secret that is long enough",
+    }
     running = RunningProvider(tmp_path_factory.mktemp("lists"), url, settings)
     try:
         yield running.start()
@@ -37,7 +41,9 @@ def test_what_ended_is_refused_within_the_time_of_the_list_and_nothing_else(prov
     app = world.one
     try:
         tokens = {name: tokens["access_token"] for name, tokens in world.tokens.items()}
-        with Verifier(provider.issuer, provider.issuer, follow=StatusList(), credentials=app.auth, max_staleness=10.0) as following:
+        with Verifier(
+            provider.issuer, provider.issuer, follow=StatusList(), credentials=app.auth, max_staleness=10.0
+        ) as following:
             assert following.wait(20), following.state
             assert all(accepted(following, token) for token in tokens.values())
             provider.cli("session", "end", world.sids["one here"])
