@@ -6,6 +6,7 @@ expires and nobody brought a newer one, and when it cannot be known any more whe
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -112,6 +113,10 @@ class Guard:
             self._await(handle)
         self._judge(handle)
 
+    def end(self, handle: Handle, reason: str) -> None:
+        """See `Handle.end`."""
+        self._end((handle,), reason)
+
     def release(self, handle: Handle) -> None:
         """See `Handle.release`."""
         with self._changed:
@@ -164,8 +169,9 @@ class Guard:
     def _take(self, handles: Iterable[Handle], reason: str) -> list[Handle]:
         """Keep these no longer; those that were kept are to be closed. So each is closed once, whatever happens at once."""
         gone = [handle for handle in handles if handle in self._live]
+        now = time.monotonic()
         for handle in gone:
-            handle.reason = reason
+            handle.reason, handle.closed_at = reason, now
             self._live.drop(handle)
             self._unname(handle, handle.names)
         self.closed[reason] += len(gone)

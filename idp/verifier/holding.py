@@ -57,13 +57,19 @@ class Keeper(Protocol):
     def extend(self, handle: "Handle", given: Claims | float, kid: str | None) -> None:
         """See `Handle.extend`."""
 
+    def end(self, handle: "Handle", reason: str) -> None:
+        """See `Handle.end`."""
+
     def release(self, handle: "Handle") -> None:
         """See `Handle.release`."""
 
 
 @dataclass(eq=False, slots=True)
 class Handle:
-    """One socket. `expires` is when it will be closed unless it is extended; `reason` is why it was, None until then."""
+    """One socket. `expires` is when it will be closed unless it is extended.
+
+    `reason` is why it was closed, and `closed_at` when that was decided, by `time.monotonic`; None until then.
+    """
 
     keeper: Keeper = field(repr=False)
     close: Callable[[int, str], None] = field(repr=False)
@@ -71,6 +77,7 @@ class Handle:
     names: frozenset[Name] = field(repr=False)
     expires: float
     reason: str | None = None
+    closed_at: float | None = None
 
     @property
     def closed(self) -> bool:
@@ -84,6 +91,10 @@ class Handle:
         session or person, and SocketEndedError when the socket was closed or released.
         """
         self.keeper.extend(self, given, kid)
+
+    def end(self, reason: str) -> None:
+        """Close it for a reason of the app's own: its person signed out here, say."""
+        self.keeper.end(self, reason)
 
     def release(self) -> None:
         """Forget the socket: it has closed by itself."""

@@ -1,0 +1,24 @@
+"""An ASGI app on a real server, in a thread of this process."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+
+@contextmanager
+def served(app: object, **options: object) -> Iterator[str]:
+    """`app` on a free port of uvicorn; where its websockets are."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1, **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"ws://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
