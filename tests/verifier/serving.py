@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 @contextmanager
@@ -22,3 +23,23 @@ def served(app: object, **options: object) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+@contextmanager
+def served_by_werkzeug(app: object) -> Iterator[str]:
+    """A WSGI app on werkzeug's threaded server, which lends its sockets to simple-websocket; where it is, without a scheme."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        """Tests are quiet."""

@@ -188,7 +188,9 @@ def test_a_token_in_the_address_is_not_looked_at(base: str) -> None:
         connect(f"{base}/?access_token={SID}", proxy=None)
 
 
-def test_a_refresh_extends_the_open_socket_and_another_session_does_not(open_socket: Open, guard: Guard, feed: ToldFeed) -> None:
+def test_a_refresh_extends_the_open_socket_and_another_session_does_not(
+    open_socket: Open, guard: Guard, feed: ToldFeed
+) -> None:
     connection = open_socket()
     for number in range(1, 20):
         connection.send(json.dumps({"extend": claims(number, expires=time.time() + 300 + number)}))

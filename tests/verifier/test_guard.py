@@ -373,9 +373,7 @@ def test_a_closed_guard_takes_no_socket_and_hears_nothing(feed: ToldFeed, socket
 
 
 @settings(deadline=None)
-@given(
-    steps=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["put", "drop", "due"]), st.integers(0, 50)), max_size=200)
-)
+@given(steps=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["put", "drop", "due"]), st.integers(0, 50)), max_size=200))
 def test_deadlines_are_told_in_order_whatever_was_put_and_dropped(steps: list[tuple[int, str, int]]) -> None:
     deadlines, model = Deadlines[int](), dict[int, int]()
     for thing, step, at in steps:
