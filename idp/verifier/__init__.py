@@ -22,6 +22,8 @@ from idp.verifier.errors import (
     UnknownKeyError,
     UnknownListError,
 )
+from idp.verifier.guard import SESSION_ENDED, Guard
+from idp.verifier.holding import Handle, OtherSessionError, SocketEndedError
 from idp.verifier.lists import StatusList
 from idp.verifier.poll import Poll
 from idp.verifier.push import Push
@@ -31,6 +33,7 @@ from idp.verifier.state import State
 from idp.verifier.sync import Verifier
 
 __all__ = [
+    "SESSION_ENDED",
     "AsyncVerifier",
     "BackChannel",
     "BadSignatureError",
@@ -40,12 +43,16 @@ __all__ = [
     "EndedTokenError",
     "Ending",
     "ExpiredTokenError",
+    "Guard",
+    "Handle",
     "KeysUnseenError",
     "MalformedTokenError",
     "MissingError",
+    "OtherSessionError",
     "Poll",
     "Push",
     "Reply",
+    "SocketEndedError",
     "StaleError",
     "Staleness",
     "State",

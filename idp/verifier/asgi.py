@@ -11,16 +11,18 @@ from http import HTTPStatus
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
+from idp.verifier.errors import TokenError
 from idp.verifier.guard import SESSION_ENDED, Guard
-from idp.verifier.holding import Claims, Handle
+from idp.verifier.holding import AnyClaims, Handle
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-#: The verified claims of who opens this socket; None, or a refusal of the verifier, for nobody who may.
-Authenticate: TypeAlias = Callable[[Scope], Claims | Awaitable[Claims | None] | None]
+#: The verified claims of who opens this socket, or None for nobody; it may raise TokenError.
+Authenticate: TypeAlias = Callable[[Scope], AnyClaims | Awaitable[AnyClaims | None] | None]
+Verify: TypeAlias = Callable[[str], AnyClaims | Awaitable[AnyClaims]]
 Answer = TypeVar("Answer")
 
 #: The subprotocol by which a browser, whose sockets cannot carry headers, presents a token: `["access_token", TOKEN]`.
@@ -50,6 +52,16 @@ def token_of(scope: Mapping[str, Any]) -> str | None:
         case [first, str(token)] if first == TOKEN_PROTOCOL:
             return token
     return None
+
+
+def bearer(verify: Verify) -> Authenticate:
+    """For `GuardedSockets`: whoever presents a token (`token_of`) that `verify` accepts. An AsyncVerifier's holds up nobody."""
+
+    def authenticate(scope: Scope) -> AnyClaims | Awaitable[AnyClaims | None] | None:
+        token = token_of(scope)
+        return None if token is None else verify(token)
+
+    return authenticate
 
 
 class _ClosedError(OSError):
@@ -90,7 +102,7 @@ class GuardedSocket:
         self._answered = False
         self._told = asyncio.Event()
         #: What it was opened with, where `authenticate` found it.
-        self.claims: Claims | None = None
+        self.claims: AnyClaims | None = None
         #: What keeps it, once it was bound.
         self.handle: Handle | None = None
 
@@ -99,10 +111,10 @@ class GuardedSocket:
         """Whether the guard has closed it."""
         return self.handle is not None and self.handle.closed
 
-    def bind(self, who: Claims | str, expires: float | None = None, *, kid: str | None = None) -> Handle:
+    def bind(self, who: AnyClaims | str, expires: float | None = None) -> Handle:
         """Close this socket when `who` ends or expires (see `Guard.bind`). What has ended already is refused at once."""
         self.release()
-        self.handle = self._guard.bind(who, expires, self._end, kid=kid)
+        self.handle = self._guard.bind(who, expires, self._end)
         return self.handle
 
     def release(self) -> None:
@@ -118,10 +130,14 @@ class GuardedSocket:
 
     async def admit(self, authenticate: Authenticate) -> bool:
         """Bind it to who opens it; False when nobody may, and the handshake was refused."""
-        found = authenticate(self._scope)
-        self.claims = await found if isawaitable(found) else found
+        status = HTTPStatus.UNAUTHORIZED
+        try:
+            found = authenticate(self._scope)
+            self.claims = await found if isawaitable(found) else found
+        except TokenError as error:
+            status = HTTPStatus(error.status)
         if self.claims is None:
-            await self._goodbye(SESSION_ENDED, "")
+            await self._goodbye(SESSION_ENDED, "", status)
             return False
         return not self.bind(self.claims).closed  # and what has ended already, `_end` refuses
 
@@ -184,11 +200,11 @@ class GuardedSocket:
         finally:
             self._told.set()
 
-    async def _goodbye(self, code: int, reason: str) -> None:
-        """Close an open socket; refuse a handshake by 401 where the server can say so (it says 403 by itself)."""
+    async def _goodbye(self, code: int, reason: str, status: int = HTTPStatus.UNAUTHORIZED) -> None:
+        """Close an open socket; refuse a handshake by `status` where the server can say so (it says 403 by itself)."""
         if self._answered or "websocket.http.response" not in (self._scope.get("extensions") or {}):
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
             return
         headers = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")]
-        await self._send({"type": "websocket.http.response.start", "status": HTTPStatus.UNAUTHORIZED, "headers": headers})
+        await self._send({"type": "websocket.http.response.start", "status": status, "headers": headers})
         await self._send({"type": "websocket.http.response.body", "body": b""})

@@ -16,16 +16,14 @@ from simple_websocket import ConnectionClosed, Server
 from wsproto.utilities import LocalProtocolError
 
 from idp.verifier.guard import SESSION_ENDED, Guard
-from idp.verifier.holding import Claims, Handle
+from idp.verifier.holding import AnyClaims, Handle
 
 #: Seconds that a page has to answer a close frame.
 GOODBYE = 1.0
 
 
 @contextmanager
-def guarded(
-    guard: Guard, socket: Server, who: Claims | str, expires: float | None = None, *, kid: str | None = None
-) -> Iterator[Handle]:
+def guarded(guard: Guard, socket: Server, who: AnyClaims | str, expires: float | None = None) -> Iterator[Handle]:
     """Keep a socket while its handler runs (see `Guard.bind`).
 
     When it is closed, `receive` and `send` raise ConnectionClosed, as they do when a page leaves; so does this at once
@@ -39,7 +37,7 @@ def guarded(
         finally:
             told.set()
 
-    handle = guard.bind(who, expires, close, kid=kid)
+    handle = guard.bind(who, expires, close)
     try:
         if not handle.closed:
             yield handle

@@ -14,8 +14,8 @@ from typing import Protocol, Self
 
 from idp.verifier.closing import Close, Closing, Threads
 from idp.verifier.deadlines import Deadlines
-from idp.verifier.holding import Claims, Handle, Name, Owner, SocketEndedError, instant
-from idp.verifier.rules import EndedListener, Ending, StaleListener, Staleness, names
+from idp.verifier.holding import AnyClaims, Handle, Name, Owner, SocketEndedError, instant, names_of
+from idp.verifier.rules import EndedListener, Ending, StaleListener, Staleness
 
 #: "Sign in again": close codes 4000 to 4999 are an application's own (RFC 6455 §7.4.2), and 401 is how HTTP says it.
 SESSION_ENDED = 4401
@@ -35,7 +35,7 @@ class Feed(Protocol):
         """Whether it refuses every token now, since it cannot know what has ended."""
 
     def now(self) -> float:
-        """The time by which `exp` is judged."""
+        """The time by which `exp` is judged, any leeway taken off."""
 
     def has_ended(self, names: Iterable[Name]) -> bool:
         """Whether one of them has ended."""
@@ -72,19 +72,19 @@ class Guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def bind(self, who: Claims | str, expires: float | None, close: Close, *, kid: str | None = None) -> Handle:
+    def bind(self, who: AnyClaims | str, expires: float | None, close: Close) -> Handle:
         """Keep a socket: `close(4401, reason)` is called once, as soon as it must go. That may be at once.
 
         `who` is a verified token's claims, or a `sid` alone; `expires` is when the socket goes unless it is extended, by
         default the token's `exp`. `close` is called in the event loop that runs here, else in a thread. Serve the socket
         only where the handle is not `closed`, and `release` it when it has closed by itself.
         """
-        claims: Claims = {"sid": who} if isinstance(who, str) else who
+        claims: AnyClaims = {"sid": who} if isinstance(who, str) else who
         handle = Handle(
             keeper=self,
             close=Closing(close, self._threads),
             owner=Owner(claims) if isinstance(who, str) else Owner.of(claims),
-            names=frozenset(names(claims, kid)),
+            names=names_of(claims),
             expires=instant(claims.get("exp") if expires is None else expires),
         )
         with self._changed:
@@ -96,11 +96,11 @@ class Guard:
         self._judge(handle)
         return handle
 
-    def extend(self, handle: Handle, given: Claims | float, kid: str | None = None) -> None:
+    def extend(self, handle: Handle, given: AnyClaims | float) -> None:
         """See `Handle.extend`."""
         claims = given if isinstance(given, Mapping) else None
         expires = instant(given if claims is None else claims.get("exp"))
-        named = handle.names if claims is None else frozenset(names(claims, kid))
+        named = handle.names if claims is None else names_of(claims)
         with self._changed:
             owner = handle.owner if claims is None else handle.owner.then(claims)
             if handle not in self._live:

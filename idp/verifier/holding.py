@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeAlias
 
-from idp.verifier.rules import Kind
+from idp.verifier.rules import Claims, Kind, names
 
-Claims: TypeAlias = Mapping[str, object]
+#: Those of a verified token. Where they are `rules.Claims`, they know its `kid` too.
+AnyClaims: TypeAlias = Mapping[str, object]
 #: What something that can end is called.
 Name: TypeAlias = tuple[Kind, str]
 
@@ -28,6 +29,11 @@ def instant(value: object) -> float:
     return float(value)
 
 
+def names_of(claims: AnyClaims) -> frozenset[Name]:
+    """Whatever ends a token with these claims."""
+    return frozenset(names(claims, claims.kid if isinstance(claims, Claims) else None))
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Of which session, and whose, a socket is; as far as that is known."""
@@ -35,14 +41,14 @@ class Owner:
     known: Mapping[str, object]
 
     @classmethod
-    def of(cls, claims: Claims) -> Self:
+    def of(cls, claims: AnyClaims) -> Self:
         """A token's. Where no session stands behind it, its family stands for one."""
         told = {name: claims.get(name) for name in ("iss", "sub", "sid")}
         if told["sid"] is None:
             told["family"] = str(claims.get("jti", "")).partition(".")[0]
         return cls(told)
 
-    def then(self, claims: Claims) -> "Owner":
+    def then(self, claims: AnyClaims) -> "Owner":
         """The same, with what a newer token says beside it. Raises OtherSessionError where it is somebody else's."""
         other = Owner.of(claims)
         if any(other.known.get(name) != value for name, value in self.known.items()):
@@ -54,7 +60,7 @@ class Owner:
 class Keeper(Protocol):
     """The guard, as a handle knows it."""
 
-    def extend(self, handle: "Handle", given: Claims | float, kid: str | None) -> None:
+    def extend(self, handle: "Handle", given: AnyClaims | float) -> None:
         """See `Handle.extend`."""
 
     def end(self, handle: "Handle", reason: str) -> None:
@@ -84,13 +90,13 @@ class Handle:
         """Whether the guard has closed it."""
         return self.reason is not None
 
-    def extend(self, given: Claims | float, *, kid: str | None = None) -> None:
+    def extend(self, given: AnyClaims | float) -> None:
         """Go on with a newer token (its verified claims), or until a later instant. The socket itself is not touched.
 
         What expires earlier than the socket does changes nothing. Raises OtherSessionError for a token of another
         session or person, and SocketEndedError when the socket was closed or released.
         """
-        self.keeper.extend(self, given, kid)
+        self.keeper.extend(self, given)
 
     def end(self, reason: str) -> None:
         """Close it for a reason of the app's own: its person signed out here, say."""

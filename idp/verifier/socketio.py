@@ -20,7 +20,7 @@ from socketio import AsyncServer, Server
 from socketio.exceptions import ConnectionRefusedError as RefusedError
 
 from idp.verifier.guard import SESSION_ENDED, Guard
-from idp.verifier.holding import Claims, Handle, SocketEndedError
+from idp.verifier.holding import AnyClaims, Handle, SocketEndedError
 
 #: The event by which a socket is told why it is disconnected.
 EVENT = "session_ended"
@@ -40,21 +40,21 @@ class _Sockets(Generic[AnyServer]):
     def __len__(self) -> int:
         return len(self._handles)
 
-    def bind(self, socket_id: str, who: Claims | str, expires: float | None = None, *, kid: str | None = None) -> Handle:
+    def bind(self, socket_id: str, who: AnyClaims | str, expires: float | None = None) -> Handle:
         """Keep a socket (see `Guard.bind`). Called in the `connect` handler; refuses the connection of what has ended."""
-        handle = self._guard.bind(who, expires, partial(self._end, socket_id), kid=kid)
+        handle = self._guard.bind(who, expires, partial(self._end, socket_id))
         self._handles[socket_id] = handle
         if handle.closed and self._handles.pop(socket_id, None) is not None:
             raise RefusedError(handle.reason, SESSION_ENDED)
         return handle
 
-    def extend(self, socket_id: str, given: Claims | float, *, kid: str | None = None) -> None:
+    def extend(self, socket_id: str, given: AnyClaims | float) -> None:
         """Go on with a newer token (see `Handle.extend`). Raises SocketEndedError for a socket that is not kept."""
         handle = self._handles.get(socket_id)
         if handle is None:
             message = "The socket is not connected."
             raise SocketEndedError(message)
-        handle.extend(given, kid=kid)
+        handle.extend(given)
 
     def release(self, socket_id: str) -> None:
         """Forget a socket. Called in the `disconnect` handler."""

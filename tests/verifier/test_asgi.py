@@ -30,7 +30,7 @@ class Echo:
     async def __call__(self, scope, receive, send) -> None:
         assert (await receive())["type"] == "websocket.connect"
         self.began.set()
-        while self.hold is not None and not self.hold.is_set():
+        while self.hold is not None and not self.hold.is_set():  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(0.005)
         await send({"type": "websocket.accept", "subprotocol": TOKEN_PROTOCOL if scope["subprotocols"] else None})
         try:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from idp.verifier.deadlines import SPARE, Deadlines
 from idp.verifier.guard import ENDED, EXPIRED, SESSION_ENDED, STALE, Guard
 from idp.verifier.holding import Handle, OtherSessionError, SocketEndedError
+from idp.verifier.rules import Claims
 from tests.verifier.feeding import SID, ToldFeed, claims, until
 
 NOW = 2_000_000_000.0
@@ -67,7 +68,7 @@ def test_the_sessions_end_closes_its_sockets_and_no_other(guard: Guard, feed: To
     [("sid", SID), ("family", f"family-of-{SID}"), ("jti", f"family-of-{SID}.1"), ("client_id", "app"), ("kid", "k1")],
 )
 def test_whatever_the_token_names_ends_the_socket(guard: Guard, feed: ToldFeed, socket: Socket, kind, value: str) -> None:
-    guard.bind(claims(1), None, socket.close, kid="k1")
+    guard.bind(Claims(claims(1), "k1"), None, socket.close)
     feed.end(kind, "another")
     assert len(guard) == 1
     feed.end(kind, value)
@@ -99,8 +100,8 @@ def test_the_guards_own_timer_closes_what_expires() -> None:
 
 
 def test_a_refresh_extends_a_socket_without_touching_it(guard: Guard, feed: ToldFeed, socket: Socket) -> None:
-    handle = guard.bind(claims(1, expires=NOW + 300), None, socket.close, kid="k1")
-    handle.extend(claims(2, expires=NOW + 600), kid="k2")
+    handle = guard.bind(Claims(claims(1, expires=NOW + 300), "k1"), None, socket.close)
+    handle.extend(Claims(claims(2, expires=NOW + 600), "k2"))
     feed.clock = NOW + 599
     guard.sweep()
     feed.end("jti", f"family-of-{SID}.1")  # what it was opened with counts no more
@@ -277,7 +278,7 @@ def test_memory_is_bounded_by_the_live_sockets(guard: Guard) -> None:
     handles = [guard.bind(claims(number), None, Socket().close) for number in range(10)]
     for round_ in range(500):
         for number, handle in enumerate(handles):
-            handle.extend(claims(round_ * 10 + number, expires=NOW + 1000 + round_), kid=f"k{round_}")
+            handle.extend(Claims(claims(round_ * 10 + number, expires=NOW + 1000 + round_), f"k{round_}"))
     assert guard._live.kept <= 2 * len(handles) + SPARE + 1
     assert len(guard._bound) == len(handles) + 4  # a `jti` each, and the session, family, client and key
     for number in range(5000):
