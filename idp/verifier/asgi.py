@@ -122,6 +122,11 @@ class GuardedSocket:
         if self.handle is not None:
             self.handle.release()
 
+    def end(self, reason: str) -> None:
+        """Close it for a reason of the app's own. It must have been bound."""
+        if self.handle is not None:
+            self.handle.end(reason)
+
     async def leave(self) -> None:
         """The app is done with it. What the guard has closed is gone only when the page was told so."""
         self.release()
