@@ -47,4 +47,7 @@ class Following:
                 tell("session_ended", app="arena", sid=session.sid, by="provider", through="feed")
 
     def _stale(self, staleness: Staleness) -> None:
-        tell("feed_lost" if staleness.is_stale else "feed_followed", app="arena", problem=staleness.problem)
+        if staleness.is_stale:
+            tell("feed_lost", app="arena", problem=staleness.problem)
+        else:
+            tell("feed_followed", app="arena")
