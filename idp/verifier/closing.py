@@ -1,10 +1,10 @@
 """How a socket's `close` is called: never in the thread that follows the provider, and never by one that waits for another."""
 
 import asyncio
-import logging
 import queue
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from inspect import isawaitable
 from typing import TypeAlias
 
@@ -15,8 +15,8 @@ Job: TypeAlias = Callable[[], object]
 
 #: Threads that call what may block: one that hangs holds up none of the others.
 MOST_THREADS = 32
-
-_log = logging.getLogger(__name__)
+#: The event loop holds tasks weakly.
+_tasks: set[asyncio.Task[None]] = set()
 
 
 class Threads:
@@ -50,13 +50,17 @@ class Threads:
 
 
 class Closing:
-    """One socket's `close`, and where to call it: in the event loop that ran where it was made, else in a thread."""
+    """One socket's `close`, and where to call it: in the event loop that ran where it was made, else in a thread.
 
-    __slots__ = ("_close", "_loop", "_threads")
+    What it raises is an app's own fault: it is given to `report`, and stops nobody else.
+    """
 
-    def __init__(self, close: Close, threads: Threads) -> None:
+    __slots__ = ("_close", "_loop", "_report", "_threads")
+
+    def __init__(self, close: Close, threads: Threads, report: Callable[[Exception], None]) -> None:
         self._close = close
         self._threads = threads
+        self._report = report
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -65,36 +69,28 @@ class Closing:
     def __call__(self, code: int, reason: str) -> None:
         """Have it called; at once, and without waiting for it."""
         if self._loop is None:
-            self._threads.do(lambda: _called(self._close, code, reason))
+            self._threads.do(lambda: self._called(code, reason))
             return
+        # A loop that is closed has taken its sockets with it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._called_in_loop, code, reason)
+
+    def _called(self, code: int, reason: str) -> object:
         try:
-            self._loop.call_soon_threadsafe(_called_in_loop, self._close, code, reason)
-        except RuntimeError:  # the loop is closed, and its sockets with it
-            _log.debug("a socket's event loop has ended before the socket")
+            return self._close(code, reason)
+        except Exception as error:  # noqa: BLE001 - whatever an app's own code may raise
+            self._report(error)
+            return None
 
+    def _called_in_loop(self, code: int, reason: str) -> None:
+        answer = self._called(code, reason)
+        if isawaitable(answer):
+            task = asyncio.get_running_loop().create_task(self._awaited(answer))
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
 
-def _called(close: Close, code: int, reason: str) -> object:
-    try:
-        return close(code, reason)
-    except Exception:  # noqa: BLE001 - an app's own code, and the other sockets go on
-        _log.exception("closing a socket failed")
-        return None
-
-
-#: The event loop holds tasks weakly.
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def _called_in_loop(close: Close, code: int, reason: str) -> None:
-    answer = _called(close, code, reason)
-    if isawaitable(answer):
-        task = asyncio.get_running_loop().create_task(_awaited(answer))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
-
-
-async def _awaited(answer: Awaitable[object]) -> None:
-    try:
-        await answer
-    except Exception:  # noqa: BLE001 - an app's own code, and the other sockets go on
-        _log.exception("closing a socket failed")
+    async def _awaited(self, answer: Awaitable[object]) -> None:
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001 - as in `_called`
+            self._report(error)

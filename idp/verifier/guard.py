@@ -60,6 +60,8 @@ class Guard:
         self._over = False
         #: How many sockets were closed, by reason.
         self.closed: Counter[str] = Counter()
+        #: How many could not be, by the name of what their `close` raised.
+        self.failures: Counter[str] = Counter()
         self._unsubscribe = (feed.on_ended(self._on_ended), feed.on_stale(self._on_stale))
 
     def __len__(self) -> int:
@@ -82,7 +84,7 @@ class Guard:
         claims: AnyClaims = {"sid": who} if isinstance(who, str) else who
         handle = Handle(
             keeper=self,
-            close=Closing(close, self._threads),
+            close=Closing(close, self._threads, self._failed),
             owner=Owner(claims) if isinstance(who, str) else Owner.of(claims),
             names=names_of(claims),
             expires=instant(claims.get("exp") if expires is None else expires),
@@ -149,6 +151,10 @@ class Guard:
     def _on_stale(self, staleness: Staleness) -> None:
         if staleness.is_stale and self._feed.refuses:
             self._end(self._live, STALE)
+
+    def _failed(self, error: Exception) -> None:
+        with self._changed:
+            self.failures[type(error).__name__] += 1
 
     def _judge(self, handle: Handle) -> None:
         """Close what should not have been bound. Asked afterwards: an end is known before it is told, so none slips by."""
