@@ -19,7 +19,7 @@ from idp.verifier.rules import EndedListener, Ending, StaleListener, Staleness
 
 #: "Sign in again": close codes 4000 to 4999 are an application's own (RFC 6455 §7.4.2), and 401 is how HTTP says it.
 SESSION_ENDED = 4401
-#: Seconds after which the wall clock is looked at again though nothing is due: it may have been set forward.
+#: Seconds after which the time of day is looked at again though nothing is due: it may have been set forward.
 LOOK_AGAIN = 5.0
 
 ENDED = "The session has ended"
@@ -209,8 +209,8 @@ class Guard:
         while True:
             with self._changed:
                 first = self._live.next()
-                left = LOOK_AGAIN if first is None else min(first - self._feed.now(), LOOK_AGAIN)
-                if not self._over and left > 0:
+                left = None if first is None else min(first - self._feed.now(), LOOK_AGAIN)
+                if not self._over and (left is None or left > 0):
                     self._changed.wait(left)
                 if self._over:
                     return

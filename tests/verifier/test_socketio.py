@@ -119,21 +119,18 @@ def open_page(sockets: Sockets) -> Iterator[Open]:
         else:
             address = stack.enter_context(served_by_werkzeug(sockets.app))
 
-        def open_one(token: str = SID, transport: str = "websocket") -> Page:
-            page = Page(address, token, [transport])
+        def open_one(token: str = SID) -> Page:
+            page = Page(address, token, ["websocket"])
             stack.callback(page.client.disconnect)
             return page
 
         yield open_one
 
 
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_the_sessions_end_disconnects_its_sockets_and_no_other(
-    open_page: Open, feed: ToldFeed, sockets: Sockets, guard: Guard, transport: str
+    open_page: Open, feed: ToldFeed, sockets: Sockets, guard: Guard
 ) -> None:
-    if transport == "polling" and isinstance(sockets.guarded, AsyncSocketIOGuard):
-        pytest.skip("seen to work; but the client takes twenty seconds to leave the async server")
-    first, second, other = open_page(transport=transport), open_page(transport=transport), open_page("sid-of-bob", transport)
+    first, second, other = open_page(), open_page(), open_page("sid-of-bob")
     assert [page.ask("say", "hello") for page in (first, second, other)] == ["hello"] * 3
     began = time.monotonic()
     feed.end("sid", SID)
@@ -142,6 +139,14 @@ def test_the_sessions_end_disconnects_its_sockets_and_no_other(
     assert first.told == second.told == [{"code": 4401, "reason": ENDED}]
     assert other.ask("say", "still here") == "still here"
     assert (len(sockets.left), len(guard), len(sockets.guarded)) == (2, 1, 1)
+
+
+def test_who_has_no_websocket_and_polls_is_disconnected_too(guard: Guard, feed: ToldFeed) -> None:
+    with served_by_werkzeug(Sockets(guard, in_loop=False).app) as address:
+        page = Page(address, SID, ["polling"])
+        feed.end("sid", SID)
+        until(page.is_gone)
+        assert page.told == [{"code": 4401, "reason": ENDED}]
 
 
 def test_a_session_that_has_ended_connects_no_more(open_page: Open, feed: ToldFeed, guard: Guard) -> None:
