@@ -6,15 +6,11 @@ for two.
 """
 
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
@@ -22,14 +18,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.browsing import Person
-from tests.support.relying_party import RelyingParty
+from tests.load.socket_app import App
 from tests.support.serving import RunningProvider
 
 SOCKETS = 2000
 REFRESHES = 1000
 ROTATIONS = int(os.environ.get("IDP_ROTATIONS", "2"))
-AUDIENCE = "https://api.example.org"
 #: The quickest rotation that a policy allows: a key is announced for four seconds.
 QUICK = {
     "KEYS_JWKS_MAX_AGE": "1",
@@ -39,46 +33,6 @@ QUICK = {
     "TOKENS_ACCESS_TOKEN_LIFETIME": "60",
 }
 AT_ONCE = 50
-
-
-@dataclass
-class App:
-    """A provider, and an app that serves guarded sockets in a process of its own."""
-
-    provider: RunningProvider
-    party: RelyingParty
-    port: int = 0
-    process: subprocess.Popen[str] | None = None
-
-    @classmethod
-    def start(cls, provider: RunningProvider) -> "App":
-        grants = ["authorization_code", "refresh_token", "client_credentials"]
-        scope = "openid profile email ssf.manage ssf.read"
-        party = RelyingParty.register(provider, grant_types=grants, scope=scope, resources=[AUDIENCE])
-        secret = str(party.registration["client_secret"])
-        told = {"ISSUER": provider.issuer, "AUDIENCE": AUDIENCE, "CLIENT_ID": party.client_id, "CLIENT_SECRET": secret}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.load.socket_server"], env=os.environ | told, stdout=subprocess.PIPE, text=True
-        )
-        return cls(provider, party, json.loads(process.stdout.readline())["port"], process)
-
-    def close(self) -> None:
-        with self.process:
-            self.process.terminate()
-
-    def sign_in(self, count: int) -> list[dict[str, str]]:
-        """So many sessions of one person: their tokens, and the `sid` of each."""
-        with ThreadPoolExecutor(4) as threads:
-            tokens = list(threads.map(lambda _number: replace(self.party).sign_in(Person(self.provider.issuer)), range(count)))
-        return [each | {"sid": jwt.decode(each["id_token"], options={"verify_signature": False})["sid"]} for each in tokens]
-
-    def end(self, sid: str) -> float:
-        """End a session; the moment before its transaction began."""
-        began = time.monotonic()
-        services = self.provider.services
-        with services.database.writing() as tx:
-            assert services.logout.end_session(tx, sid, "ended_by_operator") is not None
-        return began
 
 
 class Page(asyncio.Protocol):
