@@ -93,8 +93,9 @@ class Handle:
     def extend(self, given: AnyClaims | float) -> None:
         """Go on with a newer token (its verified claims), or until a later instant. The socket itself is not touched.
 
-        What expires earlier than the socket does changes nothing. Raises OtherSessionError for a token of another
-        session or person, and SocketEndedError when the socket was closed or released.
+        What expires earlier than the socket does changes nothing; of two tokens that expire in one second, the last one
+        brought counts. Raises OtherSessionError for a token of another session or person, and SocketEndedError when the
+        socket was closed or released.
         """
         self.keeper.extend(self, given)
 
