@@ -45,21 +45,43 @@ from idp.runtime.database import Database
 from idp.runtime.endpoints import json_response
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, STRICT, content_security_policy
+from idp.runtime.lane import Lane
 from idp.runtime.outbound import Outbound
 from idp.runtime.pages import PageError, error_page
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.service import SessionService
+from idp.signals import discovery as signals_discovery
+from idp.signals import endpoints as signals_endpoints
 from idp.signals import status_list_endpoints
+from idp.signals.answers import Answers
+from idp.signals.hub import Hub
+from idp.signals.poll import PollLane
+from idp.signals.push import KIND as PUSHED
+from idp.signals.push import Pushing
+from idp.signals.service import SignalService
+from idp.signals.sets import SetMaker
 from idp.signals.status_list_rules import LIFETIME_IN_TTLS
 from idp.signals.status_list_service import StatusLists
+from idp.signals.streams import StreamService, Timing
 from idp.tokens import endpoints as tokens_endpoints
 from idp.tokens.rules import Policy as TokenPolicy
 from idp.tokens.service import TokenService
 
 MAXIMUM_BODY = 64 * 1024
 _STOP_SECONDS = 2.0
-_FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known", "/status")
+_FOR_MACHINES = (
+    "/token",
+    "/introspect",
+    "/revoke",
+    "/userinfo",
+    "/health",
+    "/metrics",
+    "/jwks",
+    "/.well-known",
+    "/status",
+    "/ssf",
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,8 @@ class Provider:
     deliveries: DeliveryService
     tokens: TokenService
     status_lists: StatusLists
+    signals: SignalService
+    streams: StreamService
     logout: LogoutService
     outbound: Outbound
     checker: Checker
@@ -83,13 +107,15 @@ class Provider:
     codes: CodeService
     authorization: AuthorizationService
     worker: Worker
+    hub: Hub
     reaper: Reaper
     housekeeper: Housekeeper
 
     def start(self) -> None:
-        """Start what runs beside the requests: the key schedule, the delivery worker and the housekeeping."""
+        """Start what runs beside the requests: the key schedule, the delivery worker, the hub, the housekeeping."""
         self.keys.start()
         self.worker.start()
+        self.hub.start()
         self.reaper.start()
         self.housekeeper.start()
 
@@ -97,6 +123,7 @@ class Provider:
         """Stop it again, and close the database."""
         self.housekeeper.stop()
         self.reaper.stop()
+        self.hub.stop(_STOP_SECONDS)
         self.keys.stop()
         self.worker.stop(_STOP_SECONDS)
         self.database.dispose()
@@ -105,8 +132,7 @@ class Provider:
 def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
     longest = max(
-        settings.tokens_access_token_lifetime,
-        settings.tokens_id_token_lifetime,
+        _longest_token(settings),
         LOGOUT_TOKEN_LIFETIME,
         LIFETIME_IN_TTLS * settings.signals_status_ttl if settings.signals_status_list else 0,
     )
@@ -117,6 +143,11 @@ def key_policy(settings: Settings) -> KeyPolicy:
         longest,
         settings.keys_verifier_cooldown,
     )
+
+
+def _longest_token(settings: Settings) -> int:
+    """For how many seconds a token of a person may be valid."""
+    return max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime)
 
 
 def build(settings: Settings, clock: Clock = system_clock) -> Provider:
@@ -159,6 +190,17 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         settings.signals_status_list,
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
+    delivery_lifetime = max(settings.delivery_lifetime, _longest_token(settings))
+    pushing = Pushing(settings.issuer, deliveries, keys, secrets, delivery_lifetime)
+    signals = SignalService(
+        database,
+        settings.issuer,
+        pushing,
+        longest_token=_longest_token(settings) + settings.keys_clock_skew,
+        retention=settings.signals_retention,
+    )
+    timing = Timing(settings.signals_inactivity_timeout, settings.signals_min_verification_interval)
+    streams = StreamService(signals, pushing, timing, clients)
     codes = CodeService(settings.authorization_code_lifetime)
     logout = LogoutService(
         settings.issuer,
@@ -166,8 +208,9 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         clients,
         deliveries,
         keys,
-        max(settings.delivery_lifetime, settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime),
+        delivery_lifetime,
         codes,
+        signals,
         tokens.subjects,
         frontchannel=settings.logout_frontchannel,
     )
@@ -175,7 +218,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         database,
         deliveries,
         outbound,
-        {BACKCHANNEL: logout.compose},
+        {BACKCHANNEL: logout.compose, PUSHED: pushing.compose},
         concurrency=settings.delivery_concurrency,
         queue_limit=settings.delivery_queue_limit,
         poll_seconds=settings.delivery_poll_seconds,
@@ -198,6 +241,8 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         deliveries=deliveries,
         tokens=tokens,
         status_lists=StatusLists(database, tokens, keys, ttl=settings.signals_status_ttl),
+        signals=signals,
+        streams=streams,
         logout=logout,
         outbound=outbound,
         checker=Checker(settings.issuer, keys, outbound),
@@ -206,8 +251,11 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         codes=codes,
         authorization=authorization,
         worker=worker,
+        hub=Hub(database, signals, keys.load),
         reaper=Reaper(database, logout),
-        housekeeper=Housekeeper(database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy]),
+        housekeeper=Housekeeper(
+            database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy, signals.tidy, streams.tidy]
+        ),
     )
 
 
@@ -222,6 +270,20 @@ def _hsm(settings: Settings, clock: Clock) -> Holder | None:
         raise SettingsError(message) from None
     pin = settings.keys_pkcs11_pin.get_secret_value()
     return Hsm(str(settings.keys_pkcs11_module), settings.keys_pkcs11_token, pin, settings.keys_rsa_bits, clock)
+
+
+def poll_lane(provider: Provider) -> Lane:
+    """Where those wait who poll for security events, in the event loop of a server process."""
+    settings = provider.settings
+    sets = SetMaker(settings.issuer, provider.keys)
+    return PollLane(
+        Answers(provider.database, provider.tokens, provider.streams, sets, provider.hub),
+        provider.hub,
+        issuer_path=settings.issuer_path,
+        secure=settings.secure,
+        most=settings.signals_followers,
+        longest_wait=settings.signals_longest_wait,
+    )
 
 
 def create_app(provider: Provider) -> Flask:
@@ -239,6 +301,7 @@ def create_app(provider: Provider) -> Flask:
     _register(app, provider, csrf)
     _harden(app, settings)
     _handle_errors(app)
+    transmitter = signals_discovery.document(settings.issuer)
     metadata = document(
         settings.issuer,
         settings.keys_algorithms,
@@ -253,6 +316,7 @@ def create_app(provider: Provider) -> Flask:
             "/jwks": provider.keys.document,
             "/.well-known/openid-configuration": lambda: metadata,
             "/.well-known/oauth-authorization-server": lambda: metadata,
+            "/.well-known/ssf-configuration": lambda: transmitter,
         },
         trusted_proxies=settings.trusted_proxies,
     )
@@ -304,6 +368,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         tokens_endpoints.endpoints(database, clients, tokens),
         logout_endpoints.endpoints(database, clients, tokens, provider.logout),
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
+        signals_endpoints.endpoints(database, tokens, provider.streams, loopback_http=not settings.secure),
         discovery_endpoints.endpoints(
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
@@ -313,7 +378,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),
-        logout_pages.pages(database, clients, tokens, provider.logout),
+        logout_pages.pages(database, clients, tokens, provider.logout, provider.streams),
     ]
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)

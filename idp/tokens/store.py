@@ -45,6 +45,9 @@ _FORGET = delete(_ended).where(_ended.c.expires_at <= bindparam("now"))
 _IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
 _SUB_IN = select(_subjects.c.sub).where(_subjects.c.sector == bindparam("sector"), _subjects.c.subject == bindparam("subject"))
 _SUBJECT_IN = select(_subjects.c.subject).where(_subjects.c.sector == bindparam("sector"), _subjects.c.sub == bindparam("sub"))
+_NAMES = (
+    select(_subjects.c.sector, _subjects.c.sub).where(_subjects.c.subject == bindparam("subject")).order_by(_subjects.c.sector)
+)
 _NAME = {
     "sqlite": sqlite_insert(_subjects).on_conflict_do_nothing(),
     "postgresql": postgresql_insert(_subjects).on_conflict_do_nothing(),
@@ -117,9 +120,9 @@ def end_of_session(tx: Transaction, sid: str, reason: str) -> int:
     return len(tx.execute(_END_OF_SESSION, {"of": sid, "now": tx.now, "reason": reason}).all())
 
 
-def end_of_subject(tx: Transaction, subject: str, reason: str) -> int:
-    """End every family of a person, the offline ones too."""
-    return len(tx.execute(_END_OF_SUBJECT, {"of": subject, "now": tx.now, "reason": reason}).all())
+def end_of_subject(tx: Transaction, subject: str, reason: str) -> list[str]:
+    """End every family of a person, the offline ones too; returns their names."""
+    return list(tx.execute(_END_OF_SUBJECT, {"of": subject, "now": tx.now, "reason": reason}).scalars())
 
 
 def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
@@ -127,9 +130,9 @@ def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
     return len(tx.execute(_END_OF_CLIENT, {"of": client_id, "now": tx.now, "reason": reason}).all())
 
 
-def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> int:
-    """End every family that a person allowed a client, the offline ones too."""
-    return len(tx.execute(_END_OF_ACCESS, {"of": subject, "by": client_id, "now": tx.now, "reason": reason}).all())
+def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> list[str]:
+    """End every family that a person allowed a client, the offline ones too; returns their names."""
+    return list(tx.execute(_END_OF_ACCESS, {"of": subject, "by": client_id, "now": tx.now, "reason": reason}).scalars())
 
 
 def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:
@@ -163,6 +166,11 @@ def subject_in(tx: Transaction, sector: str, sub: str) -> str | None:
     """The person who has that name in that sector."""
     found = tx.execute(_SUBJECT_IN, {"sector": sector, "sub": sub}).scalar_one_or_none()
     return None if found is None else str(found)
+
+
+def names(tx: Transaction, subject: str) -> list[tuple[str, str]]:
+    """Every name that the person has in any sector, as (sector, sub)."""
+    return [(row.sector, row.sub) for row in tx.execute(_NAMES, {"subject": subject})]
 
 
 def name(tx: Transaction, subject: str, sector: str, sub: str) -> None:

@@ -26,6 +26,10 @@ class Subjects:
         """The person who has that name in that very sector."""
         return sub if sector is None else store.subject_in(tx, sector, sub)
 
+    def names(self, tx: Transaction, subject: str) -> list[tuple[str, str]]:
+        """Every name that the person has, as (sector, sub)."""
+        return store.names(tx, subject)
+
     def _made(self, tx: Transaction, sector: str, subject: str) -> str:
         store.name(tx, subject, sector, rules.pairwise_sub(self._keys.key(_PURPOSE), sector, subject))
         made = store.sub_in(tx, sector, subject)  # another process may have been first
