@@ -4,7 +4,14 @@ import json
 from collections.abc import Sequence
 
 from idp.authorization.rules import PROMPTS, RESPONSE_MODES
-from idp.clients.rules import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
+from idp.clients.rules import (
+    AUTH_METHODS,
+    CONTENT_ENCRYPTIONS,
+    ENCRYPTION_ALGORITHMS,
+    GRANT_TYPES,
+    RESPONSE_TYPES,
+    SUBJECT_TYPES,
+)
 from idp.protocol import pkce, scopes
 from idp.runtime.front import Ready
 from idp.sessions.rules import ACR
@@ -36,8 +43,14 @@ def metadata(
         "response_types_supported": list(RESPONSE_TYPES),
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": list(GRANT_TYPES),
-        "subject_types_supported": ["public"],
+        "subject_types_supported": list(SUBJECT_TYPES),
         "id_token_signing_alg_values_supported": list(id_token_algs),
+        "userinfo_signing_alg_values_supported": list(id_token_algs),
+        **{
+            f"{what}_encryption_{part}_values_supported": list(values)
+            for what in ("id_token", "userinfo")
+            for part, values in (("alg", ENCRYPTION_ALGORITHMS), ("enc", CONTENT_ENCRYPTIONS))
+        },
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
@@ -56,6 +69,7 @@ def metadata(
             "sid",
             *sorted(scopes.claims_of(scopes.SUPPORTED)),
         ],
+        "claim_types_supported": ["normal"],
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

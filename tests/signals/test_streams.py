@@ -8,6 +8,7 @@ from tests.signals.conftest import Follow
 from tests.signals.follower import Follower, only_event, receiver_of
 from tests.signals.test_polling import end, signed_in
 from tests.support.browsing import Person
+from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
 PUSH = "urn:ietf:rfc:8935"
@@ -244,4 +245,70 @@ def test_the_sign_out_page_says_what_is_safe_already(provider: RunningProvider, 
         follower.follow(wait=1)
     assert person.open("logout/done").texts["logout-exposure"].startswith("Your tokens: all followers confirmed; ")
     assert "Refresh" not in person.open("logout/done").response.headers
+    follower.close()
+
+
+def test_a_client_with_pairwise_subjects_hears_its_sectors_names_and_an_api_hears_them_all(
+    provider: RunningProvider, person: Person
+) -> None:
+    """What no app of a sector may compare is never sent to one; whoever verifies everybody's tokens must know every name."""
+    secluded = RelyingParty.register(
+        provider,
+        subject_type="pairwise",
+        scope="openid ssf.read ssf.manage",
+        grant_types=["authorization_code", "client_credentials"],
+    )
+    other = RelyingParty.register(provider, subject_type="pairwise")
+    plain = RelyingParty.register(provider)
+    told = [
+        app.verified(app.sign_in(person, scope="openid")["id_token"], audience=app.client_id, typ="JWT")
+        for app in (plain, secluded, other)
+    ]
+    within, api = Follower.of(provider, secluded), Follower.of(provider)
+    for each in (within, api):
+        while each.follow():
+            pass
+    end(provider, str(told[0]["sid"]))
+
+    def heard_by(follower: Follower, count: int) -> list[tuple[object, object]]:
+        found: list[tuple[object, object]] = []
+        while len(found) < count:
+            events = follower.follow(wait=5)
+            assert events, found
+            found += [(one["sub_id"]["session"]["id"], one["sub_id"]["user"]["sub"]) for one in events]
+        assert follower.follow() == []
+        return found
+
+    names = [(claims["sid"], claims["sub"]) for claims in told]
+    assert heard_by(within, 1) == [names[1]]
+    assert sorted(heard_by(api, 3)) == sorted(names)
+    with provider.services.database.reading() as tx:
+        known = provider.services.streams.exposure(tx, str(told[0]["sid"]))
+    assert known.all_confirmed
+    for each in (within, api):
+        each.close()
+
+
+def test_a_changed_password_is_told_by_the_name_that_each_sector_knows(provider: RunningProvider, person: Person) -> None:
+    secluded = RelyingParty.register(
+        provider,
+        subject_type="pairwise",
+        scope="openid ssf.read ssf.manage",
+        grant_types=["authorization_code", "client_credentials"],
+    )
+    sub = secluded.verified(secluded.sign_in(person, scope="openid")["id_token"], audience=secluded.client_id, typ="JWT")["sub"]
+    follower = Follower.of(provider, secluded)
+    while follower.follow():
+        pass
+    services = provider.services
+    with services.database.writing() as tx:
+        account = services.accounts.find(tx, "alice")
+        assert account is not None
+        services.logout.end_after_password_change(tx, account.subject)
+    heard = []
+    while not any("change_type" in str(one["events"]) for one in heard):
+        found = follower.follow(wait=5)
+        assert found, heard
+        heard += found
+    assert {one["sub_id"]["user"]["sub"] for one in heard} == {sub}
     follower.close()
