@@ -13,7 +13,7 @@ from flask import session as browser_session
 from flask_login import LoginManager, current_user, login_user
 from flask_wtf.csrf import CSRFError
 
-from idp.accounts import devices, names, rules
+from idp.accounts import devices, names, profile, rules
 from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.rules import Account
@@ -115,6 +115,7 @@ def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
     routes.post("/account/sign-out")(own.sign_out)
     routes.post("/account/sign-out-others")(own.sign_out_others)
     routes.post("/account/sign-out-everywhere")(own.sign_out_everywhere)
+    routes.get("/account/profile")(own.show_profile)
     routes.get("/account/password")(own.ask_password)
     routes.post("/account/password")(own.change_password)
 
@@ -324,8 +325,16 @@ class AccountPage:
             action_everywhere=self._at("account/sign-out-everywhere"),
             password_url=self._at("account/password"),
             apps_url=self._at("account/apps"),
+            profile_url=self._at("account/profile"),
             password_changed=parameters().get("changed") == "password",
         )
+
+    def show_profile(self) -> Response:
+        """What apps may be told of the person who is signed in, to that person."""
+        person = signed_in()
+        if person is None:
+            return see_other(self._at("login"))
+        return render("profile.html", claims=profile.shown(person.account), back=self._at("account"))
 
     def sign_out(self) -> Response:
         """End one of one's own sessions."""

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from idp.accounts.refusals import AccountRefusedError
-from idp.accounts.rules import display_name, email_address
+from idp.accounts.rules import Account, display_name, email_address
 from idp.protocol import uris
 
 _Json: TypeAlias = Any
@@ -47,6 +47,23 @@ def read(sent: object) -> dict[str, _Json]:
         elif verified in known:
             known[verified] = bool(known[verified])
     return known
+
+
+def shown(account: Account) -> list[tuple[str, str]]:
+    """What is known, as the person reads it: a label and a value for each."""
+    known = [("Username", account.username)]
+    for name, label in _LABELS.items():
+        value = getattr(account, name)
+        if value is None:
+            continue
+        text = _one_line(value) if isinstance(value, Mapping) else str(value)
+        doubtful = f"{name}_verified" in _READERS and not getattr(account, f"{name}_verified")
+        known.append((label, f"{text} (not verified)" if doubtful else text))
+    return known
+
+
+def _one_line(address: Mapping[str, str]) -> str:
+    return ", ".join((address.get("formatted") or "\n".join(address.values())).splitlines())
 
 
 def _refused(name: str, expected: str) -> AccountRefusedError:
@@ -138,6 +155,23 @@ def _lines(name: str, value: _Json) -> str:
     return kept
 
 
+_LABELS = {
+    "name": "Name",
+    "given_name": "Given name",
+    "middle_name": "Middle name",
+    "family_name": "Family name",
+    "nickname": "Nickname",
+    "email": "Email address",
+    "phone_number": "Phone number",
+    "address": "Postal address",
+    "birthdate": "Birthday",
+    "gender": "Gender",
+    "profile": "Profile page",
+    "website": "Website",
+    "picture": "Picture",
+    "locale": "Language",
+    "zoneinfo": "Time zone",
+}
 _READERS: dict[str, Callable[[str, _Json], _Json]] = {
     "name": _text,
     "given_name": _text,

@@ -150,3 +150,22 @@ def test_an_account_can_be_added_with_all_that_is_known(site: Site) -> None:
         account = site.accounts.add(tx, new)
     assert account.name == "Jane"  # what is said singly wins
     assert rules.claims(account, ["address"]) == {"address": WHOLE["address"]}
+
+
+def test_people_see_what_is_known_of_them_and_nobody_else_does(site: Site) -> None:
+    new = site.accounts.prepare("jane", PASSWORD, claims=WHOLE | {"nickname": "<b>J</b>", "phone_number_verified": False})
+    with site.database.writing() as tx:
+        site.accounts.add(tx, new)
+    browser = site.browser()
+    assert browser.http.get("/account/profile").headers["Location"] == "/login"
+    browser.sign_in("jane")
+    page = browser.http.get("/account/profile").text
+    assert "&lt;b&gt;J&lt;/b&gt;" in page
+    assert "+14255551212 (not verified)" in page
+    assert "janedoe@example.com</bdi>" in page
+    assert "1985-10-31" in page
+    assert "/account/profile" in browser.http.get("/account").text
+
+
+def test_every_claim_has_a_label() -> None:
+    assert set(profile._LABELS) == {name for name in rules.PROFILE if not name.endswith("_verified")}
