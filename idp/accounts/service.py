@@ -116,8 +116,8 @@ class AccountService:
         """Change what is told of the person, to what `profile.read` gave; False when nobody is there."""
         done = store.set_claims(tx, subject, claims)
         if done:
-            changed = " ".join(sorted(claims))
-            tx.after_commit(lambda: audit.record("account.claims_set", subject=subject, claims=changed))
+            which = " ".join(sorted(claims))  # never their values
+            tx.after_commit(lambda: audit.record("account.claims_set", subject=subject, names=which))
         return done
 
     def claims_for_id_token(

@@ -29,6 +29,7 @@ ROWS: dict[str, dict[str, object]] = {
         **ALICE,
         "email": None,
         "email_verified": False,
+        "phone_number_verified": False,
         "password_hash": "$argon2id$…",
         "created_at": 1.5,
         "updated_at": 2.25,
