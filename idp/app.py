@@ -14,6 +14,8 @@ from idp.accounts import pages as accounts_pages
 from idp.accounts.service import AccountService
 from idp.authorization import pages as authorization_pages
 from idp.authorization.browser_state import BrowserState
+from idp.authorization.request_object import RequestObjects
+from idp.authorization.request_uri import Documents
 from idp.authorization.service import AuthorizationService
 from idp.authorization.service import Services as AuthorizationServices
 from idp.clients.keys import ClientKeys
@@ -24,7 +26,7 @@ from idp.consent.service import ConsentService
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
 from idp.discovery import endpoints as discovery_endpoints
-from idp.discovery.service import document
+from idp.discovery.service import document, metadata
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer
 from idp.grants.server import Services as GrantServices
@@ -176,6 +178,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         cache_seconds=settings.clients_cache_seconds,
         loopback_http=not settings.secure,
         id_token_algs=settings.keys_algorithms,
+        response_types=settings.authorization_response_types,
         keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
     )
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
@@ -226,11 +229,15 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     )
     accounts = AccountService(database, settings, secrets, logout)
     consents = ConsentService(logout)
+    request_objects = RequestObjects(
+        settings.issuer, clients, Documents(outbound.get), clock, settings.authorization_request_objects
+    )
     authorization = AuthorizationService(
         database,
-        AuthorizationServices(clients, tokens, codes, consents),
+        AuthorizationServices(clients, sessions, tokens, codes, consents, request_objects),
         settings.authorization_request_lifetime,
         accounts_pages.browser_of_request,
+        response_types=settings.authorization_response_types,
     )
     return Provider(
         settings=settings,
@@ -303,26 +310,33 @@ def create_app(provider: Provider) -> Flask:
     _harden(app, settings)
     _handle_errors(app)
     transmitter = signals_discovery.document(settings.issuer)
-    metadata = document(
-        settings.issuer,
-        settings.keys_algorithms,
-        frontchannel=settings.logout_frontchannel,
-        management=settings.sessions_management,
-        status_list=settings.signals_status_list,
-    )
+    announced = document(_metadata(settings))
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,
         documents={
             "/jwks": provider.keys.document,
-            "/.well-known/openid-configuration": lambda: metadata,
-            "/.well-known/oauth-authorization-server": lambda: metadata,
+            "/.well-known/openid-configuration": lambda: announced,
+            "/.well-known/oauth-authorization-server": lambda: announced,
             "/.well-known/ssf-configuration": lambda: transmitter,
         },
         trusted_proxies=settings.trusted_proxies,
     )
     app.extensions["idp"] = provider
     return app
+
+
+def _metadata(settings: Settings) -> dict[str, object]:
+    """What is announced of this deployment."""
+    return metadata(
+        settings.issuer,
+        settings.keys_algorithms,
+        types=settings.authorization_response_types,
+        request_objects=settings.authorization_request_objects,
+        frontchannel=settings.logout_frontchannel,
+        management=settings.sessions_management,
+        status_list=settings.signals_status_list,
+    )
 
 
 def _keep_body() -> None:

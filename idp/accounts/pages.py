@@ -202,9 +202,10 @@ class SignInPage:
             held = self._needs.accounts.hold(tx, account.subject)
             if held is None:
                 raise SignInRefusedError
-            started = self._start(tx, held)
+            # The request's row before the session's: `/authorize` takes both in this order, and would wait for us otherwise.
             if "request" in given:
                 self._pending.signed_in(tx, given["request"], held.subject)
+            started = self._start(tx, held)
         found = self._find(given)
         browser = browser_of_request()
         browser_session.clear()

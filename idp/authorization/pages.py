@@ -1,11 +1,13 @@
 """`/authorize` (OIDC Core §3.1.2): the dispatcher. Each answer is the next step of the one request."""
 
+from collections.abc import Mapping
+
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
 from idp.authorization.browser_state import BrowserState
-from idp.authorization.request import RequestRefusedError, UntrustedRequestError
+from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, AuthorizationService
 from idp.clients.rules import Client
@@ -98,12 +100,14 @@ class Dispatcher:
     def _step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None) -> Response:
         session: Session | None = current_user.session if current_user.is_authenticated else None
         todo = self._service.next_step(tx, client, asked, progress, session)
+        if todo is Step.ISSUE and session is not None and not self._service.issuing.take_part(tx, client, asked, session):
+            todo = Step.SIGN_IN
         if todo in _REFUSALS:
             return self._ended(tx, asked, request_id, *_REFUSALS[todo])
         if todo is Step.ISSUE and session is not None:
             if request_id is not None and not self._service.finish(tx, request_id):
                 raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
-            return self._answer.success(self._service.issue(tx, asked, session), asked, session)
+            return self._answer.success(self._service.issuing.issue(tx, client, asked, session), asked, session)
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
             return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)
@@ -118,15 +122,15 @@ class Dispatcher:
 
 
 class Answer:
-    """Sends the person back to the app: by query or by form, always with `iss` (RFC 9207)."""
+    """Sends the person back to the app: by query, by fragment or by form, always with `iss` (RFC 9207)."""
 
     def __init__(self, issuer: str, browser_state: BrowserState | None) -> None:
         self._issuer = issuer
         self._browser_state = browser_state
 
-    def success(self, code: str, asked: Asked, session: Session) -> Response:
-        """The authorization response (OIDC Core §3.1.2.5)."""
-        fields = [("code", code)]
+    def success(self, issued: Mapping[str, str], asked: Asked, session: Session) -> Response:
+        """The authorization response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
+        fields = list(issued.items())
         if self._browser_state is not None:
             state = self._browser_state.session_state(session.sid, asked.client_id, asked.redirect_uri)
             fields.append(("session_state", state))
@@ -139,6 +143,8 @@ class Answer:
 
     def _send(self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None) -> Response:
         fields = [*fields, *([("state", state)] if state is not None else []), ("iss", self._issuer)]
+        if response_mode == "fragment":
+            return see_other(uris.with_fragment(redirect_uri, fields))
         if response_mode != "form_post":
             return see_other(uris.with_parameters(redirect_uri, fields))
         forms_may_lead_to(redirect_uri)

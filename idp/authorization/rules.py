@@ -4,22 +4,23 @@ import json
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 
-from idp.protocol import scopes
+from idp.protocol import claims, scopes
 from idp.runtime.clock import Instant
 
 PROMPTS = ("none", "login", "consent", "select_account")
-RESPONSE_MODES = ("query", "form_post")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid authorization request (OIDC Core §3.1.2.1), parsed once."""
+    """A valid authorization request (OIDC Core §3.1.2.1), parsed once. `claims` is what it asks for by name (§5.5)."""
 
     client_id: str
     redirect_uri: str
     redirect_uri_given: bool
+    response_type: str
     response_mode: str
     scope: str
+    claims: str | None
     state: str | None
     nonce: str | None
     code_challenge: str | None
@@ -32,6 +33,11 @@ class Asked:
     def scopes(self) -> tuple[str, ...]:
         """The scope tokens asked for."""
         return scopes.parse(self.scope)
+
+    @property
+    def to_be_allowed(self) -> tuple[str, ...]:
+        """What the person must allow: the scopes, and those whose claims are asked for by name."""
+        return tuple(dict.fromkeys((*self.scopes, *claims.scopes_behind(self.claims))))
 
     @property
     def silent(self) -> bool:

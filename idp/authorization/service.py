@@ -1,23 +1,26 @@
-"""Stored requests, their progress, and the code at the end."""
+"""Reading requests, storing them, and what has happened for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
 from idp.authorization import request, rules, store
+from idp.authorization.issuing import Issuing
+from idp.authorization.request import Reader
+from idp.authorization.request_object import RequestObjects
 from idp.authorization.rules import Asked, Pending, Person, Progress, Step
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
-from idp.grants.service import Binding, CodeService
-from idp.protocol import scopes
+from idp.grants.service import CodeService
+from idp.protocol import response_types
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
 from idp.sessions.rules import Session
-from idp.tokens.rules import Authorization
+from idp.sessions.service import SessionService
 from idp.tokens.service import TokenService
 
 REQUEST_ID_BYTES = 24
@@ -29,31 +32,58 @@ class Services:
     """What an authorization needs of the rooms below."""
 
     clients: ClientService
+    sessions: SessionService
     tokens: TokenService
     codes: CodeService
     consents: ConsentService
+    request_objects: RequestObjects
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """See `asking.SubjectOf`."""
+
+    database: Database
+    tokens: TokenService
+
+    def hint(self, hint: str, client: Client) -> str | None:
+        """The person that an ID token names, which was issued to the client; None for anything else."""
+        with self.database.reading() as tx:
+            claims = self.tokens.id_token_hint(tx, hint)
+        return str(claims["sub"]) if claims is not None and claims.get("aud") == client.client_id else None
+
+    def named(self, subject: str, client: Client) -> str | None:  # noqa: ARG002 - every client knows people alike
+        """The person whom the client knows by `subject`."""
+        return subject
 
 
 class AuthorizationService:
     """The state of every authorization request. `browser` is the secret that binds one to the browser that began it."""
 
-    def __init__(self, database: Database, services: Services, request_lifetime: int, browser: Callable[[], str]) -> None:
-        self._database = database
+    def __init__(
+        self,
+        database: Database,
+        services: Services,
+        request_lifetime: int,
+        browser: Callable[[], str],
+        *,
+        response_types: Sequence[str] = (response_types.CODE,),
+    ) -> None:
+        self.issuing = Issuing(services.sessions, services.tokens, services.codes)
         self._services = services
         self._lifetime = request_lifetime
         self._browser = browser
+        self._reader = Reader(
+            find=services.clients.find,
+            unfold=services.request_objects.unfold,
+            subject_of=Subjects(database, services.tokens),
+            response_types=response_types,
+            id_token_algs=services.tokens.id_token_algs,
+        )
 
     def read(self, parameters: Parameters) -> tuple[Client, Asked]:
-        """The request, valid. Raises UntrustedRequestError or RequestRefusedError."""
-
-        def subject_of_hint(hint: str, client: Client) -> str | None:
-            with self._database.reading() as tx:
-                claims = self._services.tokens.id_token_hint(tx, hint)
-                if claims is None or claims.get("aud") != client.client_id:
-                    return None
-                return self._services.tokens.subject_of(tx, client, str(claims["sub"]))
-
-        return request.read(parameters, self._services.clients.find, subject_of_hint, self._services.tokens.id_token_algs)
+        """The request, valid. Raises UntrustedRequestError or RequestRefusedError. It may wait for a `request_uri`."""
+        return request.read(parameters, self._reader)
 
     def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
         """What must happen next."""
@@ -61,7 +91,7 @@ class AuthorizationService:
         needed = (
             person is not None
             and not client.first_party
-            and not self._services.consents.covers(tx, person.subject, client.client_id, asked.scopes)
+            and not self._services.consents.covers(tx, person.subject, client.client_id, asked.to_be_allowed)
         )
         return rules.next_step(asked, progress, person, tx.now, consent_needed=needed)
 
@@ -102,21 +132,6 @@ class AuthorizationService:
         """Use the stored request up; False when something else already did."""
         return store.use(tx, request_id)
 
-    def issue(self, tx: Transaction, asked: Asked, session: Session) -> str:
-        """The code for what the person allowed."""
-        given = Authorization(
-            client_id=asked.client_id,
-            subject=session.subject,
-            sid=session.sid,
-            scope=asked.scope,
-            offline=scopes.OFFLINE_ACCESS in asked.scopes,
-            auth_time=session.auth_time,
-            acr=session.acr,
-            amr=session.amr,
-        )
-        redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
-        return self._services.codes.issue(tx, session.sid, given, Binding(redirect_uri, asked.code_challenge, asked.nonce))
-
     def tidy(self, tx: Transaction) -> int:
         """Delete requests that nobody can go on with; returns their number."""
         return store.forget_expired(tx)
@@ -155,7 +170,7 @@ class AuthorizationService:
             return None
         client, asked, _ = found
         host = urlsplit(asked.redirect_uri).hostname or urlsplit(asked.redirect_uri).scheme
-        return PendingConsent(client, asked.scopes, asked.redirect_uri, host)
+        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host)
 
     def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person allowed it."""

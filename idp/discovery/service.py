@@ -1,18 +1,12 @@
 """The provider's metadata (OpenID Connect Discovery 1.0 §3, RFC 8414 §2, and the logout specifications)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from idp.authorization.rules import PROMPTS, RESPONSE_MODES
-from idp.clients.rules import (
-    AUTH_METHODS,
-    CONTENT_ENCRYPTIONS,
-    ENCRYPTION_ALGORITHMS,
-    GRANT_TYPES,
-    RESPONSE_TYPES,
-    SUBJECT_TYPES,
-)
-from idp.protocol import pkce, scopes
+from idp.authorization.rules import PROMPTS
+from idp.clients.rules import AUTH_METHODS, CONTENT_ENCRYPTIONS, ENCRYPTION_ALGORITHMS, GRANT_TYPES, SUBJECT_TYPES
+from idp.protocol import pkce, response_types, scopes
+from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.front import Ready
 from idp.sessions.rules import ACR
 from idp.signals.status_list_rules import aggregation_uri
@@ -25,11 +19,17 @@ def metadata(
     issuer: str,
     id_token_algs: Sequence[str],
     *,
+    types: Sequence[str] = (response_types.CODE,),
+    request_objects: Sequence[str] = (),
     frontchannel: bool = False,
     management: bool = False,
     status_list: bool = False,
 ) -> dict[str, object]:
-    """Every member is registered, and each says what the code does: a test uses them all."""
+    """Every member is registered, and each says what the code does: a test uses them all.
+
+    `types` and `request_objects` are the response types and the ways for request objects that are switched on.
+    """
+    implicit = ["implicit"] if any(map(response_types.is_front_channel, types)) else []
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
@@ -40,9 +40,9 @@ def metadata(
         "revocation_endpoint": f"{issuer}/revoke",
         "introspection_endpoint": f"{issuer}/introspect",
         "scopes_supported": list(scopes.SUPPORTED),
-        "response_types_supported": list(RESPONSE_TYPES),
-        "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": list(GRANT_TYPES),
+        "response_types_supported": list(types),
+        "response_modes_supported": list(response_types.RESPONSE_MODES),
+        "grant_types_supported": [*GRANT_TYPES, *implicit],
         "subject_types_supported": list(SUBJECT_TYPES),
         "id_token_signing_alg_values_supported": list(id_token_algs),
         "userinfo_signing_alg_values_supported": list(id_token_algs),
@@ -70,9 +70,13 @@ def metadata(
             *sorted(scopes.claims_of(scopes.SUPPORTED)),
         ],
         "claim_types_supported": ["normal"],
-        "claims_parameter_supported": False,
-        "request_parameter_supported": False,
-        "request_uri_parameter_supported": False,
+        "claims_parameter_supported": True,
+        "display_values_supported": ["page", "popup", "touch"],
+        "ui_locales_supported": ["en"],
+        "request_parameter_supported": "request" in request_objects,
+        "request_uri_parameter_supported": "request_uri" in request_objects,
+        "require_request_uri_registration": True,
+        **({"request_object_signing_alg_values_supported": list(ALGORITHMS)} if request_objects else {}),
         "authorization_response_iss_parameter_supported": True,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
@@ -82,6 +86,6 @@ def metadata(
     }
 
 
-def document(issuer: str, id_token_algs: Sequence[str], **switched_on: bool) -> Ready:
-    """The metadata as it is sent; `switched_on` is what `metadata` takes."""
-    return Ready(json.dumps(metadata(issuer, id_token_algs, **switched_on), separators=(",", ":")).encode(), MAX_AGE)
+def document(metadata: Mapping[str, object]) -> Ready:
+    """The metadata as it is sent."""
+    return Ready(json.dumps(metadata, separators=(",", ":")).encode(), MAX_AGE)

@@ -2,7 +2,7 @@
 
 CODE, ID_TOKEN, TOKEN = "code", "id_token", "token"
 #: Everything that can be asked for; which of it is switched on is a setting.
-RESPONSE_TYPES = ("code", "code id_token", "code id_token token", "code token", "id_token", "id_token token")
+RESPONSE_TYPES = ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token")
 RESPONSE_MODES = ("query", "fragment", "form_post")
 
 

@@ -1,0 +1,86 @@
+"""What a person allowed, issued: a code, and in the hybrid and implicit flows tokens beside it or instead of it.
+
+Tokens from here come to the client through the browser, and nobody redeems anything for them: so the client takes part in
+the session, and a family stands behind the access token, from this moment on. Whatever ends one ends the other.
+"""
+
+from dataclasses import dataclass, replace
+
+from idp.authorization.rules import Asked
+from idp.clients.rules import Client
+from idp.grants.service import Binding, CodeService
+from idp.protocol import scopes
+from idp.protocol.response_types import CODE, ID_TOKEN, TOKEN, gives, is_front_channel
+from idp.runtime.database import Transaction
+from idp.sessions.rules import Session
+from idp.sessions.service import SessionService
+from idp.tokens.rules import Authorization
+from idp.tokens.service import TokenService
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """Issues what one authorization response holds."""
+
+    sessions: SessionService
+    tokens: TokenService
+    codes: CodeService
+
+    def take_part(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> bool:
+        """Let the client take part in the session, where tokens are issued at once; False when it has just ended.
+
+        The session is held until the commit, so that its end finds those tokens. A code needs none of that: `/token` does it.
+        """
+        if not is_front_channel(asked.response_type):
+            return True
+        held = self.sessions.hold(tx, session.sid)
+        if held is not None:
+            self.sessions.take_part(tx, held, client.client_id)
+        return held is not None
+
+    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> dict[str, str]:
+        """The fields of the response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
+        given = _given(asked, session)
+        family_id, fields = self._access_token(tx, client, asked, given)
+        if gives(asked.response_type, CODE):
+            redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
+            binding = Binding(redirect_uri, asked.code_challenge, asked.nonce, family_id)
+            fields["code"] = self.codes.issue(tx, session.sid, given, binding)
+        if gives(asked.response_type, ID_TOKEN):
+            fields["id_token"] = self.tokens.id_token(
+                tx, client, given, nonce=asked.nonce, access_token=fields.get("access_token"), code=fields.get("code")
+            )
+        return fields
+
+    def _access_token(
+        self, tx: Transaction, client: Client, asked: Asked, given: Authorization
+    ) -> tuple[str | None, dict[str, str]]:
+        """The family and the fields of an access token, if one was asked for.
+
+        It never outlives the session: what is allowed offline comes by the code.
+        """
+        if not gives(asked.response_type, TOKEN):
+            return None, {}
+        scope = scopes.join(name for name in asked.scopes if name != scopes.OFFLINE_ACCESS)
+        online = replace(given, offline=False, scope=scope)
+        family, _ = self.tokens.start_family(tx, self.tokens.new_family_id(), online, refreshable=False)
+        return family.family_id, {
+            "access_token": self.tokens.access_token(tx, client, family, scope),
+            "token_type": "Bearer",
+            "expires_in": str(self.tokens.policy.access_token_lifetime),
+            "scope": scope,
+        }
+
+
+def _given(asked: Asked, session: Session) -> Authorization:
+    return Authorization(
+        client_id=asked.client_id,
+        subject=session.subject,
+        sid=session.sid,
+        scope=asked.scope,
+        offline=scopes.OFFLINE_ACCESS in asked.scopes,
+        auth_time=session.auth_time,
+        acr=session.acr,
+        amr=session.amr,
+        claims=asked.claims,
+    )
