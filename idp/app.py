@@ -234,7 +234,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     )
     authorization = AuthorizationService(
         database,
-        AuthorizationServices(clients, sessions, tokens, codes, consents, request_objects),
+        AuthorizationServices(clients, accounts, sessions, tokens, codes, consents, request_objects),
         settings.authorization_request_lifetime,
         accounts_pages.browser_of_request,
         response_types=settings.authorization_response_types,

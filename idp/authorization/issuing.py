@@ -6,6 +6,7 @@ the session, and a family stands behind the access token, from this moment on. W
 
 from dataclasses import dataclass, replace
 
+from idp.accounts.service import AccountService
 from idp.authorization.rules import Asked
 from idp.clients.rules import Client
 from idp.grants.service import Binding, CodeService
@@ -22,6 +23,7 @@ from idp.tokens.service import TokenService
 class Issuing:
     """Issues what one authorization response holds."""
 
+    accounts: AccountService
     sessions: SessionService
     tokens: TokenService
     codes: CodeService
@@ -35,7 +37,7 @@ class Issuing:
             return True
         held = self.sessions.hold(tx, session.sid)
         if held is not None:
-            self.sessions.take_part(tx, held, client.client_id)
+            self.sessions.take_part(tx, held, client)
         return held is not None
 
     def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> dict[str, str]:
@@ -47,9 +49,11 @@ class Issuing:
             binding = Binding(redirect_uri, asked.code_challenge, asked.nonce, family_id)
             fields["code"] = self.codes.issue(tx, session.sid, given, binding)
         if gives(asked.response_type, ID_TOKEN):
-            fields["id_token"] = self.tokens.id_token(
-                tx, client, given, nonce=asked.nonce, access_token=fields.get("access_token"), code=fields.get("code")
-            )
+            # Where no access token is ever given, what the scopes ask for stands in the ID token (§5.4).
+            alone = asked.response_type == ID_TOKEN
+            about = self.accounts.claims_for_id_token(tx, client, given.subject, given.scope, given.claims, alone=alone)
+            beside = {"access_token": fields.get("access_token"), "code": fields.get("code")}
+            fields["id_token"] = self.tokens.id_token(tx, client, given, nonce=asked.nonce, about=about, **beside)
         return fields
 
     def _access_token(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
+from idp.accounts.service import AccountService
 from idp.authorization import request, rules, store
 from idp.authorization.issuing import Issuing
 from idp.authorization.request import Reader
@@ -32,6 +33,7 @@ class Services:
     """What an authorization needs of the rooms below."""
 
     clients: ClientService
+    accounts: AccountService
     sessions: SessionService
     tokens: TokenService
     codes: CodeService
@@ -50,11 +52,14 @@ class Subjects:
         """The person that an ID token names, which was issued to the client; None for anything else."""
         with self.database.reading() as tx:
             claims = self.tokens.id_token_hint(tx, hint)
-        return str(claims["sub"]) if claims is not None and claims.get("aud") == client.client_id else None
+            if claims is None or claims.get("aud") != client.client_id:
+                return None
+            return self.tokens.subject_of(tx, client, str(claims["sub"]))
 
-    def named(self, subject: str, client: Client) -> str | None:  # noqa: ARG002 - every client knows people alike
-        """The person whom the client knows by `subject`."""
-        return subject
+    def named(self, subject: str, client: Client) -> str | None:
+        """The person whom the client knows by `subject`; None for nobody."""
+        with self.database.reading() as tx:
+            return self.tokens.subject_of(tx, client, subject)
 
 
 class AuthorizationService:
@@ -69,7 +74,7 @@ class AuthorizationService:
         *,
         response_types: Sequence[str] = (response_types.CODE,),
     ) -> None:
-        self.issuing = Issuing(services.sessions, services.tokens, services.codes)
+        self.issuing = Issuing(services.accounts, services.sessions, services.tokens, services.codes)
         self._services = services
         self._lifetime = request_lifetime
         self._browser = browser
