@@ -74,6 +74,11 @@ class Page:
         """The query of the address that this page has: what a relying party's redirect URI received."""
         return dict(parse_qsl(urlsplit(self.url).query))
 
+    @property
+    def fragment(self) -> dict[str, str]:
+        """What stands behind the `#` of this address: the answer of the implicit and hybrid flows, read by a script there."""
+        return dict(parse_qsl(urlsplit(self.url).fragment))
+
 
 class Person:
     """Somebody with a browser. Redirects are followed until they leave `home`; the page that was left for is returned."""
