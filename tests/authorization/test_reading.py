@@ -105,9 +105,7 @@ def test_offline_access_means_nothing_without_a_code() -> None:
 
 
 def test_a_public_client_needs_a_challenge_where_there_is_a_code() -> None:
-    public = Client(
-        "app", None, 0.0, **{"redirect_uris": (URI,), "response_types": RESPONSE_TYPES}, token_endpoint_auth_method="none"
-    )
+    public = Client("app", None, 0.0, redirect_uris=(URI,), response_types=RESPONSE_TYPES, token_endpoint_auth_method="none")
     with pytest.raises(RequestRefusedError):
         ask(public, response_type="code id_token", nonce="n")
     assert ask(public, response_type="id_token", nonce="n", code_challenge="x").code_challenge is None

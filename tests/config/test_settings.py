@@ -97,6 +97,10 @@ WRONG: list[tuple[str, str]] = [
     ("IDP_SESSIONS_IDLE_TIMEOUT", "2h"),
     ("IDP_SESSIONS_ABSOLUTE_TIMEOUT", "0"),
     ("IDP_AUTHORIZATION_REQUEST_LIFETIME", "0"),
+    ("IDP_AUTHORIZATION_RESPONSE_TYPES", ""),
+    ("IDP_AUTHORIZATION_RESPONSE_TYPES", "token"),
+    ("IDP_AUTHORIZATION_RESPONSE_TYPES", "code,everything"),
+    ("IDP_AUTHORIZATION_REQUEST_OBJECTS", "none"),
     ("IDP_AUTHORIZATION_CODE_LIFETIME", "0"),
     ("IDP_AUTHORIZATION_CODE_LIFETIME", "601"),
     ("IDP_TOKENS_ACCESS_TOKEN_LIFETIME", "0"),
@@ -155,6 +159,14 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence_that_names_it(
         monkeypatch.setenv("IDP_SECRET_KEY", SECRET)
     monkeypatch.setenv(name, value)
     assert name in sentence()
+
+
+def test_response_types_are_named_in_any_order_and_kept_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDP_AUTHORIZATION_RESPONSE_TYPES", " id_token code, code,token id_token ")
+    monkeypatch.setenv("IDP_AUTHORIZATION_REQUEST_OBJECTS", "")
+    settings = Settings.load()
+    assert settings.authorization_response_types == ("code", "id_token token", "code id_token")
+    assert settings.authorization_request_objects == ()
 
 
 def test_every_setting_has_a_wrong_example_here() -> None:
