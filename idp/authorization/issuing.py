@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from idp.accounts.service import AccountService
 from idp.authorization.rules import Asked
+from idp.clients import encryption
 from idp.clients.rules import Client
+from idp.clients.service import ClientService
 from idp.grants.service import Binding, CodeService
 from idp.protocol import scopes
 from idp.protocol.response_types import CODE, ID_TOKEN, TOKEN, gives, is_front_channel
@@ -20,9 +22,20 @@ from idp.tokens.service import TokenService
 
 
 @dataclass(frozen=True, slots=True)
+class Issued:
+    """What goes to a client, and for which request in which session."""
+
+    client: Client
+    asked: Asked
+    session: Session
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Issuing:
     """Issues what one authorization response holds."""
 
+    clients: ClientService
     accounts: AccountService
     sessions: SessionService
     tokens: TokenService
@@ -40,7 +53,7 @@ class Issuing:
             self.sessions.take_part(tx, held, client)
         return held is not None
 
-    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> dict[str, str]:
+    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> Issued:
         """The fields of the response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
         given = _given(asked, session)
         family_id, fields = self._access_token(tx, client, asked, given)
@@ -54,7 +67,16 @@ class Issuing:
             about = self.accounts.claims_for_id_token(tx, client, given.subject, given.scope, given.claims, alone=alone)
             beside = {"access_token": fields.get("access_token"), "code": fields.get("code")}
             fields["id_token"] = self.tokens.id_token(tx, client, given, nonce=asked.nonce, about=about, **beside)
-        return fields
+        return Issued(client, asked, session, fields)
+
+    def sealed(self, issued: Issued) -> dict[str, str]:
+        """The fields, with an ID token that only the client can read where it registered that (§10.2).
+
+        Call it after the commit, for it may wait for the client's keys. Raises OAuth2Error where there is none that fits.
+        """
+        id_token = issued.fields.get("id_token")
+        recipient = None if id_token is None else encryption.recipient(self.clients, issued.client, "id_token")
+        return issued.fields if recipient is None else issued.fields | {"id_token": recipient.seal(issued.fields["id_token"])}
 
     def _access_token(
         self, tx: Transaction, client: Client, asked: Asked, given: Authorization

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
 from idp.authorization.browser_state import BrowserState
+from idp.authorization.issuing import Issued
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, AuthorizationService
@@ -79,6 +80,16 @@ class Dispatcher:
 
     def authorize(self) -> Response:
         """A new request, or one that comes back from a step. Raises UntrustedRequestError, RequestRefusedError, PageError."""
+        decided = self._decided()
+        if isinstance(decided, Response):
+            return decided
+        try:
+            return self._answer.success(self._service.issuing.sealed(decided), decided.asked, decided.session)
+        except OAuth2Error as error:
+            asked = decided.asked
+            return self._answer.error(error, asked.redirect_uri, asked.response_mode, asked.state)
+
+    def _decided(self) -> Response | Issued:
         given = parameters()
         if CONTINUE in given and "client_id" not in given:
             with self._database.writing() as tx:
@@ -90,14 +101,16 @@ class Dispatcher:
                 return see_other(self._service.location(self._service.store(tx, asked, bound=False)))
             return self._step(tx, client, asked, Progress(tx.now), None)
 
-    def _resumed(self, tx: Transaction, request_id: str) -> Response:
+    def _resumed(self, tx: Transaction, request_id: str) -> Response | Issued:
         found = self._service.resume(tx, request_id)
         if found is None:
             description = "The authorization request is unknown, expired, answered already, or another browser's."
             raise PageError("invalid_request", description, _STALE)
         return self._step(tx, *found, request_id)
 
-    def _step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None) -> Response:
+    def _step(
+        self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None
+    ) -> Response | Issued:
         session: Session | None = current_user.session if current_user.is_authenticated else None
         todo = self._service.next_step(tx, client, asked, progress, session)
         if todo is Step.ISSUE and session is not None and not self._service.issuing.take_part(tx, client, asked, session):
@@ -107,7 +120,7 @@ class Dispatcher:
         if todo is Step.ISSUE and session is not None:
             if request_id is not None and not self._service.finish(tx, request_id):
                 raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
-            return self._answer.success(self._service.issuing.issue(tx, client, asked, session), asked, session)
+            return self._service.issuing.issue(tx, client, asked, session)
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
             return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)

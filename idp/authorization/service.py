@@ -74,7 +74,7 @@ class AuthorizationService:
         *,
         response_types: Sequence[str] = (response_types.CODE,),
     ) -> None:
-        self.issuing = Issuing(services.accounts, services.sessions, services.tokens, services.codes)
+        self.issuing = Issuing(services.clients, services.accounts, services.sessions, services.tokens, services.codes)
         self._services = services
         self._lifetime = request_lifetime
         self._browser = browser

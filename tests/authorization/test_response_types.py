@@ -8,6 +8,7 @@ import pytest
 
 from tests.authorization.conftest import FRONT_CHANNEL, PASSWORD, answered, arrived, everything
 from tests.support.browsing import Person
+from tests.support.jwe import KeyPair
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -243,3 +244,42 @@ def test_an_id_token_from_here_is_a_hint_that_signs_its_session_out(provider: Ru
     page = person.open(str(httpx.URL("logout", params={"id_token_hint": hint, "post_logout_redirect_uri": bye})))
     assert page.url == bye
     assert answered(app, person, response_type="id_token", prompt="none")["error"] == "login_required"
+
+
+# -- clients that ask for more ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("response_type", ["id_token", "code id_token token"])
+def test_an_id_token_that_only_the_client_may_read_is_never_sent_in_the_open(
+    provider: RunningProvider, person: Person, response_type: str
+) -> None:
+    pair = KeyPair.make("RSA-OAEP-256")
+    app = everything(provider, id_token_encrypted_response_alg="RSA-OAEP-256", jwks=pair.jwks)
+    fields = answered(app, person, response_type=response_type)
+    header, inner = pair.opened(fields["id_token"])
+    assert header["cty"] == "JWT"
+    assert identity(app, inner)["nonce"] == app.nonce
+
+
+def test_without_a_key_that_fits_nothing_is_sent_instead(provider: RunningProvider, person: Person) -> None:
+    app = everything(provider, id_token_encrypted_response_alg="RSA-OAEP-256", jwks=KeyPair.make("ECDH-ES").jwks)
+    fields = answered(app, person, response_type="id_token token")
+    assert fields["error"] == "unauthorized_client"
+    assert "id_token_encrypted_response_alg" in fields["error_description"]
+    assert not {"id_token", "access_token"} & set(fields)
+
+
+def test_a_sector_knows_people_and_sessions_by_names_of_its_own(
+    provider: RunningProvider, person: Person, receiver: Receiver
+) -> None:
+    usual = everything(provider)
+    paired = everything(provider, subject_type="pairwise", receiver=receiver, backchannel_logout_uri=receiver.uri)
+    public = identity(usual, answered(usual, person, response_type="id_token")["id_token"])
+    hint = answered(paired, person, response_type="id_token token")
+    told = identity(paired, hint["id_token"])
+    assert not {public["sub"], public["sid"]} & {told["sub"], told["sid"]}
+    assert paired.userinfo(hint["access_token"]).json()["sub"] == told["sub"]
+    again = answered(paired, person, response_type="id_token", prompt="none", id_token_hint=hint["id_token"])
+    assert identity(paired, again["id_token"])["sub"] == told["sub"]
+    sign_out(provider, person)
+    assert paired.logout_claims(receiver.wait()[0])["sid"] == told["sid"]
