@@ -218,7 +218,7 @@ def good_requests(provider: RunningProvider) -> list[Request]:
 # -- spoiling ---------------------------------------------------------------------------------------------------------
 
 NAMES = (
-    "client_id client_secret redirect_uri response_type response_mode scope state nonce prompt max_age login_hint id_token_hint acr_values claims "
+    "client_id client_secret redirect_uri response_type response_mode scope state nonce prompt max_age login_hint id_token_hint acr_values "
     "claims ui_locales claims_locales display code_challenge code_challenge_method request request_uri registration continue code code_verifier "
     "grant_type refresh_token access_token token token_type_hint client_assertion client_assertion_type resource audience username password "
     "csrf_token decision choice other sid post_logout_redirect_uri logout_hint error error_description iss dpop_jkt"
