@@ -16,7 +16,13 @@ from idp.authorization import pages as authorization_pages
 from idp.authorization.browser_state import BrowserState
 from idp.authorization.service import AuthorizationService
 from idp.authorization.service import Services as AuthorizationServices
+from idp.clients import endpoints as clients_endpoints
+from idp.clients import pages as clients_pages
 from idp.clients.keys import ClientKeys
+from idp.clients.outside import Outside
+from idp.clients.registration import RegistrationService
+from idp.clients.registration_rules import Policy as RegistrationPolicy
+from idp.clients.secret import PURPOSE as CLIENT_SECRET
 from idp.clients.service import ClientService
 from idp.config import Settings, SettingsError
 from idp.consent import pages as consent_pages
@@ -47,6 +53,7 @@ from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, STRICT, content_security_policy
 from idp.runtime.outbound import Outbound
 from idp.runtime.pages import PageError, error_page
+from idp.runtime.sealing import Sealer
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.service import SessionService
@@ -59,7 +66,18 @@ from idp.tokens.service import TokenService
 
 MAXIMUM_BODY = 64 * 1024
 _STOP_SECONDS = 2.0
-_FOR_MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/health", "/metrics", "/jwks", "/.well-known", "/status")
+_FOR_MACHINES = (
+    "/token",
+    "/introspect",
+    "/revoke",
+    "/userinfo",
+    "/health",
+    "/metrics",
+    "/jwks",
+    "/.well-known",
+    "/status",
+    "/register",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,7 @@ class Provider:
     secrets: Secrets
     keys: KeyService
     clients: ClientService
+    registrations: RegistrationService
     sessions: SessionService
     deliveries: DeliveryService
     tokens: TokenService
@@ -119,6 +138,16 @@ def key_policy(settings: Settings) -> KeyPolicy:
     )
 
 
+def registration_policy(settings: Settings) -> RegistrationPolicy:
+    """Who may register clients, and how many."""
+    return RegistrationPolicy(
+        settings.clients_registration,
+        settings.clients_registration_limit,
+        settings.clients_registration_hourly,
+        settings.clients_registration_unused,
+    )
+
+
 def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     """Build every service. Nothing is started, and the database is not touched yet. Raises SettingsError."""
     problem = key_policy(settings).problem()
@@ -145,8 +174,13 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         cache_seconds=settings.clients_cache_seconds,
         loopback_http=not settings.secure,
         id_token_algs=settings.keys_algorithms,
+        issuer=settings.issuer,
+        sealer=Sealer(secrets, CLIENT_SECRET),
         keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
+        outside=Outside(outbound),
+        unused_seconds=settings.clients_registration_unused,
     )
+    registrations = RegistrationService(database, clients, registration_policy(settings), secrets)
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy)
     deliveries = DeliveryService(database, lanes=settings.delivery_lanes)
@@ -193,6 +227,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         secrets=secrets,
         keys=keys,
         clients=clients,
+        registrations=registrations,
         sessions=sessions,
         deliveries=deliveries,
         tokens=tokens,
@@ -206,7 +241,9 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         authorization=authorization,
         worker=worker,
         reaper=Reaper(database, logout),
-        housekeeper=Housekeeper(database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy]),
+        housekeeper=Housekeeper(
+            database, [accounts.tidy, authorization.tidy, clients.tidy, codes.tidy, registrations.tidy, tokens.tidy]
+        ),
     )
 
 
@@ -244,6 +281,7 @@ def create_app(provider: Provider) -> Flask:
         frontchannel=settings.logout_frontchannel,
         management=settings.sessions_management,
         status_list=settings.signals_status_list,
+        registration=settings.clients_registration != "off",
     )
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
@@ -288,6 +326,7 @@ def _configure(app: Flask, provider: Provider) -> None:
         # Flask-WTF would demand a Referer, which our own Referrer-Policy withholds; the token is what counts.
         WTF_CSRF_SSL_STRICT=False,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
+        **{clients_pages.LOGOS: provider.settings.clients_logos},
     )
 
 
@@ -305,6 +344,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
     ]
+    if settings.clients_registration != "off":
+        end_client = provider.logout.end_client
+        machines.append(clients_endpoints.endpoints(database, clients, provider.registrations, end_client, settings.issuer))
     if settings.signals_status_list:
         machines.append(status_list_endpoints.endpoints(provider.status_lists))
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
@@ -335,6 +377,7 @@ def _harden(app: Flask, settings: Settings) -> None:
             scripts=g.get("scripts", False),
             frames=g.get("frames", ()),
             framed=g.get("framed", False),
+            images=g.get("images", ()),
         )
         response.headers.setdefault("Content-Security-Policy", policy)
         if g.get("framed", False):

@@ -91,7 +91,7 @@ def pages(
             "consent.html",
             action="consent",
             request_id=request_id,
-            client=found.client,
+            client=shown(found.client),
             username=current_user.account.username,
             scopes=shown,
             redirect_host=found.redirect_host,

@@ -4,14 +4,15 @@ import json
 from collections.abc import Sequence
 
 from idp.authorization.rules import PROMPTS, RESPONSE_MODES
-from idp.clients.rules import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
+from idp.clients.rules import ASSERTION_ALGORITHMS, AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES
 from idp.protocol import pkce, scopes
 from idp.runtime.front import Ready
 from idp.sessions.rules import ACR
 from idp.signals.status_list_rules import aggregation_uri
 
 MAX_AGE = 300
-_WITH_SECRET = [method for method in AUTH_METHODS if method != "none"]
+_ASSERTION_ALGS = [alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs]
+_AUTHENTICATED = [method for method in AUTH_METHODS if method != "none"]
 
 
 def metadata(
@@ -21,6 +22,7 @@ def metadata(
     frontchannel: bool = False,
     management: bool = False,
     status_list: bool = False,
+    registration: bool = False,
 ) -> dict[str, object]:
     """Every member is registered, and each says what the code does: a test uses them all."""
     return {
@@ -40,7 +42,10 @@ def metadata(
         "id_token_signing_alg_values_supported": list(id_token_algs),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
-        "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
+        "introspection_endpoint_auth_methods_supported": _AUTHENTICATED,
+        "token_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
+        "revocation_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
+        "introspection_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
         "code_challenge_methods_supported": [pkce.METHOD],
         "prompt_values_supported": list(PROMPTS),
         "acr_values_supported": [ACR],
@@ -62,6 +67,7 @@ def metadata(
         "authorization_response_iss_parameter_supported": True,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        **({"registration_endpoint": f"{issuer}/register"} if registration else {}),
         **({"check_session_iframe": f"{issuer}/check_session"} if management else {}),
         **({"status_list_aggregation_endpoint": aggregation_uri(issuer)} if status_list else {}),
         **({"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True} if frontchannel else {}),

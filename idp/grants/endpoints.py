@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response, request
 
+from idp.clients.authentication import authenticate
 from idp.grants.authorization_code import AuthorizationCodeGrant
 from idp.grants.client_credentials import ClientCredentialsGrant
 from idp.grants.refresh_token import RefreshTokenGrant
@@ -20,8 +21,9 @@ def endpoints(database: Database, server: AuthorizationServer) -> Blueprint:
     @routes.post("/token")
     def token() -> Response:
         parameters = form_parameters()
+        client = authenticate(services.clients, request.headers, parameters, "token")
         with database.writing() as tx:
-            parsed = ParsedRequest(tx, services.issuer, request.headers, parameters)
+            parsed = ParsedRequest(tx, services.issuer, client, parameters)
             return json_response(*server.create_token_response(parsed))
 
     return routes

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749 import AuthorizationServer as _AuthorizationServer
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import OAuth2Payload, OAuth2Request
 
-from idp.clients.authentication import METHODS, Headers, authenticate
+from idp.clients.authentication import METHODS
 from idp.clients.rules import GRANT_TYPES, Client
 from idp.clients.service import ClientService
 from idp.grants.rules import Code
@@ -67,7 +67,7 @@ class Payload(OAuth2Payload):
 
 
 class ParsedRequest(OAuth2Request):
-    """A request whose parameters were parsed strictly, and the transaction in which it is answered."""
+    """A request whose parameters were parsed strictly and whose client has authenticated, and the transaction of its answer."""
 
     payload: Payload
     client: Client  # type: ignore[assignment]
@@ -75,11 +75,12 @@ class ParsedRequest(OAuth2Request):
     #: What a refresh gives: the family, its next refresh token, and the scope asked for.
     refreshed: tuple[Family, str, str]
 
-    def __init__(self, tx: Transaction, issuer: str, headers: Headers, parameters: Parameters) -> None:
+    def __init__(self, tx: Transaction, issuer: str, client: Client, parameters: Parameters) -> None:
         # The address comes from the configuration, never from `Host`.
         super().__init__("POST", issuer)
         self.tx = tx
-        self.sent_headers = headers
+        self.client = client
+        self.auth_method = client.token_endpoint_auth_method
         self.parameters = parameters
         self.payload = Payload(parameters)
 
@@ -113,13 +114,10 @@ class AuthorizationServer(_AuthorizationServer):
         self,
         request: ParsedRequest,
         methods: Sequence[str],  # noqa: ARG002 - the registered method decides, at every endpoint alike
-        endpoint: str = "token",
+        endpoint: str = "token",  # noqa: ARG002
     ) -> Client:
-        """The client that the request comes from. Raises ClientAuthenticationError."""
-        client = authenticate(self.services.clients, request.sent_headers, request.parameters, endpoint)
-        request.client = client
-        request.auth_method = client.token_endpoint_auth_method
-        return client
+        """The client that the request comes from: it authenticated before the transaction began."""
+        return request.client
 
     def get_token_grant(self, request: ParsedRequest) -> TokenGrant:
         """The grant that was asked for; errors say what there is."""

@@ -76,6 +76,11 @@ def forms_may_lead_to(uri: str | None) -> None:
     g.form_targets = () if uri is None else (form_target(uri),)
 
 
+def images_may_come_from(uri: str | None) -> None:
+    """Let this answer's page load images from the origin of `uri`, besides our own."""
+    g.images = () if uri is None else (form_target(uri),)
+
+
 def frames_may_show(uris: Sequence[str]) -> None:
     """Let this answer's page load these in frames: exactly their origins."""
     g.frames = tuple(form_target(uri) for uri in uris)
