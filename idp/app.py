@@ -358,7 +358,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         csrf.exempt(open_to_others)
         app.register_blueprint(open_to_others)
     app.register_blueprint(
-        consent_pages.pages(database, clients, provider.consents, authorization, accounts_pages.Addresses(settings))
+        consent_pages.pages(
+            database, clients, provider.consents, authorization, accounts_pages.Addresses(settings), settings.issuer
+        )
     )
     accounts_pages.install(app, provider, authorization)
 

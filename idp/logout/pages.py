@@ -87,7 +87,13 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
         frames_may_show(frames)
     is_live = ago < _LIVE_FOR and any(app.state is Heard.WAITING for app in apps)
     client, go_on = clients.find(kept.get("client_id")), kept.get("go_on")
-    found = {"client": client, "apps": apps, "frames": frames, "go_on": go_on, "is_live": is_live}
+    found = {
+        "client": as_shown(client) if client is not None else None,
+        "apps": apps,
+        "frames": frames,
+        "go_on": go_on,
+        "is_live": is_live,
+    }
     response = render("logout_done.html", was_signed_in=bool(sids), **found)
     if go_on is not None:
         response.headers["Refresh"] = f"{_FRAMES_SECONDS};url={go_on}"
