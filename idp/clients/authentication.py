@@ -68,8 +68,7 @@ def authenticate(clients: ClientService, headers: Headers, form: Mapping[str, st
         raise ClientAuthenticationError
     if presented.assertion is not None:
         _check_assertion(clients, client, presented.method, presented.assertion)
-    clients.used(client)
-    return client
+    return clients.used(client)
 
 
 def _presented(clients: ClientService, headers: Headers, form: Mapping[str, str]) -> Presented:

@@ -11,12 +11,12 @@ LOGOS = "IDP_CLIENTS_LOGOS"
 _MAXIMUM_LANGUAGES = 8
 
 
-def as_shown(client: Client, ui_locales: str | None = None, *, logo: bool = True) -> ShownClient:
-    """The client as this answer's page shows it: in what the app asked for (`ui_locales`), then in what the browser prefers.
+def as_shown(client: Client, *, logo: bool = True) -> ShownClient:
+    """The client as this answer's page shows it: in what the browser prefers.
 
     Its logo may then be loaded by this answer's page, and nothing else from there.
     """
-    languages = [*(ui_locales or "").split(), *request.accept_languages.values()][:_MAXIMUM_LANGUAGES]
+    languages = list(request.accept_languages.values())[:_MAXIMUM_LANGUAGES]
     view = show(client, languages, logos=logo and current_app.config[LOGOS])
     images_may_come_from(view.logo_uri)
     return view

@@ -96,7 +96,7 @@ class RegistrationService:
         trusted = self.policy.mode == "token"
         check_reach(self._clients.read(sent), trusted=trusted, already=before.grant_types)
         token, lease = self._lease(tx.now)
-        replaced = self._clients.replace(tx, before, sent, lease)
+        replaced = self._clients.change(tx, before, sent, lease)
         if replaced is None:
             raise NotAllowedError
         return Registered(replaced, token)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joserfc.jwk import KeySet, OctKey
@@ -78,7 +78,7 @@ class ClientService:
         self._keys = keys
         self.secrets = SecretKeeper(sealer)
         self._outside = outside
-        self.unused_seconds = unused_seconds
+        self._unused_seconds = unused_seconds
         #: Whom a client assertion may be for: this provider, by its name or by that of its token endpoint.
         self.audiences = (issuer, f"{issuer}/token")
         self._response_types = tuple(response_types)
@@ -98,7 +98,7 @@ class ClientService:
         )
 
     def inspect(self, sent: object) -> None:
-        """Check what can only be seen from outside. Before `add` and `replace`, and never inside a transaction.
+        """Check what can only be seen from outside. Before `add` and `change`, and never inside a transaction.
 
         Raises MetadataError, and BusyError when too many are waiting for other servers.
         """
@@ -117,7 +117,7 @@ class ClientService:
         tx.after_commit(lambda: audit.record("client.added", client_id=client_id))
         return Registration(Client.of(record), secret.shown)
 
-    def replace(self, tx: Transaction, before: Client, sent: object, lease: Lease) -> Registration | None:
+    def change(self, tx: Transaction, before: Client, sent: object, lease: Lease) -> Registration | None:
         """Put other metadata in the place of a client's, if its registration token is still the one in `before`.
 
         None when it is not. Raises MetadataError.
@@ -221,14 +221,27 @@ class ClientService:
         with self._database.writing() as tx:
             return store.spend(tx, once, tx.now + assertions.MAXIMUM_LIFETIME + 2 * assertions.SKEW)
 
-    def used(self, client: Client) -> None:
-        """A client that registered itself is in use, and lasts on. It is written down once in a tenth of its time."""
-        until = self.now() + self.unused_seconds
-        if client.expires_at is None or until - client.expires_at < self.unused_seconds / 10:
-            return
+    def used(self, client: Client) -> Client:
+        """The client, which has just authenticated: in a transaction of its own, where there is anything to write down."""
+        until = self._lasts_until(client)
+        if until is None:
+            return client
         with self._database.writing() as tx:
+            self.in_use(tx, client)
+        return replace(client, expires_at=until)
+
+    def in_use(self, tx: Transaction, client: Client) -> None:
+        """A client that registered itself lasts on when it is used. That is written down once in a tenth of its time."""
+        until = self._lasts_until(client)
+        if until is not None:
             store.used(tx, client.client_id, until)
-        self.forget(client.client_id)
+            tx.after_commit(lambda: self.forget(client.client_id))
+
+    def _lasts_until(self, client: Client) -> Instant | None:
+        """Until when a client lasts that is used now; None when that is hardly longer than is written down."""
+        until = self.now() + self._unused_seconds
+        is_longer = client.expires_at is not None and until - client.expires_at >= self._unused_seconds / 10
+        return until if is_longer else None
 
     def now(self) -> Instant:
         """The instant at which what is not in a transaction happens."""

@@ -167,6 +167,7 @@ class TokenService:
         alg = client.id_token_signed_response_alg
         if alg not in self._keys.algorithms:
             raise UnauthorizedClientError(switched_off(alg))
+        self._clients.in_use(tx, client)
         claims = rules.id_token_claims(
             self.policy,
             tx.now,
