@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from idp.runtime.clock import Instant
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-#: How far ahead an `exp` may be, in seconds: for so long each `jti` is remembered, and a stolen assertion is of use.
-MAXIMUM_LIFETIME = 600
+#: How far ahead an `exp` may be, in seconds: for so long each `jti` is remembered. Authlib's own client says an hour.
+MAXIMUM_LIFETIME = 3600
 #: By how many seconds a client's clock may differ from ours.
 SKEW = 30
 _MAXIMUM_JTI = 256

@@ -125,11 +125,11 @@ class RegistrationService:
 
     def make_token(self, tx: Transaction, *, uses: int, lifetime: int) -> tuple[InitialToken, str]:
         """Another initial access token (RFC 7591 §3): the only time that it is seen."""
-        made = secrets.token(TOKEN_BYTES)
-        token = InitialToken(secrets.token(8), uses, tx.now, tx.now + lifetime)
-        store.add_token(tx, token, secrets.digest(made))
-        tx.after_commit(lambda: audit.record("client.token_made", token_id=token.token_id, uses=uses))
-        return token, made
+        shown = secrets.token(TOKEN_BYTES)
+        made = InitialToken(secrets.token(8), uses, tx.now, tx.now + lifetime)
+        store.add_token(tx, made, secrets.digest(shown))
+        tx.after_commit(lambda: audit.record("client.token_made", token_id=made.token_id, uses=uses))
+        return made, shown
 
     def listed_tokens(self, tx: Transaction) -> list[InitialToken]:
         """The initial access tokens that still open something, oldest first."""

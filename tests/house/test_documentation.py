@@ -53,6 +53,7 @@ def endpoints() -> list[str]:
         "/health/live",
         "/health/ready",
         "/metrics",
+        "/register",
     ]
     return announced + more
 
