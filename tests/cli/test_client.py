@@ -120,5 +120,6 @@ def test_secrets_that_are_kept_move_to_another_secret_of_the_deployment(idp: Run
     assert run(idp, "client", "reseal", "--json", SECRET_KEY=f"{old},{new}").json == {"resealed": 0, "secrets": 1}
     assert "idp client reseal" in run(idp, "doctor", **both).out
     assert run(idp, "client", "reseal", "--json", **both).json == {"resealed": 1, "secrets": 1}
+    assert run(idp, "key", "reseal", **both).code == DONE
     assert run(idp, "client", "reseal", "--json", SECRET_KEY=new).json == {"resealed": 0, "secrets": 1}
     assert "idp client reseal" not in run(idp, "doctor", SECRET_KEY=new).out
