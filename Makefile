@@ -50,7 +50,7 @@ docs: setup ## Build the documentation in docs/_build/html
 	@$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html && echo "See docs/_build/html/index.html"
 
 requirements: setup ## Compile the pins anew
-	@for each in runtime dev docs; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	@for each in runtime verifier dev docs; do $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header requirements/$$each.in -o requirements/$$each.txt; done
 
 clean: ## Remove what the other words made

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from benchmarks import draining, limits, report, servers, verifying
+from benchmarks import draining, limits, locally, report, servers, verifying
 from benchmarks.cases import FailedRequestError
 from benchmarks.draining import Drained
 from benchmarks.figures import Bench, Figures
 from benchmarks.load import WARM_UP
+from benchmarks.locally import Locally
 from idp.config import Settings
 from idp.runtime import audit
 
@@ -30,6 +31,7 @@ class Run:
         self.say = say
         self.figures: list[Figures] = []
         self.drained: list[Drained] = []
+        self.locally: Locally | None = None
         self.limits: dict[int, float] = {}
         self.verified = 0
 
@@ -51,6 +53,11 @@ class Run:
 
             bench = Bench(database, workers, running.process.pid, running.port, self.seconds, self.limits[workers], verify)
             self._measure(bench, servers.cases(running, workers * CONNECTIONS_PER_WORKER))
+
+    def verify_locally(self) -> None:
+        """The other side: what a verifier adds to a signature."""
+        self.say("verifying locally")
+        self.locally = locally.measure(self.seconds)
 
     def drain(self, database: str, fresh: Callable[[], str], workers: int) -> None:
         """Everybody is told that very many sessions have ended."""
@@ -77,6 +84,7 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
     lines = len(worker_counts) * (2 + CASES * len(databases))
     run.say(f"{lines} measurements of {seconds:g} s and {WARM_UP:g} s of warming up each")
     try:
+        run.verify_locally()
         for workers in worker_counts:
             run.limit(workers)
         for name in databases:
@@ -88,9 +96,9 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(report.as_json(run.limits, run.figures, run.drained, run.verified))
+        click.echo(report.as_json(run.limits, run.figures, run.drained, run.verified, run.locally))
     else:
-        report.table(run.limits, run.figures, run.drained, run.verified)
+        report.table(run.limits, run.figures, run.drained, run.verified, run.locally)
 
 
 main()

@@ -9,13 +9,20 @@ from rich.table import Table
 
 from benchmarks.draining import Drained
 from benchmarks.figures import CORES, Figures
+from benchmarks.locally import ALLOWED, Locally
 
 _HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "sign/s", "of RSA", "server", "load", "other")
 #: What the table needs.
 _WIDTH = 124
 
 
-def as_json(limits: Mapping[int, float], figures: Sequence[Figures], drained: Sequence[Drained], verified: int) -> str:
+def as_json(
+    limits: Mapping[int, float],
+    figures: Sequence[Figures],
+    drained: Sequence[Drained],
+    verified: int,
+    local: Locally | None,
+) -> str:
     """Everything that was measured. `limits` are bare signatures per second by the number of processes."""
     return json.dumps(
         {
@@ -25,12 +32,19 @@ def as_json(limits: Mapping[int, float], figures: Sequence[Figures], drained: Se
             "tokens_verified": verified,
             "figures": [line.shown() for line in figures],
             "drained": [line.shown() for line in drained],
+            "verified_locally": None if local is None else local.shown(),
         },
         indent=2,
     )
 
 
-def table(limits: Mapping[int, float], figures: Sequence[Figures], drained: Sequence[Drained], verified: int) -> None:
+def table(
+    limits: Mapping[int, float],
+    figures: Sequence[Figures],
+    drained: Sequence[Drained],
+    verified: int,
+    local: Locally | None,
+) -> None:
     """Print the table and how it is to be read."""
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -55,6 +69,13 @@ def table(limits: Mapping[int, float], figures: Sequence[Figures], drained: Sequ
         console.print(
             f"{line.deliveries:,} deliveries on {line.database} with {line.workers} worker(s): {line.rate:,.0f}/s in {line.seconds:.1f} s, "
             f"{line.signing:.0%} of what signing alone allows (server {line.server_share:.0%}, receivers {line.receivers_share:.0%} of the cores)."
+        )
+    if local is not None:
+        console.print(
+            f"Verifying locally: {local.verifier:.0f} µs for a token by idp.verifier, {local.joserfc:.0f} µs by joserfc alone (signature and claims), "
+            f"{local.pyjwt:.0f} µs by PyJWT; the RSA operation is {local.bare_rsa:.0f} µs of each. That is {local.ratio:.2f} times joserfc's ({ALLOWED} is allowed).",
+            f"{local.entries:,} live revocations take {local.traced_bytes / 1e6:.0f} MB as Python counts it, {local.resident_bytes / 1e6:.0f} MB resident.",
+            sep="\n",
         )
     console.print(
         f"The load generator shares the {CORES} core(s) with the server: server, load and other say who used how much of "

@@ -22,7 +22,6 @@ from idp.clients.keys import ClientKeys
 from idp.clients.outside import Outside
 from idp.clients.registration import RegistrationService
 from idp.clients.registration_rules import Policy as RegistrationPolicy
-from idp.clients.secret import PURPOSE as CLIENT_SECRET
 from idp.clients.service import ClientService
 from idp.config import Settings, SettingsError
 from idp.consent import pages as consent_pages
@@ -51,15 +50,25 @@ from idp.runtime.database import Database
 from idp.runtime.endpoints import json_response
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, STRICT, content_security_policy
+from idp.runtime.lane import Lane
 from idp.runtime.outbound import Outbound
 from idp.runtime.pages import PageError, error_page
-from idp.runtime.sealing import Sealer
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.service import SessionService
+from idp.signals import discovery as signals_discovery
+from idp.signals import endpoints as signals_endpoints
 from idp.signals import status_list_endpoints
+from idp.signals.answers import Answers
+from idp.signals.hub import Hub
+from idp.signals.poll import PollLane
+from idp.signals.push import KIND as PUSHED
+from idp.signals.push import Pushing
+from idp.signals.service import SignalService
+from idp.signals.sets import SetMaker
 from idp.signals.status_list_rules import LIFETIME_IN_TTLS
 from idp.signals.status_list_service import StatusLists
+from idp.signals.streams import StreamService, Timing
 from idp.tokens import endpoints as tokens_endpoints
 from idp.tokens.rules import Policy as TokenPolicy
 from idp.tokens.service import TokenService
@@ -76,6 +85,7 @@ _FOR_MACHINES = (
     "/jwks",
     "/.well-known",
     "/status",
+    "/ssf",
     "/register",
 )
 
@@ -94,6 +104,8 @@ class Provider:
     deliveries: DeliveryService
     tokens: TokenService
     status_lists: StatusLists
+    signals: SignalService
+    streams: StreamService
     logout: LogoutService
     outbound: Outbound
     checker: Checker
@@ -102,13 +114,15 @@ class Provider:
     codes: CodeService
     authorization: AuthorizationService
     worker: Worker
+    hub: Hub
     reaper: Reaper
     housekeeper: Housekeeper
 
     def start(self) -> None:
-        """Start what runs beside the requests: the key schedule, the delivery worker and the housekeeping."""
+        """Start what runs beside the requests: the key schedule, the delivery worker, the hub, the housekeeping."""
         self.keys.start()
         self.worker.start()
+        self.hub.start()
         self.reaper.start()
         self.housekeeper.start()
 
@@ -116,6 +130,7 @@ class Provider:
         """Stop it again, and close the database."""
         self.housekeeper.stop()
         self.reaper.stop()
+        self.hub.stop(_STOP_SECONDS)
         self.keys.stop()
         self.worker.stop(_STOP_SECONDS)
         self.database.dispose()
@@ -124,8 +139,7 @@ class Provider:
 def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
     longest = max(
-        settings.tokens_access_token_lifetime,
-        settings.tokens_id_token_lifetime,
+        _longest_token(settings),
         LOGOUT_TOKEN_LIFETIME,
         LIFETIME_IN_TTLS * settings.signals_status_ttl if settings.signals_status_list else 0,
     )
@@ -136,6 +150,11 @@ def key_policy(settings: Settings) -> KeyPolicy:
         longest,
         settings.keys_verifier_cooldown,
     )
+
+
+def _longest_token(settings: Settings) -> int:
+    """For how many seconds a token of a person may be valid."""
+    return max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime)
 
 
 def registration_policy(settings: Settings) -> RegistrationPolicy:
@@ -175,7 +194,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         loopback_http=not settings.secure,
         id_token_algs=settings.keys_algorithms,
         issuer=settings.issuer,
-        sealer=Sealer(secrets, CLIENT_SECRET),
+        secrets=secrets,
         keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
         outside=Outside(outbound),
         unused_seconds=settings.clients_registration_unused,
@@ -193,6 +212,17 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         settings.signals_status_list,
     )
     tokens = TokenService(token_policy, keys, clients, sessions, secrets)
+    delivery_lifetime = max(settings.delivery_lifetime, _longest_token(settings))
+    pushing = Pushing(settings.issuer, deliveries, keys, secrets, delivery_lifetime)
+    signals = SignalService(
+        database,
+        settings.issuer,
+        pushing,
+        longest_token=_longest_token(settings) + settings.keys_clock_skew,
+        retention=settings.signals_retention,
+    )
+    timing = Timing(settings.signals_inactivity_timeout, settings.signals_min_verification_interval)
+    streams = StreamService(signals, pushing, timing)
     codes = CodeService(settings.authorization_code_lifetime)
     logout = LogoutService(
         settings.issuer,
@@ -200,15 +230,16 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         clients,
         deliveries,
         keys,
-        max(settings.delivery_lifetime, settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime),
+        delivery_lifetime,
         codes,
+        signals,
         frontchannel=settings.logout_frontchannel,
     )
     worker = Worker(
         database,
         deliveries,
         outbound,
-        {BACKCHANNEL: logout.compose},
+        {BACKCHANNEL: logout.compose, PUSHED: pushing.compose},
         concurrency=settings.delivery_concurrency,
         queue_limit=settings.delivery_queue_limit,
         poll_seconds=settings.delivery_poll_seconds,
@@ -232,6 +263,8 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         deliveries=deliveries,
         tokens=tokens,
         status_lists=StatusLists(database, tokens, keys, ttl=settings.signals_status_ttl),
+        signals=signals,
+        streams=streams,
         logout=logout,
         outbound=outbound,
         checker=Checker(settings.issuer, keys, outbound),
@@ -240,9 +273,20 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         codes=codes,
         authorization=authorization,
         worker=worker,
+        hub=Hub(database, signals, keys.load),
         reaper=Reaper(database, logout),
         housekeeper=Housekeeper(
-            database, [accounts.tidy, authorization.tidy, clients.tidy, codes.tidy, registrations.tidy, tokens.tidy]
+            database,
+            [
+                accounts.tidy,
+                authorization.tidy,
+                clients.tidy,
+                codes.tidy,
+                registrations.tidy,
+                tokens.tidy,
+                signals.tidy,
+                streams.tidy,
+            ],
         ),
     )
 
@@ -260,6 +304,20 @@ def _hsm(settings: Settings, clock: Clock) -> Holder | None:
     return Hsm(str(settings.keys_pkcs11_module), settings.keys_pkcs11_token, pin, settings.keys_rsa_bits, clock)
 
 
+def poll_lane(provider: Provider) -> Lane:
+    """Where those wait who poll for security events, in the event loop of a server process."""
+    settings = provider.settings
+    sets = SetMaker(settings.issuer, provider.keys)
+    return PollLane(
+        Answers(provider.database, provider.tokens, provider.streams, sets, provider.hub),
+        provider.hub,
+        issuer_path=settings.issuer_path,
+        secure=settings.secure,
+        most=settings.signals_followers,
+        longest_wait=settings.signals_longest_wait,
+    )
+
+
 def create_app(provider: Provider) -> Flask:
     """The web application over a provider's services."""
     settings = provider.settings
@@ -275,6 +333,7 @@ def create_app(provider: Provider) -> Flask:
     _register(app, provider, csrf)
     _harden(app, settings)
     _handle_errors(app)
+    transmitter = signals_discovery.document(settings.issuer)
     metadata = document(
         settings.issuer,
         settings.keys_algorithms,
@@ -290,6 +349,7 @@ def create_app(provider: Provider) -> Flask:
             "/jwks": provider.keys.document,
             "/.well-known/openid-configuration": lambda: metadata,
             "/.well-known/oauth-authorization-server": lambda: metadata,
+            "/.well-known/ssf-configuration": lambda: transmitter,
         },
         trusted_proxies=settings.trusted_proxies,
     )
@@ -340,6 +400,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         tokens_endpoints.endpoints(database, clients, tokens),
         logout_endpoints.endpoints(database, clients, tokens, provider.logout),
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
+        signals_endpoints.endpoints(database, tokens, provider.streams, loopback_http=not settings.secure),
         discovery_endpoints.endpoints(
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
@@ -352,7 +413,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),
-        logout_pages.pages(database, clients, tokens, provider.logout),
+        logout_pages.pages(database, clients, tokens, provider.logout, provider.streams),
     ]
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)

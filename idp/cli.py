@@ -19,6 +19,7 @@ _NOUNS: dict[str, tuple[str, ...]] = {
     "key": ("idp.keys.cli:group", "idp.logout.cli:revoke_key"),
     "session": ("idp.sessions.cli:group", "idp.logout.cli:end_session"),
     "delivery": ("idp.delivery.cli:group",),
+    "signals": ("idp.signals.cli:group",),
     "demo": ("idp.demo.cli:command",),
 }
 

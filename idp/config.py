@@ -120,6 +120,12 @@ class Settings(BaseSettings):
 
     logout_frontchannel: bool = False
 
+    signals_retention: Seconds = 86400
+    signals_longest_wait: Annotated[int, Field(ge=1, le=300)] = 30
+    signals_followers: int = Field(default=1000, ge=1)
+    signals_inactivity_timeout: Annotated[int, Field(ge=180)] = 3600
+    signals_min_verification_interval: Annotated[int, Field(ge=0)] = 10
+
     delivery_timeout: Seconds = 5
     delivery_concurrency: int = Field(default=256, ge=1)
     delivery_lanes: int = Field(default=1, ge=1, le=64)

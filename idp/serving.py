@@ -36,7 +36,7 @@ def application() -> Gateway:
     if not isinstance(front, Front):
         message = "something stands before the front"
         raise TypeError(message)
-    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready)
+    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready, lanes=[app.poll_lane(provider)])
 
 
 def serve(settings: Settings) -> None:

@@ -9,7 +9,8 @@ from idp.grants import models as grants
 from idp.keys import models as keys
 from idp.runtime.database import Base
 from idp.sessions import models as sessions
+from idp.signals import models as signals
 from idp.tokens import models as tokens
 
-ROOMS = (accounts, authorization, clients, consent, delivery, grants, keys, sessions, tokens)
+ROOMS = (accounts, authorization, clients, consent, delivery, grants, keys, sessions, signals, tokens)
 metadata = Base.metadata

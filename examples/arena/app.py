@@ -15,22 +15,32 @@ from starlette.templating import Jinja2Templates
 from starlette.websockets import WebSocket
 
 from examples.arena.cookie import current
+from examples.arena.following import Following, verifier_of
 from examples.arena.game import Game
 from examples.arena.guards import Guards
 from examples.arena.signing import Signing
 from examples.receiver import Receiver
 from examples.sessions import Sessions
 from examples.settings import Settings
+from idp.verifier import AsyncVerifier
+from idp.verifier.asgi import GuardedSockets
 
 HERE = Path(__file__).parent
 
 
-def create_app(settings: Settings, *, sessions: Sessions | None = None, receiver: Receiver | None = None) -> Starlette:
-    """The app for one provider. A test hands in its own `sessions` and `receiver`."""
-    known, game = sessions or Sessions(), Game()
+def create_app(
+    settings: Settings,
+    *,
+    sessions: Sessions | None = None,
+    receiver: Receiver | None = None,
+    verifier: AsyncVerifier | None = None,
+) -> Starlette:
+    """The app for one provider. A test hands in its own `sessions`, `receiver` and `verifier`."""
+    known, game = sessions or Sessions(), Game(settings.client_id)
+    following = Following(settings, known, verifier or verifier_of(settings))
     receives = receiver or Receiver(issuer=settings.issuer, client_id=settings.client_id)
     signing = Signing(settings, known, game, receives)
-    pages = Pages(settings, known, game)
+    pages = Pages(settings, known, game, following)
     return Starlette(
         routes=[
             Route("/", pages.home),
@@ -45,18 +55,20 @@ def create_app(settings: Settings, *, sessions: Sessions | None = None, receiver
         ],
         middleware=[
             Middleware(Guards, settings=settings),
+            Middleware(GuardedSockets, guard=following.guard),
             # Starlette's own session holds nothing but Authlib's state while a sign-in is under way.
             Middleware(SessionMiddleware, secret_key=secrets.token_hex(32), session_cookie="arena_login", max_age=3600),
         ],
         exception_handlers={HTTPException: pages.problem},
+        lifespan=following.lifespan,
     )
 
 
 class Pages:
     """What a person sees, and the socket behind it."""
 
-    def __init__(self, settings: Settings, sessions: Sessions, game: Game) -> None:
-        self._settings, self._sessions, self._game = settings, sessions, game
+    def __init__(self, settings: Settings, sessions: Sessions, game: Game, following: Following) -> None:
+        self._settings, self._sessions, self._game, self._following = settings, sessions, game, following
         self._templates = Jinja2Templates(HERE / "templates")
 
     async def home(self, request: Request) -> Response:
@@ -85,8 +97,11 @@ class Pages:
         if socket.headers.get("origin") != self._settings.base:
             await socket.send_denial_response(JSONResponse({"error": "another origin"}, 403))
             return
+        if not await self._following.is_heard():
+            await socket.send_denial_response(JSONResponse({"error": "the provider cannot be reached"}, 503))
+            return
         session = current(socket, self._sessions)
-        player = self._game.admit(session) if session else None
+        player = self._game.admit(session, socket) if session else None
         if player is None:
             await socket.send_denial_response(JSONResponse({"error": "not signed in, or too many sockets"}, 401))
             return

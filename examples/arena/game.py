@@ -8,14 +8,15 @@ import json
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from examples.journal import tell
 from examples.sessions import Session
+from idp.verifier import SESSION_ENDED
+from idp.verifier.asgi import GuardedSocket, socket_of
 
-SESSION_ENDED = 4401  # close codes 4000 to 4999 are an application's own (RFC 6455 §7.4.2); this one says "sign in"
 NOT_UNDERSTOOD = 1008  # "policy violation" (RFC 6455 §7.4.1)
 LONGEST_MESSAGE = 256  # bytes
 TICK = 0.04  # seconds between two pictures of the arena, at most
@@ -28,10 +29,9 @@ class Player:
 
     session: Session
     number: int
+    guarded: GuardedSocket
     x: float = 0.5
     y: float = 0.5
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    ended_by: float = 0.0  # the moment its logout token came, by `time.perf_counter`
 
 
 def place_of(message: str) -> tuple[float, float] | None:
@@ -47,60 +47,63 @@ def place_of(message: str) -> tuple[float, float] | None:
 
 
 class Game:
-    """All players. A socket lives exactly as long as its session, and as its page."""
+    """All players. A socket lives exactly as long as its session, and as its page: the guard sees to the former."""
 
-    def __init__(self) -> None:
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
         self._players: set[Player] = set()
         self._changed = asyncio.Event()
         self._count = 0
 
-    def admit(self, session: Session) -> Player | None:
-        """A player for this session, or None when it has enough of them.
+    def admit(self, session: Session, socket: WebSocket) -> Player | None:
+        """A player for this session, its socket bound to it; None when it has enough of them, or has ended.
 
         Called without an `await` after the session was found living, so that no ending slips in between.
         """
         if sum(player.session.key == session.key for player in self._players) >= MOST_SOCKETS:
             return None
+        guarded = socket_of(socket.scope)
+        if guarded.bind({"sid": session.sid, "client_id": self._client_id}, session.expires_at).closed:
+            return None
         self._count += 1
-        player = Player(session, self._count)
+        player = Player(session, self._count, guarded)
         self._players.add(player)
         self._wake()
         return player
 
-    def end(self, sessions: list[Session], received: float) -> None:
+    def end(self, sessions: list[Session]) -> None:
         """Close every socket of these sessions, now; nothing that such a socket still sends is heard."""
         keys = {session.key for session in sessions}
         for player in [player for player in self._players if player.session.key in keys]:
-            player.ended_by = received
-            player.ended.set()
+            player.guarded.end("The session has ended")
             self._remove(player)
 
     async def play(self, socket: WebSocket, player: Player) -> None:
-        """Serve one accepted socket until its page leaves, its session ends or its time is over."""
+        """Serve one accepted socket until its page leaves or the guard closes it: the app sees no difference."""
         tell("socket_opened", app="arena", sid=player.session.sid)
-        parts = (self._listen(socket, player), self._show(socket, player), player.ended.wait())
-        work = [asyncio.create_task(part) for part in parts]
-        listening = work[0]
+        work = [asyncio.create_task(part) for part in (self._listen(socket, player), self._show(socket, player))]
         try:
-            left = player.session.expires_at - time.time()
-            await asyncio.wait(work, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            code = NOT_UNDERSTOOD if listening.done() and not player.ended.is_set() else SESSION_ENDED
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             self._remove(player)
-        await self._close(socket, player, code)
+        await self._leave(socket, player)
 
-    async def _close(self, socket: WebSocket, player: Player, code: int) -> None:
-        """Say goodbye, unless the page has left already."""
-        here = socket.client_state is WebSocketState.CONNECTED
-        if here:
-            with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
-                async with asyncio.timeout(1):  # a page that reads nothing must not keep us waiting
-                    await socket.close(code, "Your session ended" if code == SESSION_ENDED else "")
-        since = round((time.perf_counter() - player.ended_by) * 1000, 1) if player.ended_by else None
-        tell("socket_closed", app="arena", sid=player.session.sid, code=code if here else None, ms=since)
+    async def _leave(self, socket: WebSocket, player: Player) -> None:
+        """Say goodbye where nobody has yet, and write down why it is over."""
+        code = None
+        if player.guarded.closed:
+            code = SESSION_ENDED
+        elif socket.client_state is WebSocketState.CONNECTED:
+            code = NOT_UNDERSTOOD
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await socket.close(code)
+        await player.guarded.leave()
+        ended_at = player.guarded.handle and player.guarded.handle.closed_at
+        since = round((time.monotonic() - ended_at) * 1000, 1) if ended_at else None
+        tell("socket_closed", app="arena", sid=player.session.sid, code=code, ms=since)
 
     async def _listen(self, socket: WebSocket, player: Player) -> None:
         """Take the player's moves, until the page leaves or sends something else."""

@@ -1,7 +1,6 @@
 """Signing in, signing out, and being signed out: the part of the app that talks with the provider."""
 
 import hmac
-import time
 from urllib.parse import parse_qs
 
 import httpx2
@@ -106,7 +105,6 @@ class Signing:
 
     async def backchannel_logout(self, request: Request) -> Response:
         """Back-Channel Logout 1.0 §2.5: the provider says that a session ended; its sockets close before we answer."""
-        received = time.perf_counter()
         ended: list[Session] = []
 
         def end(token: LogoutToken) -> None:
@@ -116,15 +114,15 @@ class Signing:
             answer = await run_in_threadpool(self._receiver.receive, await _body(request), end)
         except HTTPException as error:
             answer = refused(400, "invalid_request", error.detail)
-        self._game.end(ended, received)
+        self._game.end(ended)
         for session in ended:
-            tell("session_ended", app="arena", sid=session.sid, by="provider")
+            tell("session_ended", app="arena", sid=session.sid, by="provider", through="logout token")
         return Response(answer.body, answer.status, dict(answer.headers))
 
     def _end_here(self, session: Session | None) -> None:
         if session is not None:
             self._sessions.end_one(session)
-            self._game.end([session], time.perf_counter())
+            self._game.end([session])
 
 
 async def _body(request: Request) -> bytes:

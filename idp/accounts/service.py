@@ -26,6 +26,9 @@ class Endings(Protocol):
     def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:
         """End every session of a person, save `keep`; returns their number. What was allowed offline stays allowed."""
 
+    def end_after_password_change(self, tx: Transaction, subject: str, *, keep: str | None = None) -> int:
+        """End what a new password ends: every session of the person, save `keep`; returns their number."""
+
     def end_account(self, tx: Transaction, subject: str, reason: str) -> int:
         """End everything of a person; returns the number of sessions that ended."""
 
@@ -124,7 +127,7 @@ class AccountService:
         """
         if not store.set_password(tx, subject, password_hash):
             return None
-        ended = self._logout.end_account_sessions(tx, subject, Reason.PASSWORD_CHANGED, keep=keep)
+        ended = self._logout.end_after_password_change(tx, subject, keep=keep)
         tx.after_commit(lambda: audit.record("account.password_set", subject=subject, sessions=ended))
         return ended
 

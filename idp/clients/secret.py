@@ -6,7 +6,7 @@ from idp.clients import store
 from idp.clients.rules import Client, ClientRecord
 from idp.runtime import secrets
 from idp.runtime.database import Transaction
-from idp.runtime.sealing import Sealer
+from idp.runtime.secrets import Secrets
 
 SECRET_BYTES = 32
 PURPOSE = "client secret"
@@ -25,10 +25,10 @@ class Secret:
 
 
 class SecretKeeper:
-    """Makes secrets, and opens those that are kept. Without a `sealer` no client can have one that must be opened."""
+    """Makes secrets, and opens those that are kept. Without `own`, the deployment's, no client can have one that must be opened."""
 
-    def __init__(self, sealer: Sealer | None = None) -> None:
-        self._sealer = sealer
+    def __init__(self, own: Secrets | None = None) -> None:
+        self._own = own
 
     def secret_for(self, client_id: str, method: str, before: Client | None = None) -> Secret:
         """The secret that a client needs for `method`. The one that it had `before` is kept where that is possible."""
@@ -42,16 +42,16 @@ class SecretKeeper:
         made = secrets.token(SECRET_BYTES)
         if method not in _AS_A_KEY:
             return Secret(made, secrets.digest(made))
-        if self._sealer is None:
-            message = "a secret cannot be kept without a sealer"
+        if self._own is None:
+            message = "a secret cannot be sealed without one of the deployment"
             raise TypeError(message)
-        return Secret(made, secrets.digest(made), self._sealer.seal(client_id, made.encode()))
+        return Secret(made, secrets.digest(made), self._own.seal(PURPOSE, client_id, made.encode()))
 
     def opened(self, client_id: str, secret_sealed: bytes | None) -> bytes | None:
         """A secret that is kept; None when there is none, or no secret of the deployment opens it."""
-        if secret_sealed is None or self._sealer is None:
+        if secret_sealed is None or self._own is None:
             return None
-        return self._sealer.unseal(client_id, secret_sealed)
+        return self._own.unseal(PURPOSE, client_id, secret_sealed)
 
     def reseal(self, tx: Transaction) -> tuple[int, int]:
         """Seal what is kept under the first secret of the deployment: how many were, and how many there are.
@@ -61,8 +61,8 @@ class SecretKeeper:
         records, done = store.sealed(tx), 0
         for record in self._older(records):
             secret = self.opened(record.client_id, record.secret_sealed)
-            if secret is not None and self._sealer is not None:
-                done += store.reseal(tx, record, self._sealer.seal(record.client_id, secret))
+            if secret is not None and self._own is not None:
+                done += store.reseal(tx, record, self._own.seal(PURPOSE, record.client_id, secret))
         return done, len(records)
 
     def under_an_older_secret(self, tx: Transaction) -> int:
@@ -70,9 +70,9 @@ class SecretKeeper:
         return len(self._older(store.sealed(tx)))
 
     def _older(self, records: list[ClientRecord]) -> list[ClientRecord]:
-        sealer = self._sealer
+        own = self._own
         return [
             record
             for record in records
-            if sealer is not None and not sealer.is_current(record.client_id, record.secret_sealed or b"")
+            if own is not None and not own.is_current(PURPOSE, record.client_id, record.secret_sealed or b"")
         ]

@@ -18,7 +18,7 @@ from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.sealing import Sealer
+from idp.runtime.secrets import Secrets
 
 CLIENT_ID_BYTES = 12
 
@@ -65,7 +65,7 @@ class ClientService:
         id_token_algs: Collection[str] = (DEFAULT_ALG,),
         response_types: Collection[str] = rules.RESPONSE_TYPES,
         issuer: str = "",
-        sealer: Sealer | None = None,
+        secrets: Secrets | None = None,
         keys: ClientKeys | None = None,
         outside: Outside | None = None,
         unused_seconds: int = 0,
@@ -76,7 +76,7 @@ class ClientService:
         """
         self._database = database
         self._keys = keys
-        self.secrets = SecretKeeper(sealer)
+        self.secrets = SecretKeeper(secrets)
         self._outside = outside
         self._unused_seconds = unused_seconds
         #: Whom a client assertion may be for: this provider, by its name or by that of its token endpoint.

@@ -5,7 +5,7 @@ What a relying party says is an outsider's text: only what has the expected form
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -28,17 +28,17 @@ async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: L
         return Result(Verdict.RETRY, error="this worker knows no such kind", ours=True)
     try:
         message = composer(delivery, now)
-        answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type)
+        answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type, headers=message.headers)
     except RefusedError as error:
         return Result(Verdict.DEAD, error=str(error))
     except OutboundError as error:
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
         return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True)
-    return read(answer, clock())
+    return read(answer, clock(), message.judge or judge)
 
 
-def read(answer: Answer, now: Instant) -> Result:
+def read(answer: Answer, now: Instant, judge: Callable[[int], Verdict] = judge) -> Result:
     """What an answer that arrived at `now` comes to."""
     verdict = judge(answer.status)
     if verdict is Verdict.DELIVERED:

@@ -188,21 +188,21 @@ class Ledger:
     def _judge_parties(self, tx: Transaction) -> None:
         """What a party makes of an attempt closes its circuit; attempts that have to be repeated open it."""
         judged = [done for done in self._unwritten if not done.result.ours]
-        fine = {done.delivery.client_id for done in judged if done.result.verdict is not Verdict.RETRY}
+        fine = {done.delivery.party for done in judged if done.result.verdict is not Verdict.RETRY}
         if fine:
             store.answered(tx, fine)
         for done in judged:
-            client_id = done.delivery.client_id
-            if client_id in fine:
+            party = done.delivery.party
+            if party in fine:
                 continue
-            before = store.party(tx, client_id)
+            before = store.party(tx, party)
             failures = 1 if before is None else before.failures + 1
             since = done.at if before is None else before.failing_since
             error = (done.result.error or "")[: rules.ERROR_LENGTH]
             open_until = done.at + rules.open_for(failures, self._jitter())
-            store.failed(tx, self._database.dialect, Party(client_id, failures, since, open_until, error))
+            store.failed(tx, self._database.dialect, Party(party, failures, since, open_until, error))
             if failures == rules.CIRCUIT_FAILURES:
-                tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=client_id, error=error))
+                tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=party, error=error))
 
     def _forget_written(self) -> None:
         for end in self._ended:

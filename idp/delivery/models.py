@@ -1,6 +1,6 @@
 """The outbox, and who does not answer."""
 
-from sqlalchemy import JSON, Index, String, Text, UniqueConstraint, and_
+from sqlalchemy import JSON, BigInteger, Index, String, Text, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -18,6 +18,8 @@ class DeliveryRow(Base):
     kind: Mapped[str] = mapped_column(String(32))
     client_id: Mapped[str] = mapped_column(String(128))
     lane: Mapped[str] = mapped_column(String(140))
+    party: Mapped[str] = mapped_column(String(128))
+    place: Mapped[int | None] = mapped_column(BigInteger)
     sid: Mapped[str | None] = mapped_column(String(64))
     once: Mapped[str | None] = mapped_column(String(128))
     uri: Mapped[str] = mapped_column(Text)

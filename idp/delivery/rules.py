@@ -1,7 +1,7 @@
 """What a delivery is, what state it is in, and what follows from an attempt."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 from zlib import crc32
@@ -20,6 +20,7 @@ ERROR_LENGTH = 200
 CIRCUIT_FAILURES = 5
 LONGEST_OPEN = 60.0
 
+_IN_ORDER = "stream "
 _TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 
@@ -45,7 +46,8 @@ class Verdict(StrEnum):
 class NewDelivery:
     """What a room asks to have delivered. There is one for each (kind, client, once), however often it is asked.
 
-    Without `once` there is one each time.
+    Without `once` there is one each time. With a `lane` of its own and a `place` it goes out strictly after whatever has a
+    smaller place in that lane, and nothing that happens elsewhere delays it: the lane has a circuit of its own, too.
     """
 
     kind: str
@@ -55,19 +57,23 @@ class NewDelivery:
     uri: str
     payload: Mapping[str, str]
     expires_at: Instant
+    lane: str | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A delivery as it is stored. `payload` is what the composer of its `kind` needs, and holds no secret.
 
-    What is in one `lane` goes out one after another.
+    What is in one `lane` goes out one after another, by `place` where it has one. `party` is whose circuit it depends on.
     """
 
     delivery_id: str
     kind: str
     client_id: str
     lane: str
+    party: str
+    place: int | None
     sid: str | None
     once: str | None
     uri: str
@@ -93,15 +99,20 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is posted."""
+    """What is posted, and what the status of an answer means where that is another thing than for a logout token."""
 
     body: bytes
     content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    judge: Callable[[int], Verdict] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A relying party that did not answer `failures` times in a row. Until `open_until` nothing is sent to it."""
+    """A relying party that did not answer `failures` times in a row. Until `open_until` nothing is sent to it.
+
+    `client_id` is the client's, or the name of a lane with a circuit of its own.
+    """
 
     client_id: str
     failures: int
@@ -149,6 +160,16 @@ class Outcome:
 def lane(client_id: str, sid: str | None, lanes: int) -> str:
     """In which of a client's lanes something goes: always in the same one for the same session, so that order is kept."""
     return client_id if lanes == 1 else f"{client_id} {crc32((sid or '').encode()) % lanes}"
+
+
+def lane_in_order(name: str) -> str:
+    """A lane of its own, in which everything has a place."""
+    return f"{_IN_ORDER}{name}"
+
+
+def is_in_order(lane: str) -> bool:
+    """Whether what is in the lane has places. No `client_id` looks like that."""
+    return lane.startswith(_IN_ORDER)
 
 
 def judge(status: int) -> Verdict:

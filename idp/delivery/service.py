@@ -51,6 +51,22 @@ class DeliveryService:
         """What is owed, or was, because of one session, oldest first."""
         return store.of_session(tx, sid)
 
+    def waiting_in(self, tx: Transaction, lane: str) -> int:
+        """How much waits in a lane."""
+        return store.waiting_in(tx, lane)
+
+    def first_waiting(self, tx: Transaction, lane: str) -> int | None:
+        """The first place in a lane whose delivery waits or is in flight; None when everything there is done with."""
+        return store.first_waiting(tx, lane)
+
+    def arrived(self, tx: Transaction, kind: str, client_id: str, once: str) -> bool:
+        """Whether this very thing was delivered."""
+        return store.arrived(tx, kind, client_id, once)
+
+    def withdraw(self, tx: Transaction, lane: str) -> int:
+        """Delete what waits in a lane; returns the number. What is in flight may still arrive."""
+        return store.withdraw(tx, lane)
+
     def retry(self, tx: Transaction, delivery_id: str) -> Delivery:
         """Make a dead or waiting delivery due now, its attempts kept. Raises DeliveryError when it is neither."""
         found = store.by_id(tx, delivery_id)
@@ -69,7 +85,7 @@ class DeliveryService:
     def retry_of_client(self, tx: Transaction, client_id: str) -> int:
         """Send everything of a client again that died; returns the number."""
         count = store.retry_of_client(tx, client_id, tx.now + rules.RETRY_LIFETIME)
-        store.answered(tx, [client_id])  # the operator knows better
+        store.answered_all(tx, client_id)  # the operator knows better
         tx.after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", client_id=client_id, count=count))
         return count
@@ -88,7 +104,9 @@ def _new(tx: Transaction, new: NewDelivery, lanes: int) -> Delivery:
         delivery_id=secrets.token(rules.ID_BYTES),
         kind=new.kind,
         client_id=new.client_id,
-        lane=rules.lane(new.client_id, new.sid, lanes),
+        lane=new.lane or rules.lane(new.client_id, new.sid, lanes),
+        party=new.lane or new.client_id,
+        place=new.place,
         sid=new.sid,
         once=new.once,
         uri=new.uri,

@@ -6,6 +6,7 @@ the same condition as every other row, and by the same index.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -22,10 +23,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from idp.delivery import rules
 from idp.delivery.models import DeliveryRow, PartyRow
 from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
@@ -53,8 +56,11 @@ _lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
 
 
 def _may_go(row: FromClause) -> ColumnElement[bool]:
-    """It is due, its party's circuit is not open, and nothing of the same session waits before it."""
-    is_open = exists().where(_parties.c.client_id == row.c.client_id, _parties.c.open_until > bindparam("now"))
+    """It is due, its party's circuit is not open, and nothing of the same session, or with a smaller place, waits before it.
+
+    What has a smaller place and may go as well does not count: it is claimed together with it, and goes first.
+    """
+    is_open = exists().where(_parties.c.client_id == row.c.party, _parties.c.open_until > bindparam("now"))
     before = _t.alias("before")
     # Not an EXISTS, of which PostgreSQL would make a join of everything, and not `_pending`, for which it would take the
     # index of all that waits, as long as it has no statistics: the session's own few rows are looked at.
@@ -70,6 +76,20 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
         .correlate(row)
         .scalar_subquery()
     )
+    ahead = _t.alias("ahead")
+    one_ahead = (
+        select(ahead.c.delivery_id)
+        .where(
+            ahead.c.lane == row.c.lane,
+            ahead.c.place < row.c.place,
+            ahead.c.next_attempt_at > bindparam("now"),
+            ahead.c.delivered_at.is_(None),
+            ahead.c.dead_at.is_(None),
+        )
+        .limit(1)
+        .correlate(row)
+        .scalar_subquery()
+    )
     return and_(
         row.c.delivered_at.is_(None),
         row.c.dead_at.is_(None),
@@ -77,6 +97,7 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
         # What has expired is not sent, so that an open circuit does not keep it from dying.
         or_(row.c.expires_at <= bindparam("now"), ~is_open),
         one_before.is_(None),
+        or_(row.c.place.is_(None), one_ahead.is_(None)),
     )
 
 
@@ -105,22 +126,42 @@ _heads = select(
 _HEADS = select(_heads.c.lane, _heads.c.taken).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
 _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_attempt_at > bindparam("now"))
 
+
 # A CTE, and not a subquery: PostgreSQL may run a subquery with a limit more than once, and lock more each time.
 # SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in.
-_picked = (
-    select(_t.c.delivery_id)
-    .where(_t.c.lane == bindparam("of"), _may_go(_t))
-    .order_by(_t.c.next_attempt_at, _t.c.created_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("picked")
+def _claim(*order: ColumnElement[Any]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
+    picked = (
+        select(_t.c.delivery_id)
+        .where(_t.c.lane == bindparam("of"), _may_go(_t))
+        .order_by(*order)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("picked")
+    )
+    return (
+        update(_t)
+        .where(_t.c.delivery_id.in_(select(picked.c.delivery_id)))
+        .values(leased_until=bindparam("until"), next_attempt_at=bindparam("until"), attempts=_t.c.attempts + 1)
+        .returning(*_all)
+    )
+
+
+_CLAIM = _claim(_t.c.next_attempt_at, _t.c.created_at)
+# A lane with places is claimed by one worker at a time, and only while nothing of it is under way: a second one would skip
+# the rows that the first is just taking, and send what comes behind them.
+_CLAIM_IN_ORDER = _claim(_t.c.place)
+_LANE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:of, 0))")
+_IS_UNDER_WAY = select(_t.c.delivery_id).where(_t.c.lane == bindparam("of"), _leased).limit(1)
+_in_lane = and_(_t.c.lane == bindparam("of"), _pending)
+_WAITING_IN = select(func.count()).where(_in_lane)
+_FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
+_HAS_ARRIVED = select(_t.c.delivery_id).where(
+    _t.c.kind == bindparam("kind"),
+    _t.c.client_id == bindparam("of"),
+    _t.c.once == bindparam("once"),
+    _t.c.delivered_at.is_not(None),
 )
-_CLAIM = (
-    update(_t)
-    .where(_t.c.delivery_id.in_(select(_picked.c.delivery_id)))
-    .values(leased_until=bindparam("until"), next_attempt_at=bindparam("until"), attempts=_t.c.attempts + 1)
-    .returning(*_all)
-)
+_WITHDRAW = delete(_t).where(_in_lane)
 _RELEASE = (
     update(_t)
     .where(_t.c.delivery_id.in_(bindparam("of", expanding=True)), _t.c.leased_until == bindparam("lease"), _pending)
@@ -189,6 +230,12 @@ _GIVE_UP = (
     .values(dead_at=bindparam("now"), last_error=bindparam("error"))
 )
 _QUEUE = select(func.count(), func.min(_t.c.created_at)).where(_pending)
+_ANSWERED_ALL = delete(_parties).where(
+    or_(
+        _parties.c.client_id == bindparam("of"),
+        _parties.c.client_id.in_(select(_t.c.party).where(_t.c.client_id == bindparam("of"))),
+    )
+)
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
 _PARTY = select_of(PartyRow, Party).where(_parties.c.client_id == bindparam("of"))
@@ -249,8 +296,15 @@ def claim(tx: Transaction, lane: str, most: int, until: Instant) -> list[Deliver
 
     What another worker has just taken is not among them.
     """
-    found = tx.all(Delivery, _CLAIM, {"of": lane, "most": most, "now": tx.now, "until": until})
-    return sorted(found, key=lambda delivery: delivery.created_at)
+    wanted = {"of": lane, "most": most, "now": tx.now, "until": until}
+    if not rules.is_in_order(lane):
+        return sorted(tx.all(Delivery, _CLAIM, wanted), key=lambda delivery: delivery.created_at)
+    on_postgresql = tx.connection.dialect.name == "postgresql"
+    if on_postgresql and not tx.execute(_LANE_LOCK, {"of": lane}).scalar():
+        return []
+    if tx.execute(_IS_UNDER_WAY, {"of": lane, "now": tx.now}).first() is not None:
+        return []
+    return sorted(tx.all(Delivery, _CLAIM_IN_ORDER, wanted), key=lambda delivery: delivery.place or 0)
 
 
 def release(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
@@ -316,6 +370,32 @@ def parties(tx: Transaction) -> list[Party]:
 def party(tx: Transaction, client_id: str) -> Party | None:
     """The party, if it did not answer lately."""
     return tx.one(Party, _PARTY, {"of": client_id})
+
+
+def waiting_in(tx: Transaction, lane: str) -> int:
+    """How much waits in a lane, or is in flight."""
+    return int(tx.execute(_WAITING_IN, {"of": lane}).scalar_one())
+
+
+def first_waiting(tx: Transaction, lane: str) -> int | None:
+    """The first place in a lane that waits or is in flight."""
+    found: int | None = tx.execute(_FIRST_WAITING, {"of": lane}).scalar()
+    return found
+
+
+def arrived(tx: Transaction, kind: str, client_id: str, once: str) -> bool:
+    """Whether it was delivered."""
+    return tx.execute(_HAS_ARRIVED, {"kind": kind, "of": client_id, "once": once}).first() is not None
+
+
+def withdraw(tx: Transaction, lane: str) -> int:
+    """Delete what waits in a lane, or is in flight; returns the number."""
+    return tx.execute(_WITHDRAW, {"of": lane}).rowcount
+
+
+def answered_all(tx: Transaction, client_id: str) -> None:
+    """Nothing is held against a client any more, nor against its lanes."""
+    tx.execute(_ANSWERED_ALL, {"of": client_id})
 
 
 def answered(tx: Transaction, client_ids: Collection[str]) -> None:

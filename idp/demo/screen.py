@@ -29,6 +29,8 @@ _SENTENCES = {
     "session_ended": "session ended by the {by}",
     "socket_opened": "socket opened",
     "socket_closed": "socket closed",
+    "feed_followed": "follows the provider's feed of endings",
+    "feed_lost": "does not hear the provider: its sockets close",
 }
 _COLOURS = {PROVIDER: "cyan", "notes": "yellow", "arena": "magenta"}
 _WHAT = {
@@ -46,7 +48,7 @@ def sentence(event: Event, names: Mapping[str, str]) -> str | None:
     fields = _Fields(event)
     fields["client"] = names.get(str(event.get("client_id")), "a client")
     if event["event"] == "socket_closed" and event.get("ms") is not None:
-        template += " in {ms} ms"  # after its logout token came
+        template += " in {ms} ms"  # after it was heard of
     # Names and errors come from outside: no escape sequence may reach the terminal.
     said = template.format_map(fields)
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in said)

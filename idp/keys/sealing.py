@@ -1,7 +1,6 @@
-"""Private keys at rest: sealed, bound to the `kid`."""
+"""Private keys at rest: AES-256-GCM under a key derived from the deployment's secret, bound to the `kid`."""
 
 from idp.config import OperatorError
-from idp.runtime.sealing import Sealer
 from idp.runtime.secrets import Secrets
 
 PURPOSE = "key sealing"
@@ -12,22 +11,21 @@ class UnsealError(OperatorError):
 
 
 def seal(secrets: Secrets, kid: str, private_der: bytes) -> bytes:
-    """Encrypt a private key (PKCS#8 DER)."""
-    return Sealer(secrets, PURPOSE).seal(kid, private_der)
+    """Encrypt a private key (PKCS#8 DER). A sealed key cannot be put under another `kid`."""
+    return secrets.seal(PURPOSE, kid, private_der)
 
 
 def is_current(secrets: Secrets, kid: str, sealed: bytes) -> bool:
     """Whether the first secret opens it, so that no older one is needed for it."""
-    return Sealer(secrets, PURPOSE).is_current(kid, sealed)
+    return secrets.is_current(PURPOSE, kid, sealed)
 
 
 def unseal(secrets: Secrets, kid: str, sealed: bytes) -> bytes:
     """The private key (PKCS#8 DER) again. Raises UnsealError when no secret of this deployment opens it."""
-    private = Sealer(secrets, PURPOSE).unseal(kid, sealed)
-    if private is None:
-        message = (
-            f"The signing key {kid} was sealed under another IDP_SECRET_KEY: set the secret that this database was made with"
-            " (several may be given, separated by commas; the first is used for new keys)."
-        )
-        raise UnsealError(message)
-    return private
+    if (opened := secrets.unseal(PURPOSE, kid, sealed)) is not None:
+        return opened
+    message = (
+        f"The signing key {kid} was sealed under another IDP_SECRET_KEY: set the secret that this database was made with"
+        " (several may be given, separated by commas; the first is used for new keys)."
+    )
+    raise UnsealError(message)

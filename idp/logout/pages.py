@@ -21,6 +21,8 @@ from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, frames_may_show, parameters, render, see_other
+from idp.signals.rules import together
+from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService
 
 CONFIRM = "confirm"
@@ -32,7 +34,9 @@ _MAXIMUM_SIDS = 20
 _FRAMES_SECONDS = 2
 
 
-def pages(database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService) -> Blueprint:
+def pages(
+    database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService, streams: StreamService
+) -> Blueprint:
     """The end-session endpoint."""
     routes = blueprint("logout")
 
@@ -63,7 +67,7 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
     @routes.get("/logout/done")
     def done() -> Response:
         """What became of it, for the browser that signed out, and only for a while."""
-        return _done_page(database, clients, logout)
+        return _done_page(database, clients, logout, streams)
 
     def _read(tx: Transaction, given: Parameters) -> LogoutRequest:
         try:
@@ -75,17 +79,20 @@ def pages(database: Database, clients: ClientService, tokens: TokenService, logo
     return routes
 
 
-def _done_page(database: Database, clients: ClientService, logout: LogoutService) -> Response:
+def _done_page(database: Database, clients: ClientService, logout: LogoutService, streams: StreamService) -> Response:
     kept = browser_session.get(_LEFT, {"at": 0.0, "sids": []})
     ago = database.clock() - kept["at"]
     sids = kept["sids"] if 0 <= ago < _TOLD_FOR else []
     with database.reading() as tx:
         apps = logout.told(tx, sids)
+        exposure = together(filter(None, (streams.exposure(tx, sid) for sid in sids)))
+        exposed = None if exposure is None else exposure.sentence(tx.now)
         frames = [] if kept.get("framed") else logout.frames(tx, sids)
     if frames:
         browser_session[_LEFT] = kept | {"framed": True}  # once: the page asks for itself again
         frames_may_show(frames)
-    is_live = ago < _LIVE_FOR and any(app.state is Heard.WAITING for app in apps)
+    is_waited_for = any(app.state is Heard.WAITING for app in apps) or (exposure is not None and not exposure.all_confirmed)
+    is_live = ago < _LIVE_FOR and is_waited_for
     client, go_on = clients.find(kept.get("client_id")), kept.get("go_on")
     found = {
         "client": as_shown(client) if client is not None else None,
@@ -93,6 +100,7 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
         "frames": frames,
         "go_on": go_on,
         "is_live": is_live,
+        "exposed": exposed,
     }
     response = render("logout_done.html", was_signed_in=bool(sids), **found)
     if go_on is not None:

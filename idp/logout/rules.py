@@ -32,6 +32,20 @@ class Reason(StrEnum):
     IDLE = "idle"
     EXPIRED = "expired"
     CLIENT_REMOVED = "client_removed"
+    KEY_REVOKED = "key_revoked"
+
+
+_INITIATORS: Mapping[str, str] = {
+    Reason.OPERATOR: "admin",
+    Reason.ACCOUNT_DISABLED: "admin",
+    Reason.ACCOUNT_REMOVED: "admin",
+    Reason.CLIENT_REMOVED: "admin",
+    Reason.KEY_REVOKED: "admin",
+    Reason.IDLE: "policy",
+    Reason.EXPIRED: "policy",
+    Reason.CODE_REUSED: "system",
+    Reason.REFRESH_TOKEN_REUSED: "system",
+}
 
 
 class Heard(StrEnum):
@@ -49,6 +63,11 @@ class Told:
 
     name: str
     state: Heard
+
+
+def initiator(reason: str) -> str:
+    """Who wanted an ending, in the words of CAEP 1.0 §2: `admin`, `user`, `policy` or `system`."""
+    return _INITIATORS.get(reason, "user")
 
 
 def heard(state: State) -> Heard:

@@ -22,6 +22,7 @@ from idp.runtime.database import Transaction
 from idp.sessions import ending as sessions_ending
 from idp.sessions.rules import Participation, Session
 from idp.sessions.service import SessionService
+from idp.signals.service import SignalService
 from idp.tokens import ending as tokens_ending
 from idp.tokens.rules import JTI_BYTES
 
@@ -45,6 +46,7 @@ class LogoutService:
         keys: KeyService,
         delivery_lifetime: int,
         codes: CodesInFlight,
+        signals: SignalService,
         *,
         frontchannel: bool = False,
     ) -> None:
@@ -55,6 +57,7 @@ class LogoutService:
         self._keys = keys
         self._delivery_lifetime = delivery_lifetime
         self._codes = codes
+        self._signals = signals
         self._frontchannel = frontchannel
 
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
@@ -77,6 +80,7 @@ class LogoutService:
             return None
         reason = str(session.end_reason)
         tokens_ending.end_of_session(tx, session.sid, reason)
+        self._signals.session_ended(tx, session.sid, session.subject, reason, by=rules.initiator(reason))
         told = self._tell_parties(tx, session.subject, self._sessions.taken_part(tx, session.sid), session.expires_at)
         sid, subject = session.sid, session.subject
         tx.after_commit(lambda: audit.record("session.ended", sid=sid, subject=subject, reason=reason, parties=told))
@@ -91,13 +95,20 @@ class LogoutService:
     def end_account(self, tx: Transaction, subject: str, reason: str) -> int:
         """End every session and every family of a person, the offline ones too. Returns the number of sessions."""
         ended = self.end_account_sessions(tx, subject, reason)
-        tokens_ending.end_of_subject(tx, subject, reason)
+        self._signals.families_ended(tx, tokens_ending.end_of_subject(tx, subject, reason), reason)
         return ended
+
+    def end_after_password_change(self, tx: Transaction, subject: str, *, keep: str | None = None) -> int:
+        """What a new password ends: every session of the person, save `keep`, in which it was chosen. Returns their number."""
+        by = rules.initiator(rules.Reason.OPERATOR if keep is None else rules.Reason.PASSWORD_CHANGED)
+        self._signals.password_changed(tx, subject, by=by)
+        return self.end_account_sessions(tx, subject, rules.Reason.PASSWORD_CHANGED, keep=keep)
 
     def end_family(self, tx: Transaction, family_id: str, reason: str) -> bool:
         """End one family: its refresh tokens and its access tokens. Sessions and other families are not touched."""
         ended = tokens_ending.end(tx, family_id, reason)
         if ended:
+            self._signals.families_ended(tx, [family_id], reason)
             tx.after_commit(lambda: audit.record("family.ended", family_id=family_id, reason=reason))
         return ended
 
@@ -105,6 +116,7 @@ class LogoutService:
         """End one access token, and nothing else."""
         ended = tokens_ending.end_token(tx, jti, expires_at)
         if ended:
+            self._signals.token_ended(tx, jti, expires_at, rules.Reason.REVOKED)
             tx.after_commit(lambda: audit.record("token.ended", reason=rules.Reason.REVOKED))
         return ended
 
@@ -116,10 +128,11 @@ class LogoutService:
         # Codes first: one that is being redeemed right now is waited for, and then its family is there to be ended.
         self._codes.end_access(tx, subject, client_id)
         ended = tokens_ending.end_of_access(tx, subject, client_id, reason)
+        self._signals.families_ended(tx, ended, reason)
         left = sessions_ending.leave(tx, subject, client_id, self._sessions.policy)
         self._tell_parties(tx, subject, left)
         tx.after_commit(
-            lambda: audit.record("access.ended", subject=subject, client_id=client_id, reason=reason, families=ended)
+            lambda: audit.record("access.ended", subject=subject, client_id=client_id, reason=reason, families=len(ended))
         )
 
     def end_client(self, tx: Transaction, client_id: str) -> bool:
@@ -135,6 +148,7 @@ class LogoutService:
         """What follows when a client was marked removed."""
         if ended:
             tokens_ending.end_of_client(tx, client_id, rules.Reason.CLIENT_REMOVED)
+            self._signals.client_ended(tx, client_id, rules.Reason.CLIENT_REMOVED)
             tx.after_commit(lambda: self._clients.forget(client_id))
             tx.after_commit(lambda: audit.record("client.removed", client_id=client_id))
         return ended
@@ -144,7 +158,10 @@ class LogoutService:
 
         Sessions and families go on: a refresh gives tokens of the successor. None when it was revoked already.
         """
-        return keys_ending.mark_revoked(tx, self._keys.policy, kid, reason, spare)
+        revoked = keys_ending.mark_revoked(tx, self._keys.policy, kid, reason, spare)
+        if revoked is not None:
+            self._signals.key_ended(tx, kid, rules.Reason.KEY_REVOKED)
+        return revoked
 
     def told(self, tx: Transaction, sids: Sequence[str]) -> list[Told]:
         """How far the apps of ended sessions have been told, in the order in which they took part."""

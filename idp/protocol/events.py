@@ -1,8 +1,11 @@
 """Security events that say which tokens are dead (RFC 8417, CAEP 1.0), as the transmitter writes and the verifier reads them.
 
 Each event names its tokens by one predicate: everything of a session (`sid`), of a family (the part of a `jti` before its
-dot), one token (`jti`), everything signed by a key (`kid`), or everything that a client, a person, or a person at a client
-was given up to an instant. An event never brings anything back to life, so each may be applied twice and in any order.
+dot), one token (`jti`), everything signed by a key (`kid`), or everything that a client was given. An event never brings
+anything back to life, so each may be applied twice and in any order.
+
+An event that kills says in `tokens_until` (seconds since the epoch) until when a token that it names could still be alive:
+whoever verifies tokens may forget the event then.
 """
 
 #: CAEP 1.0 §3.1: a session ended. Its subject is complex: `session` (opaque, the `sid`) and `user` (`iss_sub`).
@@ -19,8 +22,7 @@ _OURS = "urn:idp:event-type:"
 FAMILY_REVOKED = _OURS + "family-revoked"
 #: One access token ended; subject `jwt_id` (SSF 1.0 §3.2.4).
 TOKEN_REVOKED = _OURS + "token-revoked"
-#: Everything that a subject was given up to `event_timestamp` is dead. Subject complex: `user` (`iss_sub`), `application`
-#: (opaque, the `client_id`), or both, which means that person at that client.
+#: Everything that a client was given is dead. Subject complex: `application` (opaque, the `client_id`).
 TOKENS_REVOKED = _OURS + "tokens-revoked"
 #: A signing key was revoked; subject `opaque`, its `kid`.
 KEY_REVOKED = _OURS + "key-revoked"

@@ -14,6 +14,10 @@ CLAIMS: dict[str, tuple[str, ...]] = {
 }
 SUPPORTED = tuple(CLAIMS)
 
+#: For clients themselves (client_credentials): to poll for security events, and to make and change streams of them.
+SSF_READ = "ssf.read"
+SSF_MANAGE = "ssf.manage"
+
 #: What each scope allows, in words for the consent page.
 SENTENCES: dict[str, str] = {
     OPENID: "Know who you are",

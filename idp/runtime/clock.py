@@ -4,6 +4,7 @@ An instant is a `float`: seconds since the epoch, UTC. It is what JWTs speak (RF
 conversion on a token path, and the database keeps it as a double.
 """
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,6 +27,11 @@ def elapsed() -> float:
 def in_words(instant: Instant | None) -> str:
     """`instant` for people: UTC, to the second; a dash for none."""
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if instant is not None else "-"
+
+
+def time_of_day(instant: Instant) -> str:
+    """`instant` for people who are there at the time: UTC, to the second, never too early."""
+    return datetime.fromtimestamp(math.ceil(instant), UTC).strftime("%H:%M:%S UTC")
 
 
 def lasting(seconds: float) -> str:

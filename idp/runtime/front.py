@@ -62,7 +62,7 @@ class Front:
         self._application = application
         self._issuer = urlsplit(issuer)
         self._prefix = self._issuer.path
-        self._documents = {_well_known(self._prefix, path): document for path, document in documents.items()}
+        self._documents = {place: document for path, document in documents.items() for place in _well_known(self._prefix, path)}
         self._trusted = trusted_proxies
 
     def is_ready(self, path: str) -> bool:
@@ -99,11 +99,16 @@ class Front:
         return peer
 
 
-def _well_known(issuer_path: str, path: str) -> str:
-    """RFC 8414 §3.1 puts the well-known part before the issuer's path; OpenID Discovery and the rest behind it."""
+def _well_known(issuer_path: str, path: str) -> set[str]:
+    """RFC 8414 §3.1 and SSF 1.0 §7.2 put the well-known part before the issuer's path; OpenID Discovery and the rest behind it.
+
+    Receivers of security events look in either place.
+    """
     if path == "/.well-known/oauth-authorization-server":
-        return path + issuer_path
-    return issuer_path + path
+        return {path + issuer_path}
+    if path == "/.well-known/ssf-configuration":
+        return {path + issuer_path, issuer_path + path}
+    return {issuer_path + path}
 
 
 def _send(ready: Ready, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

@@ -2,18 +2,20 @@
 
 Under plain WSGI a worker's one thread would wait for every body that comes slowly, and two hundred of them would hold up
 everybody (THREATS 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
-longer than a request takes (a long poll, say) can wait here as well.
+longer than a request takes waits here as well, in a lane of its own (a long poll: `idp.signals.poll`).
 """
 
 import asyncio
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
+
+from idp.runtime.lane import Answer, Lane, Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -29,10 +31,21 @@ class TooLargeError(Exception):
 
 
 class Gateway:
-    """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything."""
+    """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything.
 
-    def __init__(self, application: "WSGIApplication", *, maximum_body: int, is_quick: Callable[[str], bool]) -> None:
+    `lanes` answer what may have to wait for long, before the application is asked.
+    """
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        *,
+        maximum_body: int,
+        is_quick: Callable[[str], bool],
+        lanes: Sequence[Lane] = (),
+    ) -> None:
         self._application = application
+        self._lanes = tuple(lanes)
         self._maximum = maximum_body
         self._is_quick = is_quick
         # One thread: a request is short, and a second one would only fight for the same core.
@@ -49,18 +62,24 @@ class Gateway:
                 return
             except TooLargeError:
                 body = None
-            environ = _environ(scope, body or b"")
-            if body is None:  # the application refuses it in its own words, by the length alone
-                environ["CONTENT_LENGTH"] = str(self._maximum + 1)
-            if self._is_quick(environ["PATH_INFO"]):
-                answer = self._run(environ)
+            lane = next((lane for lane in self._lanes if lane.serves(scope.path)), None)
+            if lane is not None and body is not None:
+                answer = await lane.answer(_request(scope, body, protocol))
             else:
-                answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
+                answer = await self._apply(scope, body)
             status, headers, content = answer
             if content:
                 protocol.response_bytes(status, headers, content)
             else:
                 protocol.response_empty(status, headers)
+
+    async def _apply(self, scope: Scope, body: bytes | None) -> Answer:
+        environ = _environ(scope, body or b"")
+        if body is None:  # the application refuses it in its own words, by the length alone
+            environ["CONTENT_LENGTH"] = str(self._maximum + 1)
+        if self._is_quick(environ["PATH_INFO"]):
+            return self._run(environ)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
 
     async def _body(self, scope: Scope, protocol: HTTPProtocol) -> bytes:
         length = scope.headers.get("content-length")
@@ -75,7 +94,7 @@ class Gateway:
                 raise TooLargeError
         return bytes(body)
 
-    def _run(self, environ: "WSGIEnvironment") -> tuple[int, list[tuple[str, str]], bytes]:
+    def _run(self, environ: "WSGIEnvironment") -> Answer:
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Callable[[bytes], object]:
@@ -91,6 +110,14 @@ class Gateway:
                 close()
         status, headers = started[0]
         return int(status[:3]), headers, content
+
+
+def _request(scope: Scope, body: bytes, protocol: HTTPProtocol) -> Request:
+    """The request as a lane reads it. A header that stands there twice is one list (RFC 9110 §5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in scope.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Request(scope.method, scope.path, headers, body, protocol.client_disconnect)
 
 
 def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":

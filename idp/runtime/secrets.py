@@ -4,14 +4,19 @@
 """
 
 import hmac
+import os
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,26 @@ class Secrets:
     def key(self, purpose: str) -> bytes:
         """The 32-byte key in use for `purpose`."""
         return _derive(self.roots[0], purpose)
+
+    def seal(self, purpose: str, name: str, secret: bytes) -> bytes:
+        """Encrypt (AES-256-GCM). The `name` is associated data: what was sealed cannot be put under another name."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + AESGCM(self.key(purpose)).encrypt(nonce, secret, name.encode())
+
+    def unseal(self, purpose: str, name: str, sealed: bytes) -> bytes | None:
+        """What was sealed under this name; None when no secret of this deployment opens it."""
+        return next((opened for key in self.keys(purpose) if (opened := _opened(key, name, sealed)) is not None), None)
+
+    def is_current(self, purpose: str, name: str, sealed: bytes) -> bool:
+        """Whether the first secret opens it, so that no older one is needed for it."""
+        return _opened(self.key(purpose), name, sealed) is not None
+
+
+def _opened(key: bytes, name: str, sealed: bytes) -> bytes | None:
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode())
+    except (InvalidTag, ValueError):  # ValueError: too short to be sealed at all
+        return None
 
 
 @cache

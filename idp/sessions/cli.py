@@ -1,5 +1,7 @@
 """`idp session`: who is signed in. Ending one is in `logout`."""
 
+from dataclasses import asdict
+
 import click
 
 from idp.runtime.clock import Instant, in_words
@@ -37,7 +39,7 @@ def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[
 @json_option
 @click.pass_obj
 def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Show one session, ended or not, who took part, and how far each was told of its end."""
+    """Show one session, ended or not, who took part, how far each was told of its end, and what is exposed still."""
     with obj.database.reading() as tx:
         session = obj.sessions.get(tx, sid)
         if session is None:
@@ -47,6 +49,10 @@ def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-de
         row["state"] = "alive" if is_alive(session, obj.sessions.policy, tx.now) else "ended"
         told = {delivery.client_id: str(delivery.state(tx.now)) for delivery in obj.deliveries.of_session(tx, sid)}
         row["told"] = told if as_json else told or "-"
+        exposure = obj.streams.exposure(tx, sid)
+        if exposure is not None:
+            sentence = exposure.sentence(tx.now)
+            row["exposure"] = {**asdict(exposure), "sentence": sentence} if as_json else sentence
     emit(row, as_json=as_json)
 
 

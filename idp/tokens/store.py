@@ -108,9 +108,9 @@ def end_of_session(tx: Transaction, sid: str, reason: str) -> int:
     return len(tx.execute(_END_OF_SESSION, {"of": sid, "now": tx.now, "reason": reason}).all())
 
 
-def end_of_subject(tx: Transaction, subject: str, reason: str) -> int:
-    """End every family of a person, the offline ones too."""
-    return len(tx.execute(_END_OF_SUBJECT, {"of": subject, "now": tx.now, "reason": reason}).all())
+def end_of_subject(tx: Transaction, subject: str, reason: str) -> list[str]:
+    """End every family of a person, the offline ones too; returns their names."""
+    return list(tx.execute(_END_OF_SUBJECT, {"of": subject, "now": tx.now, "reason": reason}).scalars())
 
 
 def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
@@ -118,9 +118,9 @@ def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
     return len(tx.execute(_END_OF_CLIENT, {"of": client_id, "now": tx.now, "reason": reason}).all())
 
 
-def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> int:
-    """End every family that a person allowed a client, the offline ones too."""
-    return len(tx.execute(_END_OF_ACCESS, {"of": subject, "by": client_id, "now": tx.now, "reason": reason}).all())
+def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> list[str]:
+    """End every family that a person allowed a client, the offline ones too; returns their names."""
+    return list(tx.execute(_END_OF_ACCESS, {"of": subject, "by": client_id, "now": tx.now, "reason": reason}).scalars())
 
 
 def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:

@@ -115,6 +115,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("lane", sa.String(length=140), nullable=False),
+        sa.Column("party", sa.String(length=128), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=True),
         sa.Column("sid", sa.String(length=64), nullable=True),
         sa.Column("once", sa.String(length=128), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
@@ -227,6 +229,50 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("bucket", name=op.f("pk_sign_in_throttles")),
     )
     op.create_index(op.f("ix_sign_in_throttles_expires_at"), "sign_in_throttles", ["expires_at"], unique=False)
+    op.create_table(
+        "signal_streams",
+        sa.Column("stream_id", sa.String(length=64), nullable=False),
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("method", sa.String(length=32), nullable=False),
+        sa.Column("endpoint_url", sa.Text(), nullable=True),
+        sa.Column("authorization", sa.LargeBinary(), nullable=True),
+        sa.Column("events_requested", sa.JSON(), nullable=False),
+        sa.Column("description", sa.String(length=512), nullable=True),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("status_reason", sa.String(length=256), nullable=True),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
+        sa.Column("acked_ahead", sa.JSON(), nullable=False),
+        sa.Column("removed_subjects", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("verified_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("stream_id", name=op.f("pk_signal_streams")),
+    )
+    op.create_index(op.f("ix_signal_streams_client_id"), "signal_streams", ["client_id"], unique=False)
+    op.create_table(
+        "signals",
+        sa.Column("signal_id", sa.String(length=64), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=True),
+        sa.Column("event", sa.String(length=128), nullable=False),
+        sa.Column("subject", sa.JSON(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("sid", sa.String(length=64), nullable=True),
+        sa.Column("stream_id", sa.String(length=64), nullable=True),
+        sa.Column("occurred_at", sa.Double(), nullable=False),
+        sa.Column("tokens_until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("signal_id", name=op.f("pk_signals")),
+        sa.UniqueConstraint("seq", name=op.f("uq_signals_seq")),
+    )
+    op.create_index(op.f("ix_signals_occurred_at"), "signals", ["occurred_at"], unique=False)
+    op.create_index(op.f("ix_signals_sid"), "signals", ["sid"], unique=False)
+    op.create_index(
+        "ix_signals_unnumbered",
+        "signals",
+        ["occurred_at"],
+        unique=False,
+        sqlite_where=sa.text("seq IS NULL"),
+        postgresql_where=sa.text("seq IS NULL"),
+    )
     op.create_table(
         "signing_keys",
         sa.Column("kid", sa.String(length=64), nullable=False),

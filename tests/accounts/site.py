@@ -62,6 +62,9 @@ class RecordedLogout:
         ended = [ending.mark_ended(tx, sid, reason) for sid in sids]
         return len(ended)
 
+    def end_after_password_change(self, tx: Transaction, subject: str, *, keep: str | None = None) -> int:
+        return self.end_account_sessions(tx, subject, "password_changed", keep=keep)
+
     def end_account(self, tx: Transaction, subject: str, reason: str) -> int:
         self.calls.append(("account", subject, str(reason)))
         ended = [ending.mark_ended(tx, session.sid, reason) for session in self.sessions.listed(tx, subject=subject)]

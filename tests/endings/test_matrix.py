@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.endings.hearing import named
 from tests.endings.matrix import ACCESS, DEAD, THINGS, as_markdown, status
 from tests.endings.world import ANOTHER, PASSWORD, STATUS_TTL, World
+from tests.signals.follower import Follower
 from tests.support.databases import DIALECTS
 from tests.support.serving import RunningProvider
 
@@ -111,6 +113,32 @@ TRIGGERS: dict[str, Callable[[World], None]] = {
     "`/revoke` of an access token": partial(revoke, kind="access_token"),
     "`idp key revoke`": revoke_key,
 }
+
+
+@pytest.fixture(scope="module")
+def follower(provider: RunningProvider) -> Iterator[Follower]:
+    """Somebody who verifies tokens locally."""
+    made = Follower.of(provider)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("trigger", DEAD)
+def test_who_verifies_tokens_locally_hears_of_exactly_the_access_tokens_that_die(
+    provider: RunningProvider, follower: Follower, trigger: str
+) -> None:
+    world = World.make(provider)
+    try:
+        while follower.follow():
+            pass
+        TRIGGERS[trigger](world)
+        heard = follower.follow(wait=10)
+    finally:
+        world.close()
+    tokens = {thing: world.tokens[name]["access_token"] for name, thing in ACCESS.items()}
+    dead = {thing for thing, token in tokens.items() if any(named(claims, token) for claims in heard)}
+    # What is allowed offline goes on under another key; the token that the revoked one signed does not.
+    assert dead == (set(tokens) if trigger == "`idp key revoke`" else DEAD[trigger] & set(tokens))
 
 
 @pytest.mark.parametrize("trigger", DEAD)

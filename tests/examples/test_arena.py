@@ -19,14 +19,33 @@ from examples.receiver import Receiver
 from examples.sessions import Session, Sessions
 from examples.settings import Settings
 from tests.examples.conftest import CLIENT_ID, ISSUER
+from tests.verifier.feeding import ToldFeed
+
+
+class Feed(ToldFeed):
+    """Stands for the verifier: a test says what the provider's feed tells."""
+
+    async def __aenter__(self) -> "Feed":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing was begun."""
+
+    async def wait(self, _seconds: float) -> bool:
+        return not self.refuses
 
 
 @pytest.fixture
-def base(sessions: Sessions, receiver: Receiver) -> Iterator[str]:
+def feed() -> Feed:
+    return Feed()
+
+
+@pytest.fixture
+def base(sessions: Sessions, receiver: Receiver, feed: Feed) -> Iterator[str]:
     """The app on a free port of this machine."""
     listening = socket.create_server(("127.0.0.1", 0))
     settings = Settings(ISSUER, CLIENT_ID, "secret", listening.getsockname()[1])
-    app = create_app(settings, sessions=sessions, receiver=receiver)
+    app = create_app(settings, sessions=sessions, receiver=receiver, verifier=feed)  # type: ignore[arg-type]
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws_max_size=LONGEST_MESSAGE, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -114,6 +133,45 @@ def test_a_logout_token_closes_each_socket_of_its_sid_and_no_other(
     until(lambda: [name for _, name, _, _ in players(other)] == ["bob"])
     with pytest.raises(InvalidStatus):
         open_socket(alice)
+
+
+def test_the_feed_closes_each_socket_of_the_sid_and_no_other(
+    base: str, open_socket: Open, feed: Feed, alice: Session, bob: Session
+) -> None:
+    first, second, other = open_socket(alice), open_socket(alice), open_socket(bob)
+    feed.end("sid", alice.sid)
+    assert (close_code(first), close_code(second)) == (4401, 4401)
+    until(lambda: [name for _, name, _, _ in players(other)] == ["bob"])
+    with httpx2.Client(base_url=base, cookies={"arena_session": alice.key}, trust_env=False) as browser:
+        assert not browser.get("/me").json()["signed_in"]
+    with pytest.raises(InvalidStatus):
+        open_socket(alice)
+
+
+@pytest.mark.parametrize("first", ["feed", "logout token"])
+def test_whichever_comes_first_closes_the_socket_and_the_other_changes_nothing(
+    base: str, open_socket: Open, feed: Feed, sign_now: Callable[..., str], alice: Session, bob: Session, first: str
+) -> None:
+    connection, other = open_socket(alice), open_socket(bob)
+    channels = [lambda: feed.end("sid", alice.sid), lambda: post_logout(base, sign_now()).raise_for_status()]
+    for tell in channels if first == "feed" else reversed(channels):
+        tell()
+        assert close_code(connection) == 4401
+    other.send("[0.5, 0.25]")
+    until(lambda: [0.5, 0.25] in [player[2:] for player in players(other)])
+
+
+def test_a_provider_that_is_not_heard_closes_every_socket_and_none_is_opened(
+    base: str, open_socket: Open, feed: Feed, alice: Session, bob: Session
+) -> None:
+    connections = [open_socket(alice), open_socket(bob)]
+    feed.lose()
+    assert [close_code(connection) for connection in connections] == [4401, 4401]
+    with pytest.raises(InvalidStatus) as refusal:
+        open_socket(alice)
+    assert refusal.value.response.status_code == 503
+    feed.find()
+    assert players(open_socket(alice))
 
 
 def test_the_end_of_a_session_and_its_socket_is_written_with_the_time_it_took(

@@ -150,6 +150,14 @@ def test_one_sign_out_ends_both_apps_and_the_socket_within_a_second(
     assert len(ended) == 1
 
 
+def test_the_arena_hears_of_the_end_by_the_feed_or_by_the_logout_token(running: Demo, browser: httpx2.Client) -> None:
+    assert any(line["event"] == "feed_followed" for line in running.told) or running.wait_for("arena", "feed_followed")
+    sign_in(browser, running, "arena")
+    sid = running.wait_for("arena", "signed_in")["sid"]
+    submit(browser, sign_in(browser, running, "notes"), "sign-out-everywhere")
+    assert running.wait_for("arena", "session_ended", sid=sid)["through"] in {"feed", "logout token"}
+
+
 def test_another_browsers_session_stays(running: Demo, browser: httpx2.Client) -> None:
     with httpx2.Client(follow_redirects=True, timeout=20, trust_env=False) as elsewhere:
         sign_in(elsewhere, running, "notes")

@@ -10,6 +10,7 @@ import pytest
 from idp.cli import cli
 from idp.config import Settings
 from idp.discovery.service import metadata
+from idp.signals.discovery import metadata as transmitter_metadata
 from tests.house.code import ROOT
 
 ISSUER = "https://idp.example"
@@ -45,7 +46,14 @@ def endpoints() -> list[str]:
     announced = [
         str(value).removeprefix(ISSUER) for value in metadata(ISSUER, ["RS256"]).values() if str(value).startswith(ISSUER + "/")
     ]
+    transmitter = [
+        str(value).removeprefix(ISSUER)
+        for value in transmitter_metadata(ISSUER).values()
+        if str(value).startswith(ISSUER + "/")
+    ]
     more = [
+        "/.well-known/ssf-configuration",
+        "/ssf/poll/{stream_id}",
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
         "/login",
@@ -55,7 +63,7 @@ def endpoints() -> list[str]:
         "/metrics",
         "/register",
     ]
-    return announced + more
+    return announced + more + transmitter
 
 
 @pytest.mark.parametrize("name", settings())

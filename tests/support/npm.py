@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,32 @@ def modules(folder: Path, packages: Sequence[Package]) -> Path:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(package.unpacked())
     return folder
+
+
+def installed(folder: Path) -> Path:
+    """A copy of a program's `folder` with what its package-lock.json pins, by hash; made on first use, and after a change."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    state = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files)).hexdigest()[:16]
+    home = CACHE / "npm" / f"{folder.name}-{state}"
+    if not home.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent) as draft:
+            copy = shutil.copytree(folder, Path(draft) / "copy", ignore=shutil.ignore_patterns("node_modules"))
+            words = [program("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            done = subprocess.run(words, cwd=copy, env=_with_node(), capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise MissingError(f"npm could not bring what {folder} needs: {done.stderr.strip()[-300:]}")
+            try:
+                copy.rename(home)
+            except OSError:
+                if not home.exists():  # else another test process was first
+                    raise
+    return home
+
+
+def _with_node() -> dict[str, str]:
+    """The environment, in which npm's own script finds `node`."""
+    return os.environ | {"PATH": f"{Path(program('node')).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 def program(name: str) -> str:

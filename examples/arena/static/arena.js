@@ -17,8 +17,8 @@ function connect() {
   socket.onmessage = (event) => { world = JSON.parse(event.data); };
   socket.onclose = (event) => {
     setSocket("closed", `socket closed (${event.code})`);
-    if (event.code === SESSION_ENDED) goDark();
-    else setTimeout(connectAgain, 1000);
+    // The code says that our session may be over, or that the app cannot know: it is asked at once, and again otherwise.
+    setTimeout(connectAgain, event.code === SESSION_ENDED ? 0 : 1000);
   };
 }
 

@@ -1,0 +1,73 @@
+"""Requests that wait: answered in the event loop, so that nobody who waits holds a thread or a database connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
+
+Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, read whole. Names of headers are in lower case; `gone` ends when the other side has left."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    gone: Callable[[], Awaitable[None]]
+
+
+class Lane(Protocol):
+    """Answers some paths in the event loop."""
+
+    def serves(self, path: str) -> bool:
+        """Whether the path is this lane's."""
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer, after however long. It must never block."""
+
+
+class Desk(Generic[_Item, _Found]):
+    """Blocking work for many at once: what comes while a batch is worked on is the next batch. For one event loop.
+
+    `work` gives a result for each item, in order, or raises for all of them.
+    """
+
+    def __init__(self, executor: Executor, work: Callable[[Sequence[_Item]], Sequence[_Found]], *, most: int = 64) -> None:
+        self._executor = executor
+        self._work = work
+        self._most = most
+        self._waiting: list[tuple[_Item, asyncio.Future[_Found]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def ask(self, item: _Item) -> _Found:
+        """The result for `item`."""
+        future: asyncio.Future[_Found] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._working is None:
+            self._working = asyncio.create_task(self._go_on())
+        return await future
+
+    async def _go_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            items = [item for item, future in batch if not future.done()]
+            asking = [future for _, future in batch if not future.done()]
+            try:
+                found = await loop.run_in_executor(self._executor, self._work, items)
+            except Exception as error:  # noqa: BLE001 - whoever asked is told
+                for future in asking:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for future, one in zip(asking, found, strict=True):
+                    if not future.done():
+                        future.set_result(one)
+        self._working = None

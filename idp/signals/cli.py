@@ -1,0 +1,55 @@
+"""`idp signals`: who follows, and how far behind they are."""
+
+from typing import Protocol
+
+import click
+
+from idp.runtime.clock import Instant
+from idp.runtime.console import Record, emit, json_option
+from idp.runtime.database import Database
+from idp.signals.rules import Lag, Stream
+from idp.signals.streams import StreamService
+
+_COLUMNS = ("stream_id", "client_id", "method", "status", "behind", "behind_seconds", "seen_at", "description")
+
+
+class Needs(Protocol):
+    """What these commands use of the application."""
+
+    @property
+    def database(self) -> Database: ...  # noqa: D102
+    @property
+    def streams(self) -> StreamService: ...  # noqa: D102
+
+
+@click.group(name="signals")
+def group() -> None:
+    """Security events, for those who verify tokens locally."""
+
+
+@group.command(name="list")
+@json_option
+@click.pass_obj
+def list_(needs: Needs, *, as_json: bool) -> None:
+    """List who follows: every stream, and how far behind it is."""
+    with needs.database.reading() as tx:
+        rows = [_row(stream, needs.streams.lag(tx, stream), tx.now) for stream in needs.streams.every(tx)]
+    emit(rows, as_json=as_json, columns=_COLUMNS)
+
+
+def _row(stream: Stream, lag: Lag, now: Instant) -> Record:
+    return {
+        "stream_id": stream.stream_id,
+        "client_id": stream.client_id,
+        "method": "push" if stream.endpoint_url else "poll",
+        "endpoint_url": stream.endpoint_url,
+        "status": stream.status,
+        "status_reason": stream.status_reason,
+        "behind": lag.events,
+        "behind_seconds": None if lag.since is None else round(max(0.0, now - lag.since), 1),
+        "events": list(stream.events_delivered),
+        "removed_subjects": len(stream.removed_subjects),
+        "created_at": stream.created_at,
+        "seen_at": stream.seen_at,
+        "description": stream.description,
+    }

@@ -1,0 +1,213 @@
+"""What a security event and a stream are, and which stream hears of what."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from idp.protocol import events
+from idp.runtime.clock import Instant, time_of_day
+
+ID_BYTES = 16
+POLL = "urn:ietf:rfc:8936"
+PUSH = "urn:ietf:rfc:8935"
+#: Streams of one client: one for each of its processes.
+MOST_STREAMS = 64
+#: How many events one transaction numbers, or one look reads.
+BATCH = 1000
+#: Subjects that one stream may leave out.
+MOST_REMOVED = 256
+#: A poll is written down at most this often, in seconds.
+SEEN_SECONDS = 60.0
+#: What a receiver may ask for. What concerns the stream itself always comes (SSF 1.0 §8.1.4.1, §8.1.5).
+SUPPORTED = tuple(sorted({*events.DEADLY, events.CREDENTIAL_CHANGE}))
+
+ENABLED, PAUSED, DISABLED = "enabled", "paused", "disabled"
+STATUSES = (ENABLED, PAUSED, DISABLED)
+
+Subject: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSignal:
+    """What a room asks to have told. `tokens_until`: no token that the event names is alive after this instant."""
+
+    event: str
+    subject: Subject
+    tokens_until: Instant
+    details: Mapping[str, Any]
+    sid: str | None = None
+    stream_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """An event as it is stored. `signal_id` is the SET's `jti`; `seq` its place in the one order, None before the commit."""
+
+    signal_id: str
+    seq: int | None
+    event: str
+    subject: Subject
+    details: Mapping[str, Any]
+    sid: str | None
+    stream_id: str | None
+    occurred_at: Instant
+    tokens_until: Instant
+
+    @property
+    def place(self) -> int:
+        """Its number, where it has one."""
+        return self.seq or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One follower. Every number up to `cursor` is done with: acknowledged, or not for this stream.
+
+    `acked_ahead` are those beyond it that were acknowledged before what stands in front of them.
+    """
+
+    stream_id: str
+    client_id: str
+    method: str
+    endpoint_url: str | None
+    authorization: bytes | None
+    events_requested: tuple[str, ...]
+    description: str | None
+    status: str
+    status_reason: str | None
+    cursor: int
+    acked_ahead: tuple[int, ...]
+    removed_subjects: tuple[Subject, ...]
+    created_at: Instant
+    seen_at: Instant
+    verified_at: Instant | None
+
+    @property
+    def events_delivered(self) -> tuple[str, ...]:
+        """Those of the events asked for that there are."""
+        return tuple(event for event in SUPPORTED if event in self.events_requested)
+
+    def hears(self, signal: Signal) -> bool:
+        """Whether the event is for this stream."""
+        if signal.stream_id is not None:
+            return signal.stream_id == self.stream_id
+        if signal.event not in self.events_requested:
+            return False
+        return not any(matches(removed, signal.subject) for removed in self.removed_subjects)
+
+    def owes(self, signal: Signal) -> bool:
+        """Whether the event is for this stream and was not acknowledged yet."""
+        return signal.place > self.cursor and signal.place not in self.acked_ahead and self.hears(signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream has come: see `Stream`."""
+
+    cursor: int
+    acked_ahead: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What is still exposed of an ended session. `safe_at`: when nothing of it counts even for those who only check expiry."""
+
+    confirmed: int
+    followers: int
+    safe_at: Instant
+
+    @property
+    def all_confirmed(self) -> bool:
+        """Whether every follower knows."""
+        return self.confirmed == self.followers
+
+    def sentence(self, now: Instant) -> str:
+        """What is safe already, and until when the rest is not, for people."""
+        if now >= self.safe_at:
+            return "safe everywhere: no token of it can be alive"
+        known = f"{'all' if self.all_confirmed else f'{self.confirmed} of {self.followers}'} followers confirmed; "
+        return f"{known if self.followers else ''}apps that only check expiry: safe at {time_of_day(self.safe_at)}"
+
+
+def together(exposures: Iterable[Exposure]) -> Exposure | None:
+    """Of several sessions that ended at once, the one figure that holds for each of them."""
+    found = list(exposures)
+    if not found:
+        return None
+    worst = min(found, key=lambda one: one.confirmed - one.followers)
+    return Exposure(worst.confirmed, worst.followers, max(one.safe_at for one in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many streams are enabled, and how many numbers the slowest of them is behind."""
+
+    streams: int
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a stream is behind: how many events it is owed, and when the first of them happened."""
+
+    events: int
+    since: Instant | None
+
+
+def advanced(stream: Stream, acked: Iterable[int], following: Iterable[Signal], end: int) -> Progress:
+    """The stream's progress with `acked` acknowledged; `following` are the events after its cursor, in order, up to `end`."""
+    done = {*stream.acked_ahead, *(place for place in acked if place > stream.cursor)}
+    cursor = end
+    for signal in following:
+        if signal.place not in done and stream.hears(signal):
+            cursor = min(cursor, signal.place - 1)
+            break
+    cursor = max(cursor, stream.cursor)
+    return Progress(cursor, tuple(sorted(place for place in done if place > cursor)))
+
+
+# -- subjects (RFC 9493, SSF 1.0 §3) ----------------------------------------------------------------------------------
+
+
+def opaque(name: str) -> dict[str, str]:
+    """A subject that is known by an identifier alone."""
+    return {"format": "opaque", "id": name}
+
+
+def person(issuer: str, subject: str) -> dict[str, str]:
+    """A person at this provider."""
+    return {"format": "iss_sub", "iss": issuer, "sub": subject}
+
+
+def matches(asked: Subject, subject: Subject) -> bool:
+    """Whether a subject that a receiver named is the one of an event, or a part of it (SSF 1.0 §8.1.3.1).
+
+    An event without the member that was named is about somebody else: it is heard rather than missed.
+    """
+    if subject.get("format") != "complex":
+        return asked == subject
+    parts = {name: part for name, part in subject.items() if name != "format"}
+    if asked.get("format") != "complex":
+        return asked in parts.values()
+    named = {name: part for name, part in asked.items() if name != "format"}
+    return bool(named) and all(parts.get(name) == part for name, part in named.items())
+
+
+# -- what is signed (RFC 8417) ----------------------------------------------------------------------------------------
+
+
+def set_claims(issuer: str, audience: str, signal: Signal) -> dict[str, object]:
+    """The claims of a SET: the same ones whoever makes it and whenever, for its `jti` names one thing."""
+    payload = dict(signal.details)
+    if signal.stream_id is None:
+        payload["event_timestamp"] = int(signal.occurred_at)
+    if signal.event in events.DEADLY:
+        payload["tokens_until"] = int(signal.tokens_until) + 1
+    return {
+        "iss": issuer,
+        "iat": int(signal.occurred_at),
+        "jti": signal.signal_id,
+        "aud": audience,
+        "sub_id": signal.subject,
+        "events": {signal.event: payload},
+    }

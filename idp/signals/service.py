@@ -1,0 +1,137 @@
+"""Writing security events down, and numbering them after the commit."""
+
+from collections.abc import Callable, Sequence
+
+from idp.protocol import events
+from idp.runtime import secrets
+from idp.runtime.database import Database, Transaction
+from idp.signals import rules, store, stream_store
+from idp.signals.push import Pushing
+from idp.signals.rules import BATCH, NewSignal, Reach, Signal, Subject
+
+
+class SignalService:
+    """The log. Whoever writes into it does so in the transaction of what happened, so that neither can be lost.
+
+    `longest_token` is for how many seconds a token may count after its issue, the difference of clocks included.
+    """
+
+    def __init__(self, database: Database, issuer: str, pushing: Pushing, *, longest_token: float, retention: float) -> None:
+        self._dialect = database.dialect
+        self._pushing = pushing
+        self._longest_token = longest_token
+        self._retention = max(retention, longest_token)
+        self._listeners: list[Callable[[], None]] = []
+        self.issuer = issuer
+
+    # -- writing down ---------------------------------------------------------------------------------------------
+
+    def emit(self, tx: Transaction, news: Sequence[NewSignal]) -> None:
+        """Write events down, and wake this process's hub after the commit."""
+        if news:
+            store.add(tx, [_new(tx, new) for new in news])
+            tx.after_commit(self.wake)
+
+    def session_ended(self, tx: Transaction, sid: str, subject: str, reason: str, *, by: str) -> None:
+        """A session ended (CAEP 1.0 §3.1): every token that names its `sid` is dead. `by` is CAEP's initiating entity."""
+        named = {"format": "complex", "session": rules.opaque(sid), "user": rules.person(self.issuer, subject)}
+        details = {"initiating_entity": by, "reason_admin": {"en": reason}}
+        self.emit(tx, [NewSignal(events.SESSION_REVOKED, named, self._tokens_until(tx), details, sid)])
+
+    def families_ended(self, tx: Transaction, family_ids: Sequence[str], reason: str) -> None:
+        """Families ended: every token whose `jti` begins with the name of one is dead."""
+        self.emit(tx, [self._dead(tx, events.FAMILY_REVOKED, rules.opaque(name), reason) for name in family_ids])
+
+    def token_ended(self, tx: Transaction, jti: str, expires_at: float, reason: str) -> None:
+        """One access token ended, which would have lived until `expires_at`."""
+        named = {"format": "jwt_id", "iss": self.issuer, "jti": jti}
+        self.emit(tx, [NewSignal(events.TOKEN_REVOKED, named, expires_at, {"reason_admin": {"en": reason}})])
+
+    def client_ended(self, tx: Transaction, client_id: str, reason: str) -> None:
+        """A client ended: what it was given is dead, and it follows nothing any more."""
+        named = {"format": "complex", "application": rules.opaque(client_id)}
+        self.emit(tx, [self._dead(tx, events.TOKENS_REVOKED, named, reason)])
+        for stream in stream_store.of_client(tx, client_id):
+            self._pushing.withdraw(tx, stream)
+            stream_store.end(tx, stream.stream_id, client_id)
+
+    def key_ended(self, tx: Transaction, kid: str, reason: str) -> None:
+        """A signing key ended: everything that it signed is dead."""
+        self.emit(tx, [self._dead(tx, events.KEY_REVOKED, rules.opaque(kid), reason)])
+
+    def password_changed(self, tx: Transaction, subject: str, *, by: str) -> None:
+        """A password was changed (CAEP 1.0 §3.3). It kills nothing itself: what ends with it has events of its own."""
+        named = {"format": "complex", "user": rules.person(self.issuer, subject)}
+        details = {"credential_type": "password", "change_type": "update", "initiating_entity": by}
+        self.emit(tx, [NewSignal(events.CREDENTIAL_CHANGE, named, tx.now, details)])
+
+    def verification(self, tx: Transaction, stream_id: str, state: str | None) -> None:
+        """A receiver asked for this event to see that its stream works (SSF 1.0 §8.1.4.1)."""
+        details = {} if state is None else {"state": state}
+        self.emit(tx, [NewSignal(events.VERIFICATION, rules.opaque(stream_id), tx.now, details, stream_id=stream_id)])
+
+    def _dead(self, tx: Transaction, event: str, subject: Subject, reason: str) -> NewSignal:
+        return NewSignal(event, subject, self._tokens_until(tx), {"reason_admin": {"en": reason}})
+
+    def _tokens_until(self, tx: Transaction) -> float:
+        return tx.now + self._longest_token
+
+    def when_woken(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever an event was committed. It must return at once: committers call it."""
+        self._listeners.append(listener)
+
+    def wake(self) -> None:
+        """An event was committed. Other processes find it at their next look."""
+        for listener in self._listeners:
+            listener()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def news(self, tx: Transaction, place: int) -> list[Signal]:
+        """The events beyond a number, in order, and those that were committed and have no number yet."""
+        return store.news(tx, place, BATCH)
+
+    def number(self, tx: Transaction) -> int | None:
+        """Number what was committed, at most `BATCH`, and write down what is to be pushed of it.
+
+        None when another process is at it just now.
+        """
+        numbered = store.number(tx, self._dialect, BATCH)
+        if numbered is not None:
+            self._pushing.hand_over(tx)
+        return numbered
+
+    def is_push_behind(self, tx: Transaction) -> bool:
+        """Whether `number` would find something to push though nothing is new: a receiver that was away has made room."""
+        return self._pushing.is_behind(tx)
+
+    def after(self, tx: Transaction, place: int, most: int = BATCH) -> list[Signal]:
+        """The events beyond a number, in order."""
+        return store.after(tx, place, most)
+
+    def reach(self, tx: Transaction) -> Reach:
+        """How many follow, and how far the last of them is behind."""
+        streams, slowest = stream_store.slowest(tx)
+        return Reach(streams, 0 if slowest is None else store.last(tx) - slowest)
+
+    def last(self, tx: Transaction) -> int:
+        """The last number that was given."""
+        return store.last(tx)
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete what nobody needs to hear any more; returns the number of events."""
+        return store.forget(tx, tx.now - self._retention)
+
+
+def _new(tx: Transaction, new: NewSignal) -> Signal:
+    return Signal(
+        signal_id=secrets.token(rules.ID_BYTES),
+        seq=None,
+        event=new.event,
+        subject=new.subject,
+        details=new.details,
+        sid=new.sid,
+        stream_id=new.stream_id,
+        occurred_at=tx.now,
+        tokens_until=new.tokens_until,
+    )

@@ -1,0 +1,271 @@
+"""Streams: a receiver makes one, changes it, acknowledges what it heard, and leaves (SSF 1.0 §8.1)."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
+from idp.runtime.database import Transaction
+from idp.signals import rules, store, stream_store
+from idp.signals.push import Pushing
+from idp.signals.requests import Configuration, Delivery, Status
+from idp.signals.rules import BATCH, Exposure, Lag, Progress, Signal, Stream, Subject
+from idp.signals.service import SignalService
+
+
+class StreamError(Exception):
+    """What was asked of a stream cannot be done: an HTTP status, and a sentence for developers."""
+
+    def __init__(self, status: int, description: str, *, retry_after: int | None = None) -> None:
+        super().__init__(description)
+        self.status = status
+        self.description = description
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """For how many seconds a poll stream may be left alone, and how often a verification may be asked for."""
+
+    inactivity: int
+    min_verification_interval: int
+
+
+class StreamService:
+    """Every client's own streams. To a client another's are not there."""
+
+    def __init__(self, signals: SignalService, pushing: Pushing, timing: Timing) -> None:
+        self._signals = signals
+        self._pushing = pushing
+        self._timing = timing
+
+    def create(self, tx: Transaction, client_id: str, asked: Configuration) -> Stream:
+        """A new stream. It begins with what still matters, so that an empty memory learns of every token that may be alive.
+
+        Raises StreamError when the client has as many as it may have.
+        """
+        if stream_store.count(tx, client_id) >= rules.MOST_STREAMS:
+            raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
+        stream_id = secrets.token(rules.ID_BYTES)
+        delivery = asked.delivery or _POLLED
+        stream = Stream(
+            stream_id=stream_id,
+            client_id=client_id,
+            method=delivery.method,
+            endpoint_url=delivery.endpoint_url,
+            authorization=self._sealed(stream_id, delivery),
+            events_requested=asked.events_requested or rules.SUPPORTED,
+            description=asked.description,
+            status=rules.ENABLED,
+            status_reason=None,
+            cursor=_beginning(tx),
+            acked_ahead=(),
+            removed_subjects=(),
+            created_at=tx.now,
+            seen_at=tx.now,
+            verified_at=None,
+        )
+        stream_store.add(tx, stream)
+        fields = {"stream_id": stream.stream_id, "client_id": client_id, "method": stream.method}
+        tx.after_commit(lambda: audit.record("signals.stream_added", **fields))
+        tx.after_commit(self._signals.wake)
+        return stream
+
+    def get(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
+        """A client's stream. Raises StreamError when it has none of that name."""
+        return _own(stream_store.by_id(tx, stream_id), client_id)
+
+    def of_client(self, tx: Transaction, client_id: str) -> list[Stream]:
+        """A client's streams."""
+        return stream_store.of_client(tx, client_id)
+
+    def every(self, tx: Transaction) -> list[Stream]:
+        """Every stream, for operators."""
+        return stream_store.every(tx)
+
+    def found(self, tx: Transaction, stream_ids: Collection[str]) -> dict[str, Stream]:
+        """Those of the streams that there are, by name."""
+        return {stream.stream_id: stream for stream in stream_store.by_ids(tx, stream_ids)}
+
+    def configure(self, tx: Transaction, client_id: str, stream_id: str, asked: Configuration, *, whole: bool) -> Stream:
+        """Change what was given (PATCH), or put `asked` in the place of all there was (PUT: `whole`)."""
+        stream = self._hold(tx, client_id, stream_id)
+        changed: dict[str, object] = {}
+        if whole or asked.events_requested is not None:
+            changed["events_requested"] = asked.events_requested or rules.SUPPORTED
+        if whole or asked.description is not None:
+            changed["description"] = asked.description
+        delivery = asked.delivery or (_POLLED if whole else None)
+        if delivery is not None:
+            changed |= {
+                "method": delivery.method,
+                "endpoint_url": delivery.endpoint_url,
+                "authorization": self._sealed(stream_id, delivery),
+                "cursor": self._pushing.withdraw(tx, stream),
+            }
+        return self._changed(tx, stream, changed)
+
+    def _sealed(self, stream_id: str, delivery: Delivery) -> bytes | None:
+        return None if delivery.authorization is None else self._pushing.seal(stream_id, delivery.authorization)
+
+    def end(self, tx: Transaction, client_id: str, stream_id: str) -> None:
+        """Delete a stream. Raises StreamError when the client has none of that name."""
+        self._pushing.withdraw(tx, self._hold(tx, client_id, stream_id))
+        stream_store.end(tx, stream_id, client_id)
+        tx.after_commit(
+            lambda: audit.record("signals.stream_ended", stream_id=stream_id, client_id=client_id, reason="receiver")
+        )
+
+    def set_status(self, tx: Transaction, client_id: str, stream_id: str, asked: Status) -> Stream:
+        """Enable, pause or disable a stream. One that was disabled begins anew, as a new one does: nothing was held for it."""
+        stream = self._hold(tx, client_id, stream_id)
+        changed: dict[str, object] = {"status": asked.status, "status_reason": asked.reason}
+        if asked.status != rules.ENABLED:
+            changed["cursor"] = self._pushing.withdraw(tx, stream)
+        elif stream.status == rules.DISABLED:
+            changed["cursor"] = max(stream.cursor, _beginning(tx))
+        fields = {"stream_id": stream_id, "client_id": client_id, "status": asked.status}
+        tx.after_commit(lambda: audit.record("signals.stream_status", **fields))
+        return self._changed(tx, stream, changed)
+
+    def verify(self, tx: Transaction, client_id: str, stream_id: str, state: str | None) -> None:
+        """Send a verification event, behind everything that is on its way. Raises StreamError when it is too soon again."""
+        stream = self._hold(tx, client_id, stream_id)
+        if stream.status != rules.ENABLED:
+            raise StreamError(400, f"The stream is {stream.status}.")
+        since = tx.now - (stream.verified_at or 0.0)
+        if 0 <= since < self._timing.min_verification_interval:
+            left = int(self._timing.min_verification_interval - since) + 1
+            raise StreamError(429, f"Ask for a verification again in {left} s.", retry_after=left)
+        self._signals.verification(tx, stream_id, state)
+        self._changed(tx, stream, {"verified_at": tx.now})
+
+    def add_subject(self, tx: Transaction, client_id: str, stream_id: str, subject: Subject) -> None:
+        """Hear of a subject again. Every subject is heard of that was not removed."""
+        stream = self._hold(tx, client_id, stream_id)
+        self._changed(tx, stream, {"removed_subjects": [one for one in stream.removed_subjects if one != subject]})
+
+    def remove_subject(self, tx: Transaction, client_id: str, stream_id: str, subject: Subject) -> None:
+        """Hear of a subject no more. Raises StreamError when that would be more than a stream may leave out."""
+        stream = self._hold(tx, client_id, stream_id)
+        removed = [*(one for one in stream.removed_subjects if one != subject), subject]
+        if len(removed) > rules.MOST_REMOVED:
+            raise StreamError(403, f"A stream may leave out {rules.MOST_REMOVED} subjects.")
+        self._changed(tx, stream, {"removed_subjects": removed})
+
+    # -- how far an event is known --------------------------------------------------------------------------------
+
+    def exposure(self, tx: Transaction, sid: str) -> Exposure | None:
+        """How far the end of a session is known; None when nothing was told of it, or that was long ago."""
+        told = store.of_session(tx, sid)
+        if not told:
+            return None
+        end = told[-1]
+        followers = [stream for stream in stream_store.every(tx) if stream.hears(end) and stream.status == rules.ENABLED]
+        confirmed = sum(self._knows(tx, stream, end) for stream in followers)
+        return Exposure(confirmed, len(followers), end.tokens_until)
+
+    def _knows(self, tx: Transaction, stream: Stream, signal: Signal) -> bool:
+        if signal.seq is None:
+            return False
+        return self._pushing.arrived(tx, stream, signal) if stream.method == rules.PUSH else not stream.owes(signal)
+
+    def lag(self, tx: Transaction, stream: Stream) -> Lag:
+        """How far a stream is behind."""
+        owed, _ = self.owed(tx, stream, _COUNTED)
+        first = owed[0].occurred_at if owed else None
+        if stream.method != rules.PUSH:
+            return Lag(len(owed), first)
+        waiting, since = self._pushing.waiting(tx, stream)
+        return Lag(len(owed) + waiting, first if since is None else since)
+
+    # -- what a follower says -------------------------------------------------------------------------------------
+
+    def acknowledge(
+        self, tx: Transaction, acked: Mapping[str, Collection[str]], remembered: Callable[[int], list[Signal] | None]
+    ) -> dict[str, Stream]:
+        """Take in acknowledgements: the `jti`s, by stream. Returns the streams as they are then.
+
+        `remembered` may know what is beyond a number: what is not asked of the database for each of two hundred streams
+        does not hold up the others.
+        """
+        places = {signal.signal_id: signal for signal in store.by_ids(tx, {jti for jtis in acked.values() for jti in jtis})}
+        progress: dict[str, Progress] = {}
+        held = stream_store.hold_all(tx, acked)
+        for stream in held:
+            following = remembered(stream.cursor)
+            if following is None:
+                following = store.after(tx, stream.cursor, BATCH)
+            known = [places[jti].place for jti in acked[stream.stream_id] if jti in places]
+            end = following[-1].place if following else stream.cursor
+            progress[stream.stream_id] = rules.advanced(stream, known, following, end)
+        stream_store.note_progress(tx, progress)
+        return {stream.stream_id: _at(stream, progress[stream.stream_id], tx.now) for stream in held}
+
+    def owed(self, tx: Transaction, stream: Stream, most: int) -> tuple[list[Signal], bool]:
+        """The next events that a stream is owed, at most `most`, and whether there are more."""
+        found: list[Signal] = []
+        place = stream.cursor
+        while True:
+            batch = store.after(tx, place, BATCH)
+            found += [signal for signal in batch if stream.owes(signal)]
+            if len(found) > most or len(batch) < BATCH:
+                return found[:most], len(found) > most
+            place = batch[-1].place
+
+    def _hold(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
+        return _own(stream_store.hold(tx, stream_id), client_id)
+
+    def _changed(self, tx: Transaction, stream: Stream, values: Mapping[str, object]) -> Stream:
+        stream_store.change(tx, stream.stream_id, **values, seen_at=tx.now)
+        return stream_store.by_id(tx, stream.stream_id) or stream
+
+    def configuration(self, stream: Stream) -> dict[str, object]:
+        """A stream as SSF 1.0 §8.1.1 shows it. An authorization header is never shown again."""
+        issuer = self._signals.issuer
+        endpoint = stream.endpoint_url or f"{issuer}/ssf/poll/{stream.stream_id}"
+        shown: dict[str, object] = {
+            "stream_id": stream.stream_id,
+            "iss": issuer,
+            "aud": stream.client_id,
+            "events_supported": list(rules.SUPPORTED),
+            "events_requested": list(stream.events_requested),
+            "events_delivered": list(stream.events_delivered),
+            "delivery": {"method": stream.method, "endpoint_url": endpoint},
+            "min_verification_interval": self._timing.min_verification_interval,
+        }
+        if stream.method == rules.POLL:
+            shown["inactivity_timeout"] = self._timing.inactivity
+        return shown if stream.description is None else shown | {"description": stream.description}
+
+    def tidy(self, tx: Transaction) -> int:
+        """Delete poll streams that nobody polls any more; returns their number."""
+        gone = stream_store.end_unseen(tx, rules.POLL, tx.now - self._timing.inactivity)
+        for stream_id, client_id in gone:
+            fields = {"stream_id": stream_id, "client_id": client_id, "reason": "inactivity"}
+            tx.after_commit(lambda fields=fields: audit.record("signals.stream_ended", **fields))  # type: ignore[misc]
+        return len(gone)
+
+
+def _beginning(tx: Transaction) -> int:
+    """The cursor before the first event that names tokens which may be alive."""
+    first = store.first_alive(tx)
+    return store.last(tx) if first is None else first - 1
+
+
+#: More than so many events are not counted.
+_COUNTED = 100_000
+
+
+def _at(stream: Stream, progress: Progress, now: Instant) -> Stream:
+    return replace(stream, cursor=progress.cursor, acked_ahead=progress.acked_ahead, seen_at=now)
+
+
+_POLLED = Delivery(rules.POLL)
+_MISSING = StreamError(404, "This client has no such stream.")
+
+
+def _own(stream: Stream | None, client_id: str) -> Stream:
+    if stream is None or stream.client_id != client_id:
+        raise _MISSING
+    return stream

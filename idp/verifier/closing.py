@@ -1,0 +1,96 @@
+"""How a socket's `close` is called: never in the thread that follows the provider, and never by one that waits for another."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from inspect import isawaitable
+from typing import TypeAlias
+
+#: What closes a socket: it is given a close code and a reason (RFC 6455 §7.1.5, §7.1.6). It may be a coroutine function
+#: where it is bound in an event loop.
+Close: TypeAlias = Callable[[int, str], object]
+Job: TypeAlias = Callable[[], object]
+
+#: Threads that call what may block: one that hangs holds up none of the others.
+MOST_THREADS = 32
+#: The event loop holds tasks weakly.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+class Threads:
+    """A few threads that do jobs, started when there is something to do. They end with the process, or at `close`."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._started = 0
+
+    def do(self, job: Job) -> None:
+        """Have it done soon; several may be done at a time."""
+        with self._lock:
+            self._waiting += 1
+            if self._waiting > self._started and self._started < MOST_THREADS:
+                self._started += 1
+                threading.Thread(target=self._work, name="idp-guard-close", daemon=True).start()
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        """Let the threads end once everything is done."""
+        for _ in range(self._started):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            with self._lock:
+                self._waiting -= 1
+
+
+class Closing:
+    """One socket's `close`, and where to call it: in the event loop that ran where it was made, else in a thread.
+
+    What it raises is an app's own fault: it is given to `report`, and stops nobody else.
+    """
+
+    __slots__ = ("_close", "_loop", "_report", "_threads")
+
+    def __init__(self, close: Close, threads: Threads, report: Callable[[Exception], None]) -> None:
+        self._close = close
+        self._threads = threads
+        self._report = report
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+
+    def __call__(self, code: int, reason: str) -> None:
+        """Have it called; at once, and without waiting for it."""
+        if self._loop is None:
+            self._threads.do(lambda: self._called(code, reason))
+            return
+        # A loop that is closed has taken its sockets with it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._called_in_loop, code, reason)
+
+    def _called(self, code: int, reason: str) -> object:
+        try:
+            return self._close(code, reason)
+        except Exception as error:  # noqa: BLE001 - whatever an app's own code may raise
+            self._report(error)
+            return None
+
+    def _called_in_loop(self, code: int, reason: str) -> None:
+        answer = self._called(code, reason)
+        if isawaitable(answer):
+            task = asyncio.get_running_loop().create_task(self._awaited(answer))
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
+    async def _awaited(self, answer: Awaitable[object]) -> None:
+        try:
+            await answer
+        except Exception as error:  # noqa: BLE001 - as in `_called`
+            self._report(error)

@@ -1,0 +1,215 @@
+"""Following by status list: cacheable GETs alone, and a token whose status is not known to be good is not accepted."""
+
+import time
+import zlib
+
+import pytest
+
+from idp.verifier import (
+    EndedTokenError,
+    MalformedTokenError,
+    StaleError,
+    StatusList,
+    TokenError,
+    UncertainError,
+    UnknownListError,
+    Verifier,
+    status_list,
+)
+from tests.verifier.clocks import Clock
+from tests.verifier.conftest import Make, until
+from tests.verifier.signing import access_token, b64, key, signed
+from tests.verifier.transmitter import Transmitter
+
+KEYS = {"one": key("one")}
+
+
+def packed(statuses: dict[int, int], bits: int = 2, size: int = 1024) -> str:
+    data = bytearray(size * bits // 8)
+    for index, status in statuses.items():
+        data[index * bits // 8] |= status << (index * bits % 8)
+    return b64(zlib.compress(bytes(data)))
+
+
+def list_claims(uri: str, statuses: dict[int, int], **claims: object) -> dict[str, object]:
+    made = {"sub": uri, "iat": int(time.time()), "exp": int(time.time()) + 600, "ttl": 10}
+    made["status_list"] = {"bits": 2, "lst": packed(statuses)}
+    return {name: value for name, value in (made | claims).items() if value is not None}
+
+
+class Publisher:
+    """A provider with one list."""
+
+    def __init__(self, transmitter: Transmitter) -> None:
+        self.transmitter = transmitter
+        self.uri = f"{transmitter.issuer}/status/0"
+        self.statuses: dict[int, int] = {}
+
+    def publish(self, headers: dict[str, str] | None = None, typ: str = "statuslist+jwt", **claims: object) -> None:
+        text = signed(list_claims(self.uri, self.statuses, **claims), typ)
+        self.transmitter.documents["/status/0"] = (
+            text.encode(),
+            {"Content-Type": "application/statuslist+jwt", **(headers or {})},
+        )
+
+    def token(self, index: int, uri: str | None = None) -> str:
+        reference = {"status_list": {"idx": index, "uri": uri or self.uri}}
+        return access_token(self.transmitter.issuer, status=reference, exp=int(time.time()) + 3600)
+
+    @property
+    def fetches(self) -> int:
+        return self.transmitter.count("GET /status/0")
+
+
+@pytest.fixture
+def publisher(transmitter: Transmitter) -> Publisher:
+    made = Publisher(transmitter)
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def verifier(transmitter: Transmitter, verifier_of: Make) -> Verifier:
+    return verifier_of(transmitter.issuer, follow=StatusList(), max_staleness=60.0)
+
+
+def test_the_specifications_own_lists_are_read() -> None:
+    """Token Status List, "Compressed Byte Array": one bit, and two bits."""
+    for bits, lst, expected in (
+        (1, "eNrbuRgAAhcBXQ", [1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]),
+        (2, "eNo76fITAAPfAgc", [1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3]),
+    ):
+        claims = list_claims("https://idp.example/status/0", {}, status_list={"bits": bits, "lst": lst})
+        found = status_list.read(signed(claims, "statuslist+jwt"), KEYS, "https://idp.example", "https://idp.example/status/0")
+        assert [found.status(index) for index in range(len(expected))] == expected
+
+
+def test_a_token_is_accepted_until_its_family_ends(publisher: Publisher, verifier: Verifier, clock: Clock) -> None:
+    token, other = publisher.token(5), publisher.token(6)
+    verifier.verify(token)
+    publisher.statuses[5] = 1
+    publisher.publish()
+    clock.elapsed_moved += 11
+    until(lambda: publisher.fetches == 2)
+    until(lambda: _is_ended(verifier, token))
+    verifier.verify(other)
+
+
+def _is_ended(verifier: Verifier, token: str) -> bool:
+    try:
+        verifier.verify(token)
+    except EndedTokenError:
+        return True
+    return False
+
+
+def test_a_list_is_fetched_once_for_very_many_tokens(publisher: Publisher, verifier: Verifier) -> None:
+    for index in range(200):
+        verifier.verify(publisher.token(index))
+    assert publisher.fetches == 1
+
+
+def test_what_the_provider_has_to_be_asked_about_is_refused_without_credentials(
+    publisher: Publisher, verifier: Verifier
+) -> None:
+    publisher.statuses[7] = 3
+    publisher.publish()
+    with pytest.raises(UncertainError):
+        verifier.verify(publisher.token(7))
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_the_provider_has_to_be_asked_about_is_asked_where_it_may_be(
+    transmitter: Transmitter, publisher: Publisher, verifier_of: Make, active: bool
+) -> None:
+    verifier = verifier_of(transmitter.issuer, follow=StatusList(), credentials=("c", "s"))
+    publisher.statuses[7] = 3
+    publisher.publish()
+    transmitter.active = active
+    if active:
+        verifier.verify(publisher.token(7))
+    else:
+        with pytest.raises(EndedTokenError):
+            verifier.verify(publisher.token(7))
+    assert transmitter.count("POST /introspect") == 1
+
+
+def test_a_token_without_a_status_is_not_accepted(transmitter: Transmitter, publisher: Publisher, verifier: Verifier) -> None:
+    with pytest.raises(UncertainError):
+        verifier.verify(access_token(transmitter.issuer))
+    for odd in (
+        {"uri": 1, "idx": 1},
+        {"uri": publisher.uri},
+        {"uri": publisher.uri, "idx": -1},
+        {"uri": publisher.uri, "idx": True},
+    ):
+        with pytest.raises(MalformedTokenError):
+            verifier.verify(access_token(transmitter.issuer, status={"status_list": odd}))
+
+
+def test_a_token_beyond_the_end_of_its_list_is_dead(publisher: Publisher, verifier: Verifier) -> None:
+    with pytest.raises(EndedTokenError):
+        verifier.verify(publisher.token(10**9))
+
+
+def test_when_the_list_cannot_be_fetched_tokens_are_refused_after_max_staleness(
+    publisher: Publisher, verifier: Verifier, clock: Clock
+) -> None:
+    token = publisher.token(5)
+    verifier.verify(token)
+    del publisher.transmitter.documents["/status/0"]
+    clock.elapsed_moved += 55
+    verifier.verify(token)
+    clock.elapsed_moved += 6
+    with pytest.raises(StaleError):
+        verifier.verify(token)
+    assert verifier.refuses
+
+
+@pytest.mark.parametrize("skew", [0.0, -30.0, 30.0])
+def test_a_copy_out_of_a_cache_is_as_old_as_it_is(publisher: Publisher, verifier: Verifier, clock: Clock, skew: float) -> None:
+    """Made 30 s before the provider sent it, and in a cache for 45 s since then: by its clock, whatever ours says."""
+    clock.wall_moved = skew
+    publisher.publish({"Age": "45"}, iat=int(time.time()) - 30)
+    with pytest.raises(StaleError):
+        verifier.verify(publisher.token(5))
+    assert 74 <= verifier.state.staleness <= 80
+
+
+@pytest.mark.parametrize(
+    ("claims", "typ"),
+    [
+        ({"sub": "https://evil.example/status/0"}, "statuslist+jwt"),
+        ({"iss": "https://evil.example"}, "statuslist+jwt"),
+        ({"iat": None}, "statuslist+jwt"),
+        ({"status_list": None}, "statuslist+jwt"),
+        ({"status_list": {"bits": 3, "lst": packed({})}}, "statuslist+jwt"),
+        ({"status_list": {"bits": 2, "lst": "!!"}}, "statuslist+jwt"),
+        ({"status_list": {"bits": 2, "lst": b64(zlib.compress(b"x" * 100)[:-5])}}, "statuslist+jwt"),
+        ({"status_list": {"bits": 2, "lst": b64(zlib.compress(bytes(8 * 1024 * 1024)))}}, "statuslist+jwt"),
+        ({}, "JWT"),
+    ],
+)
+def test_a_list_that_is_not_believed_is_as_good_as_none(
+    publisher: Publisher, verifier: Verifier, claims: dict[str, object], typ: str
+) -> None:
+    publisher.publish(typ=typ, **claims)
+    with pytest.raises(UnknownListError) as refused:
+        verifier.verify(publisher.token(5))
+    assert refused.value.status == 503
+
+
+def test_a_list_elsewhere_is_never_fetched(transmitter: Transmitter, publisher: Publisher, verifier: Verifier) -> None:
+    before = len(transmitter.asked)
+    for uri in (f"{transmitter.issuer}.evil.example/status/0", "http://169.254.169.254/", "file:///etc/passwd", "x"):
+        with pytest.raises(UnknownListError):
+            verifier.verify(publisher.token(5, uri))
+    assert len(transmitter.asked) == before
+
+
+def test_lists_that_are_not_there_cause_no_storm(transmitter: Transmitter, publisher: Publisher, verifier: Verifier) -> None:
+    token = publisher.token(5, f"{transmitter.issuer}/status/1")
+    for _ in range(100):
+        with pytest.raises(TokenError):
+            verifier.verify(token)
+    assert transmitter.count("GET /status/1") == 1
