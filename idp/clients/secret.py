@@ -25,7 +25,7 @@ class Secret:
 
 
 class SecretKeeper:
-    """Makes secrets, and opens those that are kept. Without `own`, the deployment's, no client can have one that must be opened."""
+    """Makes secrets, and opens those that are kept. Without the deployment's `own`, none can be kept that must be opened."""
 
     def __init__(self, own: Secrets | None = None) -> None:
         self._own = own
