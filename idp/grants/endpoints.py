@@ -6,7 +6,7 @@ from idp.clients.authentication import authenticate
 from idp.grants.authorization_code import AuthorizationCodeGrant
 from idp.grants.client_credentials import ClientCredentialsGrant
 from idp.grants.refresh_token import RefreshTokenGrant
-from idp.grants.server import AuthorizationServer, ParsedRequest
+from idp.grants.server import AuthorizationServer, ParsedRequest, check_grant_type
 from idp.runtime.database import Database
 from idp.runtime.endpoints import blueprint, form_parameters, json_response
 
@@ -21,6 +21,7 @@ def endpoints(database: Database, server: AuthorizationServer) -> Blueprint:
     @routes.post("/token")
     def token() -> Response:
         parameters = form_parameters()
+        check_grant_type(parameters)
         client = authenticate(services.clients, request.headers, parameters, "token")
         with database.writing() as tx:
             parsed = ParsedRequest(tx, services.issuer, client, parameters)

@@ -66,6 +66,18 @@ class Payload(OAuth2Payload):
         return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
 
 
+def check_grant_type(parameters: Parameters) -> None:
+    """Refuse what no client may ask for, before anybody has to prove who they are; errors say what there is."""
+    grant_type = parameters.get("grant_type")
+    if grant_type is None:
+        description = "grant_type is missing."
+        raise InvalidRequestError(description)
+    if grant_type not in GRANT_TYPES:
+        error = UnsupportedGrantTypeError(grant_type)
+        error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
+        raise error
+
+
 class ParsedRequest(OAuth2Request):
     """A request whose parameters were parsed strictly and whose client has authenticated, and the transaction of its answer."""
 
@@ -119,21 +131,9 @@ class AuthorizationServer(_AuthorizationServer):
         """The client that the request comes from: it authenticated before the transaction began."""
         return request.client
 
-    def get_token_grant(self, request: ParsedRequest) -> TokenGrant:
-        """The grant that was asked for; errors say what there is."""
-        if "grant_type" not in request.parameters:
-            description = "grant_type is missing."
-            raise InvalidRequestError(description)
-        try:
-            grant: TokenGrant = super().get_token_grant(request)  # type: ignore[assignment]
-        except UnsupportedGrantTypeError as error:
-            error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
-            raise
-        return grant
-
     def create_token_response(self, request: ParsedRequest) -> Response:
         """Answer a token request; errors go to the edge, which knows whether their changes must be kept."""
-        grant = self.get_token_grant(request)
+        grant: TokenGrant = self.get_token_grant(request)  # type: ignore[assignment]
         grant.validate_token_request()
         return grant.create_token_response()
 
