@@ -18,7 +18,12 @@ from idp.authorization.request_object import RequestObjects
 from idp.authorization.request_uri import Documents
 from idp.authorization.service import AuthorizationService
 from idp.authorization.service import Services as AuthorizationServices
+from idp.clients import endpoints as clients_endpoints
+from idp.clients import pages as clients_pages
 from idp.clients.keys import ClientKeys
+from idp.clients.outside import Outside
+from idp.clients.registration import RegistrationService
+from idp.clients.registration_rules import Policy as RegistrationPolicy
 from idp.clients.service import ClientService
 from idp.config import Settings, SettingsError
 from idp.consent import pages as consent_pages
@@ -83,6 +88,7 @@ _FOR_MACHINES = (
     "/.well-known",
     "/status",
     "/ssf",
+    "/register",
 )
 
 
@@ -95,6 +101,7 @@ class Provider:
     secrets: Secrets
     keys: KeyService
     clients: ClientService
+    registrations: RegistrationService
     sessions: SessionService
     deliveries: DeliveryService
     tokens: TokenService
@@ -152,6 +159,16 @@ def _longest_token(settings: Settings) -> int:
     return max(settings.tokens_access_token_lifetime, settings.tokens_id_token_lifetime)
 
 
+def registration_policy(settings: Settings) -> RegistrationPolicy:
+    """Who may register clients, and how many."""
+    return RegistrationPolicy(
+        settings.clients_registration,
+        settings.clients_registration_limit,
+        settings.clients_registration_hourly,
+        settings.clients_registration_unused,
+    )
+
+
 def build(settings: Settings, clock: Clock = system_clock) -> Provider:
     """Build every service. Nothing is started, and the database is not touched yet. Raises SettingsError."""
     problem = key_policy(settings).problem()
@@ -179,8 +196,13 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         loopback_http=not settings.secure,
         id_token_algs=settings.keys_algorithms,
         response_types=settings.authorization_response_types,
+        issuer=settings.issuer,
+        secrets=secrets,
         keys=ClientKeys(outbound, clock, cache_seconds=settings.clients_jwks_cache_seconds),
+        outside=Outside(outbound),
+        unused_seconds=settings.clients_registration_unused,
     )
+    registrations = RegistrationService(database, clients, registration_policy(settings), secrets)
     session_policy = SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout)
     sessions = SessionService(database, session_policy, secrets)
     deliveries = DeliveryService(database, lanes=settings.delivery_lanes)
@@ -245,6 +267,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         secrets=secrets,
         keys=keys,
         clients=clients,
+        registrations=registrations,
         sessions=sessions,
         deliveries=deliveries,
         tokens=tokens,
@@ -262,7 +285,17 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         hub=Hub(database, signals, keys.load),
         reaper=Reaper(database, logout),
         housekeeper=Housekeeper(
-            database, [accounts.tidy, authorization.tidy, codes.tidy, tokens.tidy, signals.tidy, streams.tidy]
+            database,
+            [
+                accounts.tidy,
+                authorization.tidy,
+                clients.tidy,
+                codes.tidy,
+                registrations.tidy,
+                tokens.tidy,
+                signals.tidy,
+                streams.tidy,
+            ],
         ),
     )
 
@@ -336,6 +369,7 @@ def _metadata(settings: Settings) -> dict[str, object]:
         frontchannel=settings.logout_frontchannel,
         management=settings.sessions_management,
         status_list=settings.signals_status_list,
+        registration=settings.clients_registration != "off",
     )
 
 
@@ -368,6 +402,7 @@ def _configure(app: Flask, provider: Provider) -> None:
         # Flask-WTF would demand a Referer, which our own Referrer-Policy withholds; the token is what counts.
         WTF_CSRF_SSL_STRICT=False,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
+        **{clients_pages.LOGOS: provider.settings.clients_logos},
     )
 
 
@@ -388,6 +423,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
             database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
     ]
+    if settings.clients_registration != "off":
+        end_client = provider.logout.end_client
+        machines.append(clients_endpoints.endpoints(database, clients, provider.registrations, end_client, settings.issuer))
     if settings.signals_status_list:
         machines.append(status_list_endpoints.endpoints(provider.status_lists))
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
@@ -399,7 +437,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         csrf.exempt(open_to_others)
         app.register_blueprint(open_to_others)
     app.register_blueprint(
-        consent_pages.pages(database, clients, provider.consents, authorization, accounts_pages.Addresses(settings))
+        consent_pages.pages(
+            database, clients, provider.consents, authorization, accounts_pages.Addresses(settings), settings.issuer
+        )
     )
     accounts_pages.install(app, provider, authorization)
 
@@ -418,6 +458,7 @@ def _harden(app: Flask, settings: Settings) -> None:
             scripts=g.get("scripts", False),
             frames=g.get("frames", ()),
             framed=g.get("framed", False),
+            images=g.get("images", ()),
         )
         response.headers.setdefault("Content-Security-Policy", policy)
         if g.get("framed", False):

@@ -115,6 +115,11 @@ class Settings(BaseSettings):
 
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
     clients_jwks_cache_seconds: Annotated[int, Field(ge=0)] = 300
+    clients_logos: bool = False
+    clients_registration: Literal["off", "token", "open"] = "off"
+    clients_registration_limit: int = Field(default=10_000, ge=1)
+    clients_registration_hourly: int = Field(default=60, ge=1)
+    clients_registration_unused: Seconds = 2592000
 
     signals_status_list: bool = False
     signals_status_ttl: Annotated[int, Field(ge=1, le=3600)] = 15

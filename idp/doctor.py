@@ -126,7 +126,11 @@ def _clients(settings: Settings) -> Finding:
     def look(provider: app.Provider) -> Finding:
         with provider.database.reading() as tx:
             clients = provider.clients.listed(tx)
+            older = provider.clients.secrets.under_an_older_secret(tx)
         off = [client for client in clients if client.id_token_signed_response_alg not in settings.keys_algorithms]
+        if not off and older:
+            mend = "run `idp client reseal`, then take the older secret out of IDP_SECRET_KEY"
+            return Finding("note", "clients", f"{older} secrets are sealed under an older secret than the first", mend)
         if not off:
             return Finding("good", "clients", f"{len(clients)} are registered")
         named = ", ".join(f"{client.client_id} ({client.id_token_signed_response_alg})" for client in off)

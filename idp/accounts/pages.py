@@ -19,6 +19,7 @@ from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, Sign
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService, Endings
 from idp.accounts.signed_in import SignedIn
+from idp.clients.pages import as_shown
 from idp.clients.service import ClientService
 from idp.config import Settings
 from idp.logout.pages import left
@@ -183,7 +184,7 @@ class SignInPage:
             action=self._at("login/select"),
             request_id=given["request"],
             username=person.account.username,
-            client=found.client,
+            client=as_shown(found.client),
         )
 
     def choose(self) -> Response:
@@ -252,7 +253,7 @@ class SignInPage:
             request_id=given.get("request") if found is not None else None,
             username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
             error=error,
-            client=found.client if found is not None else None,
+            client=as_shown(found.client) if found is not None else None,
             notice=_EXPIRED if found is None and "request" in given else _AGAIN if person is not None else None,
         )
 

@@ -8,19 +8,17 @@ the clock, and lies in the database, so that a restart empties none.
 
 import hmac
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from idp.accounts import devices, throttle_store
 from idp.accounts.refusals import SignInThrottledError
 from idp.accounts.throttle_store import Count
 from idp.config import Settings
+from idp.runtime.addresses import network_of
 from idp.runtime.database import Database, Transaction
 from idp.runtime.secrets import Secrets, b64url
 
 PURPOSE = "accounts throttle"
-#: Strangers get whole networks of IPv6 addresses: a /64 is one customer's.
-IPV6_PREFIX = 64
 
 
 class Throttle:
@@ -67,16 +65,3 @@ class Throttle:
         """Keyed, so that a stolen database or log tells nothing of what was typed (THREATS 46, 47)."""
         message = f"{kind}.{value}".encode("utf-8", "surrogatepass")
         return b64url(hmac.digest(self._secrets.key(PURPOSE), message, sha256))
-
-
-def network_of(address: str) -> str:
-    """The network that counts as one place: an IPv4 address, an IPv6 /64."""
-    try:
-        known = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(known, IPv6Address):
-        if known.ipv4_mapped is not None:
-            return str(known.ipv4_mapped)
-        return str(ip_network((known, IPV6_PREFIX), strict=False))
-    return str(known)

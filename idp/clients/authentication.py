@@ -1,4 +1,7 @@
-"""How a client proves who it is (RFC 6749 §2.3). Every refusal looks the same: no oracle on which clients exist."""
+"""How a client proves who it is (RFC 6749 §2.3, RFC 7523 §2.2). Every refusal looks the same: no oracle on which clients exist.
+
+Always before a transaction, never in one: the keys of a client may have to be fetched from its own server.
+"""
 
 from base64 import b64decode
 from binascii import Error
@@ -9,10 +12,15 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
 
-from idp.clients.rules import Client
+from idp.clients import assertions, signed
+from idp.clients.keys import ClientKeysError
+from idp.clients.rules import AUTH_METHODS, Client
 from idp.clients.service import ClientService
+from idp.clients.signed import BadSignatureError, Unverified
+from idp.protocol import errors
+from idp.runtime import audit
 
-METHODS = ("client_secret_basic", "client_secret_post", "none")
+METHODS = AUTH_METHODS
 
 
 class Headers(Protocol):
@@ -25,9 +33,10 @@ class Headers(Protocol):
 class ClientAuthenticationError(InvalidClientError):
     """Client authentication failed (RFC 6749 §5.2): 401, and how it would be done."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: str | None = None) -> None:
         super().__init__(
-            "Client authentication failed: check client_id, client_secret and the registered token_endpoint_auth_method.",
+            description
+            or "Client authentication failed: check client_id, its secret or key, and the registered method of authentication.",
             status_code=401,
         )
 
@@ -42,7 +51,8 @@ class Presented:
 
     method: str
     client_id: str
-    secret: str | None
+    secret: str | None = None
+    assertion: Unverified | None = None
 
 
 def authenticate(clients: ClientService, headers: Headers, form: Mapping[str, str], endpoint: str) -> Client:
@@ -50,21 +60,25 @@ def authenticate(clients: ClientService, headers: Headers, form: Mapping[str, st
 
     Raises ClientAuthenticationError, or InvalidRequestError when two methods are used at once.
     """
-    presented = _presented(headers, form)
+    presented = _presented(clients, headers, form)
     client = clients.find(presented.client_id)
     if client is None or not client.check_endpoint_auth_method(presented.method, endpoint):
         raise ClientAuthenticationError
     if presented.secret is not None and not client.check_client_secret(presented.secret):
         raise ClientAuthenticationError
-    return client
+    if presented.assertion is not None:
+        _check_assertion(clients, client, presented.method, presented.assertion)
+    return clients.used(client)
 
 
-def _presented(headers: Headers, form: Mapping[str, str]) -> Presented:
+def _presented(clients: ClientService, headers: Headers, form: Mapping[str, str]) -> Presented:
     authorization = headers.get("Authorization")
     client_id, secret = form.get("client_id"), form.get("client_secret")
     if "client_assertion" in form or "client_assertion_type" in form:
-        description = "client_assertion is not supported: use client_secret_basic, client_secret_post or none."
-        raise InvalidRequestError(description)
+        if authorization is not None or secret is not None:
+            description = "The client authenticates in two ways at once: send client_assertion and nothing else."
+            raise InvalidRequestError(description)
+        return _asserted(clients, form)
     if authorization is not None:
         presented = _basic(authorization)
         if secret is not None or (client_id is not None and client_id != presented.client_id):
@@ -74,6 +88,40 @@ def _presented(headers: Headers, form: Mapping[str, str]) -> Presented:
     if client_id is None:
         raise ClientAuthenticationError
     return Presented("none" if secret is None else "client_secret_post", client_id, secret)
+
+
+def _asserted(clients: ClientService, form: Mapping[str, str]) -> Presented:
+    """An assertion that may be one, whoever signed it. Its algorithm says which method it is."""
+    if form.get("client_assertion_type") != assertions.TYPE or "client_assertion" not in form:
+        description = f"client_assertion must be there, and client_assertion_type must be {assertions.TYPE}."
+        raise InvalidRequestError(description)
+    try:
+        assertion = signed.take_apart(form["client_assertion"])
+    except BadSignatureError as error:
+        raise _refused(str(error)) from None
+    problem = assertions.problem(assertion.claims, clients.audiences, clients.now())
+    if problem is not None:
+        raise _refused(problem)
+    client_id = str(assertion.claims["sub"])
+    if form.get("client_id", client_id) != client_id or "\x00" in client_id:
+        raise _refused("iss and sub must be the client_id that is sent beside it")
+    method = "client_secret_jwt" if assertion.alg.startswith("HS") else "private_key_jwt"
+    return Presented(method, client_id, assertion=assertion)
+
+
+def _check_assertion(clients: ClientService, client: Client, method: str, assertion: Unverified) -> None:
+    """By a key of this very client, and never again."""
+    try:
+        clients.verify_assertion(client, method, assertion)
+    except (BadSignatureError, ClientKeysError) as error:
+        audit.record("client.refused", client_id=client.client_id, reason=str(error))
+        raise ClientAuthenticationError from None
+    if not clients.spend(client, str(assertion.claims["jti"])):
+        raise _refused("its jti was used before")
+
+
+def _refused(problem: str) -> ClientAuthenticationError:
+    return ClientAuthenticationError(errors.description(f"client_assertion: {problem}."))
 
 
 def _basic(authorization: str) -> Presented:

@@ -1,6 +1,7 @@
 """`idp client`: relying parties, as RFC 7591 describes them. Removing one is in `logout`: it ends things."""
 
 import json
+from dataclasses import asdict
 from typing import BinaryIO
 
 import click
@@ -28,14 +29,10 @@ def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyp
     except (ValueError, RecursionError) as error:
         message = f"{file.name} is not JSON ({error}): it must hold client metadata as RFC 7591 describes it."
         raise Refused(message) from None
-    uri = metadata.get("backchannel_logout_uri") if isinstance(metadata, dict) else None
-    refusal = obj.outbound.refusal(uri) if isinstance(uri, str) else None  # looked up before the transaction begins
     try:
+        obj.clients.inspect(metadata)  # looked up before the transaction begins
         with obj.database.writing() as tx:
             registration = obj.clients.add(tx, metadata)
-            if refusal is not None:
-                message = f"backchannel_logout_uri: {refusal}"
-                raise MetadataError(message)  # noqa: TRY301 - so that it was not added
     except MetadataError as error:
         message = f"{file.name} cannot be registered ({error.error}): {error}."
         raise Refused(message) from None
@@ -73,6 +70,44 @@ def show(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore[no-unty
         message = f"There is no client {client_id!r}: see `idp client list`."
         raise Refused(message)
     emit(_shown(client), as_json=as_json)
+
+
+@group.command()
+@click.option("--uses", type=click.IntRange(1, 1_000_000), default=1, help="How many clients may register with it.")
+@click.option("--lifetime", type=click.IntRange(1, 31_536_000), default=86_400, help="Seconds for which it is good.")
+@click.option("--list", "listing", is_flag=True, help="List those that are good, without showing them.")
+@click.option("--revoke", "revoked", metavar="ID", help="Make the one of this name in the list worthless.")
+@json_option
+@click.pass_obj
+def token(obj, uses: int, lifetime: int, listing: bool, revoked: str | None, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Make an initial access token, with which clients may register themselves, and print it: the only time it is shown."""
+    if listing:
+        with obj.database.reading() as tx:
+            listed = [asdict(each) for each in obj.registrations.listed_tokens(tx)]
+        emit(listed, as_json=as_json, columns=("token_id", "uses_left", "created_at", "expires_at"))
+        return
+    with obj.database.writing() as tx:
+        if revoked is not None:
+            done = obj.registrations.revoke_token(tx, revoked)
+        else:
+            made, shown = obj.registrations.make_token(tx, uses=uses, lifetime=lifetime)
+    if revoked is None:
+        emit({**asdict(made), "initial_access_token": shown}, as_json=as_json)
+    elif done:
+        emit({"token_id": revoked, "revoked": True}, as_json=as_json)
+    else:
+        message = f"There is no initial access token {revoked!r}: see `idp client token --list`."
+        raise Refused(message)
+
+
+@group.command()
+@json_option
+@click.pass_obj
+def reseal(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Seal the secrets of client_secret_jwt clients under the first secret of IDP_SECRET_KEY."""
+    with obj.database.writing() as tx:
+        resealed, secrets = obj.clients.secrets.reseal(tx)
+    emit({"resealed": resealed, "secrets": secrets}, as_json=as_json)
 
 
 def _shown(client: Client) -> dict[str, object]:

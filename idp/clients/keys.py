@@ -1,6 +1,5 @@
 """The public keys of relying parties, fetched from where they registered them (`jwks_uri`)."""
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from joserfc.jwk import KeySet
 
 from idp.clients import jwks
+from idp.protocol import strict_json
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.outbound import Outbound, OutboundError
@@ -84,9 +84,9 @@ class ClientKeys:
             if answer.status != _OK:
                 message = f"the answer was {answer.status}"
                 raise jwks.JwksError(message)
-            kept.keys = jwks.read(json.loads(answer.body), lenient=True)
+            kept.keys = jwks.read(strict_json.loads(answer.body), lenient=True)
             kept.fetched_at = self._clock()
-        except (OutboundError, ValueError, RecursionError) as error:
+        except (OutboundError, ValueError) as error:
             reason = str(error) if isinstance(error, OutboundError | jwks.JwksError) else type(error).__name__
             audit.warn("client.keys_not_fetched", uri=uri, reason=reason)
         finally:

@@ -111,7 +111,12 @@ def _jwks(name: str, value: Json) -> Json:
     except jwks.JwksError as error:
         message = f"{name}: {error}"
         raise MetadataError(message) from None
-    return {"keys": value["keys"]}
+    return {"keys": [{word: part for word, part in key.items() if _is_plain(part)} for key in value["keys"]]}
+
+
+def _is_plain(part: Json) -> bool:
+    """What a key's member may be: a string, or a list of them (RFC 7517 §4)."""
+    return isinstance(part, str) or (isinstance(part, list) and all(isinstance(item, str) for item in part))
 
 
 #: Every assertion algorithm, whatever method it goes with.

@@ -54,7 +54,7 @@ def parse(
 def _check_flow(known: dict[str, Json], response_types: Collection[str]) -> None:
     """Grant types and response types must agree (RFC 7591 §2.1, OIDC Registration §2)."""
     if "grant_types" not in known:
-        known["grant_types"] = _grants_of(known.get("response_types", ["code"]))
+        known["grant_types"] = _grants_of(known.get("response_types") or ["code"])
     grants = known["grant_types"]
     known.setdefault("response_types", ["code"] if "authorization_code" in grants else [])
     off = [each for each in known["response_types"] if each not in response_types]

@@ -1,4 +1,4 @@
-"""The table of relying parties."""
+"""The tables of relying parties: they themselves, what they spent, and who may register."""
 
 from sqlalchemy import Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -30,3 +30,35 @@ class ClientRow(Base):
             postgresql_where=text("ended_at IS NULL AND expires_at IS NOT NULL"),
         ),
     )
+
+
+class ClientAssertionRow(Base):
+    """A client assertion that was accepted: its `jti` counts once (RFC 7523 §3). Forgotten when it has long expired."""
+
+    __tablename__ = "client_assertions"
+
+    #: The hash of the client and the `jti`.
+    once: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class RegistrationTokenRow(Base):
+    """An initial access token (RFC 7591 §3), as a hash. `token_id` names it for operators and opens nothing."""
+
+    __tablename__ = "registration_tokens"
+
+    token_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    uses_left: Mapped[int]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class RegistrationQuotaRow(Base):
+    """How often somebody tried to register in a window. `bucket` is a keyed hash of an address, never the address."""
+
+    __tablename__ = "registration_quotas"
+
+    bucket: Mapped[str] = mapped_column(String(64), primary_key=True)
+    used: Mapped[int]
+    expires_at: Mapped[float] = mapped_column(index=True)

@@ -2,22 +2,37 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, OctKey
 
-from idp.clients import jwks, metadata, rules, signed, store
+from idp.clients import assertions, jwks, metadata, rules, signed, store
 from idp.clients.keys import ClientKeys, ClientKeysError
+from idp.clients.outside import Outside
 from idp.clients.rules import Client, ClientRecord
+from idp.clients.secret import SecretKeeper
+from idp.clients.signed import Unverified
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.secrets import Secrets
 
 CLIENT_ID_BYTES = 12
-SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lease:
+    """How a registration that a client made itself is held: its registration access token's hash, and until when."""
+
+    registration_hash: str | None
+    expires_at: Instant | None
+
+
+#: What an operator added stays, and only operators change it.
+FOR_GOOD = Lease(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +64,23 @@ class ClientService:
         loopback_http: bool,
         id_token_algs: Collection[str] = (DEFAULT_ALG,),
         response_types: Collection[str] = rules.RESPONSE_TYPES,
+        issuer: str = "",
+        secrets: Secrets | None = None,
         keys: ClientKeys | None = None,
+        outside: Outside | None = None,
+        unused_seconds: int = 0,
     ) -> None:
-        """`keys` fetches what clients registered as their `jwks_uri`; without it only `jwks` counts."""
+        """`keys` fetches what clients registered as their `jwks_uri`; without it only `jwks` counts.
+
+        `unused_seconds` is how long a registration lasts that a client made itself and does not use.
+        """
         self._database = database
         self._keys = keys
+        self.secrets = SecretKeeper(secrets)
+        self._outside = outside
+        self._unused_seconds = unused_seconds
+        #: Whom a client assertion may be for: this provider, by its name or by that of its token endpoint.
+        self.audiences = (issuer, f"{issuer}/token")
         self._response_types = tuple(response_types)
         self._cache_seconds = cache_seconds
         self._loopback_http = loopback_http
@@ -61,26 +88,57 @@ class ClientService:
         self._cache: dict[str, tuple[Instant, Client]] = {}
         self._origins: tuple[Instant, frozenset[str]] | None = None
 
-    def add(self, tx: Transaction, sent: Mapping[str, object]) -> Registration:
-        """Register a client from RFC 7591 metadata. Raises MetadataError."""
-        known = metadata.parse(
+    def read(self, sent: object) -> dict[str, Any]:
+        """The members of `sent` that count, checked. Raises MetadataError."""
+        return metadata.parse(
             sent,
             loopback_http=self._loopback_http,
             id_token_algs=self._id_token_algs,
             response_types=self._response_types,
         )
-        public = known.get("token_endpoint_auth_method") == "none"
-        secret = None if public else secrets.token(SECRET_BYTES)
+
+    def inspect(self, sent: object) -> None:
+        """Check what can only be seen from outside. Before `add` and `change`, and never inside a transaction.
+
+        Raises MetadataError, and BusyError when too many are waiting for other servers.
+        """
+        known = self.read(sent)
+        if self._outside is not None:
+            self._outside.check(known)
+
+    def add(self, tx: Transaction, sent: object, lease: Lease = FOR_GOOD) -> Registration:
+        """Register a client from RFC 7591 metadata. Raises MetadataError."""
+        known, client_id = self.read(sent), secrets.token(CLIENT_ID_BYTES)
+        secret = self.secrets.secret_for(client_id, _method(known))
         record = ClientRecord(
-            client_id=secrets.token(CLIENT_ID_BYTES),
-            metadata=json.dumps(known),
-            secret_hash=None if secret is None else secrets.digest(secret),
-            created_at=tx.now,
-            ended_at=None,
+            client_id, json.dumps(known), secret.hash, tx.now, None, secret.sealed, lease.registration_hash, lease.expires_at
         )
         store.add(tx, record)
-        tx.after_commit(lambda: audit.record("client.added", client_id=record.client_id))
-        return Registration(Client.of(record), secret)
+        tx.after_commit(lambda: audit.record("client.added", client_id=client_id))
+        return Registration(Client.of(record), secret.shown)
+
+    def change(self, tx: Transaction, before: Client, sent: object, lease: Lease) -> Registration | None:
+        """Put other metadata in the place of a client's, if its registration token is still the one in `before`.
+
+        None when it is not. Raises MetadataError.
+        """
+        known = self.read(sent)
+        secret = self.secrets.secret_for(before.client_id, _method(known), before)
+        record = ClientRecord(
+            before.client_id,
+            json.dumps(known),
+            secret.hash,
+            before.created_at,
+            None,
+            secret.sealed,
+            lease.registration_hash,
+            lease.expires_at,
+        )
+        if before.registration_hash is None or not store.replace(tx, record, before.registration_hash):
+            return None
+        tx.after_commit(lambda: self.forget(before.client_id))
+        tx.after_commit(lambda: audit.record("client.replaced", client_id=before.client_id))
+        return Registration(Client.of(record), secret.shown)
 
     def find(self, client_id: str | None) -> Client | None:
         """The client, as it was at most `clients_cache_seconds` ago. Only clients that exist are kept in memory."""
@@ -143,6 +201,68 @@ class ClientService:
         signed.verify(unverified, lambda kid: self.keys_of(client, kid), algorithms)
         return unverified.claims
 
+    def verify_assertion(self, client: Client, method: str, assertion: Unverified) -> None:
+        """Raise BadSignatureError or ClientKeysError unless the client itself signed it, as its registered method demands."""
+        registered = client.token_endpoint_auth_signing_alg
+        algorithms = rules.ASSERTION_ALGORITHMS[method] if registered is None else (registered,)
+        if method == "private_key_jwt":
+            signed.verify(assertion, lambda kid: self.keys_of(client, kid), algorithms)
+            return
+        secret = self.secrets.opened(client.client_id, client.secret_sealed)
+        if secret is None:
+            message = "The secret was sealed under another IDP_SECRET_KEY."
+            raise ClientKeysError(message)
+        key = OctKey.import_key(secret)
+        signed.verify(assertion, lambda _kid: KeySet([key]), algorithms, is_secret=True)
+
+    def spend(self, client: Client, jti: str) -> bool:
+        """Use up the `jti` of an assertion, in a transaction of its own: it counts once, whatever becomes of the request."""
+        once = secrets.digest(f"{client.client_id}\n{jti}")
+        with self._database.writing() as tx:
+            return store.spend(tx, once, tx.now + assertions.MAXIMUM_LIFETIME + 2 * assertions.SKEW)
+
+    def used(self, client: Client) -> Client:
+        """The client, which has just authenticated: in a transaction of its own, where there is anything to write down."""
+        until = self._lasts_until(client)
+        if until is None:
+            return client
+        with self._database.writing() as tx:
+            self.in_use(tx, client)
+        return replace(client, expires_at=until)
+
+    def in_use(self, tx: Transaction, client: Client) -> None:
+        """A client that registered itself lasts on when it is used. That is written down once in a tenth of its time."""
+        until = self._lasts_until(client)
+        if until is not None:
+            store.used(tx, client.client_id, until)
+            tx.after_commit(lambda: self.forget(client.client_id))
+
+    def _lasts_until(self, client: Client) -> Instant | None:
+        """Until when a client lasts that is used now; None when that is hardly longer than is written down."""
+        until = self.now() + self._unused_seconds
+        is_longer = client.expires_at is not None and until - client.expires_at >= self._unused_seconds / 10
+        return until if is_longer else None
+
+    def now(self) -> Instant:
+        """The instant at which what is not in a transaction happens."""
+        return self._database.clock()
+
+    def unused(self, tx: Transaction, limit: int) -> list[str]:
+        """Clients that registered themselves and were not used for too long; `logout` ends them."""
+        return store.unused(tx, limit)
+
+    def count_registered(self, tx: Transaction) -> int:
+        """How many clients live that registered themselves."""
+        return store.count_registered(tx)
+
+    def tidy(self, tx: Transaction) -> int:
+        """Forget the assertions that have long expired."""
+        return store.forget_spent(tx)
+
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""
         self._cache.pop(client_id, None)
+
+
+def _method(known: Mapping[str, Any]) -> str:
+    return str(known.get("token_endpoint_auth_method", "client_secret_basic"))

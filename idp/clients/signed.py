@@ -1,6 +1,5 @@
 """JWTs that relying parties sign: client assertions, request objects. Only the algorithms that we name, only their own keys."""
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry, extract_compact
 from joserfc.util import urlsafe_b64decode
 
+from idp.protocol import strict_json
 from idp.runtime.secrets import b64url
 
 #: A longer one is refused before any of it is parsed. It came in a form or from a `request_uri`, both bounded.
@@ -53,7 +53,10 @@ def take_apart(token: str) -> Unverified:
         parts = extract_compact(token.encode("ascii"))
         message, _, signature = token.rpartition(".")
         decoded = urlsafe_b64decode(signature.encode())
-        header, claims = _strict(urlsafe_b64decode(message.partition(".")[0].encode())), _strict(bytes(parts.payload))
+        header, claims = (
+            strict_json.loads(urlsafe_b64decode(message.partition(".")[0].encode())),
+            strict_json.loads(bytes(parts.payload)),
+        )
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         raise BadSignatureError("it is not a JWT of three parts, in base64url and JSON, each member once") from None
     if not isinstance(header, dict) or not isinstance(claims, dict) or b64url(decoded) != signature:
@@ -96,19 +99,3 @@ def _may_verify(key: Key, token: Unverified, *, is_secret: bool) -> bool:
     except (JoseError, ValueError):
         return False
     return True
-
-
-def _strict(encoded: bytes) -> Any:
-    """JSON in which no member comes twice and no number is infinite: parsers disagree about both."""
-    return json.loads(encoded, object_pairs_hook=_once, parse_constant=_refuse)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _refuse(_constant: str) -> None:
-    raise ValueError

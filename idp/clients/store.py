@@ -1,24 +1,67 @@
 """Statements on relying parties."""
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.clients.models import ClientRow
+from idp.clients.models import ClientAssertionRow, ClientRow
 from idp.clients.rules import ClientRecord
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
 
-_clients = table_of(ClientRow)
+_clients, _assertions = table_of(ClientRow), table_of(ClientAssertionRow)
 _ALIVE = select_of(ClientRow, ClientRecord).where(_clients.c.ended_at.is_(None))
 _BY_ID = _ALIVE.where(_clients.c.client_id == bindparam("client_id"))
 _LISTED = _ALIVE.order_by(_clients.c.created_at)
+_SEALED = _ALIVE.where(_clients.c.secret_sealed.is_not(None))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
 _INSERT = insert(_clients)
+_FORGOTTEN = {"secret_hash": None, "secret_sealed": None, "registration_hash": None}
 _END = (
     update(_clients)
     .where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
-    .values(ended_at=bindparam("now"), secret_hash=None, secret_sealed=None, registration_hash=None)
+    .values(ended_at=bindparam("now"), **_FORGOTTEN)
     .returning(_clients.c.client_id)
 )
+_END_UNUSED = _END.where(_clients.c.expires_at <= bindparam("now"))
+_UNUSED = (
+    select(_clients.c.client_id)
+    .where(_clients.c.ended_at.is_(None), _clients.c.expires_at <= bindparam("now"))
+    .order_by(_clients.c.client_id)
+    .limit(bindparam("most"))
+)
+_COUNT = select(func.count()).where(_clients.c.ended_at.is_(None), _clients.c.expires_at.is_not(None))
+#: The registration access token that was presented is part of the condition: of two updates at once, one wins.
+_REPLACE = (
+    update(_clients)
+    .where(
+        _clients.c.client_id == bindparam("of"),
+        _clients.c.ended_at.is_(None),
+        _clients.c.registration_hash == bindparam("presented"),
+    )
+    .values(
+        {
+            "metadata": bindparam("registered"),
+            "secret_hash": bindparam("hash"),
+            "secret_sealed": bindparam("sealed"),
+            "registration_hash": bindparam("next"),
+            "expires_at": bindparam("until"),
+        }
+    )
+    .returning(_clients.c.client_id)
+)
+_USED = update(_clients).where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
+_USED = _USED.values(expires_at=bindparam("until"))
+_RESEAL = (
+    update(_clients)
+    .where(_clients.c.client_id == bindparam("of"), _clients.c.secret_sealed == bindparam("read"))
+    .values(secret_sealed=bindparam("sealed"))
+    .returning(_clients.c.client_id)
+)
+_SPEND = {
+    "sqlite": sqlite.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
+    "postgresql": postgresql.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
+}
+_FORGET_SPENT = delete(_assertions).where(_assertions.c.expires_at <= bindparam("now"))
 
 
 def by_id(tx: Transaction, client_id: str) -> ClientRecord | None:
@@ -31,17 +74,66 @@ def listed(tx: Transaction) -> list[ClientRecord]:
     return tx.all(ClientRecord, _LISTED)
 
 
+def sealed(tx: Transaction) -> list[ClientRecord]:
+    """Every client whose secret is kept sealed."""
+    return tx.all(ClientRecord, _SEALED)
+
+
 def add(tx: Transaction, record: ClientRecord) -> None:
     """Insert a client."""
     values = {name: getattr(record, name) for name in ClientRecord.__dataclass_fields__}
     tx.execute(_INSERT, values)
 
 
-def end(tx: Transaction, client_id: str) -> bool:
-    """Mark a client removed; False when there was none."""
-    return tx.changed(_END, {"of": client_id, "now": tx.now})
+def replace(tx: Transaction, record: ClientRecord, presented: str) -> bool:
+    """Put `record` in the place of what is registered; False when `presented` is not the registration token's hash any more."""
+    values = {
+        "of": record.client_id,
+        "presented": presented,
+        "registered": record.metadata,
+        "hash": record.secret_hash,
+        "sealed": record.secret_sealed,
+        "next": record.registration_hash,
+        "until": record.expires_at,
+    }
+    return tx.changed(_REPLACE, values)
+
+
+def end(tx: Transaction, client_id: str, *, unused: bool = False) -> bool:
+    """Mark a client removed; False when there was none. `unused` does so only if its registration has lapsed."""
+    return tx.changed(_END_UNUSED if unused else _END, {"of": client_id, "now": tx.now})
 
 
 def removed_since(tx: Transaction, since: Instant) -> list[str]:
     """Clients that were removed after `since`."""
     return list(tx.execute(_REMOVED_SINCE, {"since": since}).scalars())
+
+
+def unused(tx: Transaction, limit: int) -> list[str]:
+    """Clients whose registration has lapsed, at most `limit` of them."""
+    return list(tx.execute(_UNUSED, {"now": tx.now, "most": limit}).scalars())
+
+
+def count_registered(tx: Transaction) -> int:
+    """How many clients live that registered themselves."""
+    return int(tx.execute(_COUNT).scalar_one())
+
+
+def used(tx: Transaction, client_id: str, until: Instant) -> None:
+    """Let a registration last until then."""
+    tx.execute(_USED, {"of": client_id, "until": until})
+
+
+def reseal(tx: Transaction, record: ClientRecord, secret_sealed: bytes) -> bool:
+    """Put another sealing in the place of the one that was read; False when somebody else was faster."""
+    return tx.changed(_RESEAL, {"of": record.client_id, "read": record.secret_sealed, "sealed": secret_sealed})
+
+
+def spend(tx: Transaction, once: str, expires_at: Instant) -> bool:
+    """Write down that an assertion was used; False when it was used before."""
+    return tx.execute(_SPEND[tx.connection.dialect.name], {"once": once, "expires_at": expires_at}).first() is not None
+
+
+def forget_spent(tx: Transaction) -> int:
+    """Delete the assertions that nobody can use any more. Returns how many."""
+    return tx.execute(_FORGET_SPENT, {"now": tx.now}).rowcount

@@ -7,11 +7,14 @@ from typing import Protocol
 from flask import Blueprint, Response
 from flask_login import current_user
 
+from idp.clients.pages import as_shown
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.clients.showing import ShownClient
 from idp.consent import rules
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
+from idp.protocol.uris import with_parameters
 from idp.runtime.clock import in_words
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
@@ -56,15 +59,21 @@ class AskedScope:
 
 @dataclass(frozen=True, slots=True)
 class AppShown:
-    """An app with access, as the person sees it."""
+    """An app with access, as the person sees it. `opens_at` is where a sign-in begins that starts here (OIDC Core §4)."""
 
-    client: Client
+    client: ShownClient
     sentences: Sequence[str]
     since: str
+    opens_at: str | None
 
 
 def pages(
-    database: Database, clients: ClientService, consents: ConsentService, pending: PendingConsents, paths: Callable[[str], str]
+    database: Database,
+    clients: ClientService,
+    consents: ConsentService,
+    pending: PendingConsents,
+    paths: Callable[[str], str],
+    issuer: str,
 ) -> Blueprint:
     """The consent page, and what became of consents. `paths` makes an address of ours of a path."""
     routes = blueprint("consent")
@@ -91,7 +100,7 @@ def pages(
             "consent.html",
             action="consent",
             request_id=request_id,
-            client=found.client,
+            client=as_shown(found.client),
             username=current_user.account.username,
             scopes=shown,
             redirect_host=found.redirect_host,
@@ -105,11 +114,19 @@ def pages(
             given = consents.of_person(tx, current_user.account.subject)
             found = [(consent, clients.get(tx, consent.client_id)) for consent in given]
         shown = [
-            AppShown(client, [_sentence(name) for name in scopes.parse(consent.scope)], in_words(consent.granted_at))
+            AppShown(
+                as_shown(client, logo=False),
+                [_sentence(name) for name in scopes.parse(consent.scope)],
+                in_words(consent.granted_at),
+                _opens_at(client, issuer),
+            )
             for consent, client in found
             if client is not None
         ]
-        return render("apps.html", action=paths("account/apps"), back=paths("account"), apps=shown)
+        wanted = clients.find(parameters().get("client_id"))
+        opens_at = None if wanted is None else _opens_at(wanted, issuer)
+        named = {"app": as_shown(wanted, logo=False), "opens_at": opens_at} if wanted is not None and opens_at else None
+        return render("apps.html", action=paths("account/apps"), back=paths("account"), apps=shown, named=named)
 
     @routes.post("/account/apps")
     def withdraw() -> Response:
@@ -134,6 +151,11 @@ def pages(
         return see_other(pending.location(request_id))
 
     return routes
+
+
+def _opens_at(client: Client, issuer: str) -> str | None:
+    """A link, and never a redirect: this address is somebody else's, and the person decides."""
+    return None if client.initiate_login_uri is None else with_parameters(client.initiate_login_uri, [("iss", issuer)])
 
 
 def _sentence(scope: str) -> str:

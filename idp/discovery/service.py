@@ -4,7 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 
 from idp.authorization.rules import PROMPTS
-from idp.clients.rules import AUTH_METHODS, CONTENT_ENCRYPTIONS, ENCRYPTION_ALGORITHMS, GRANT_TYPES, SUBJECT_TYPES
+from idp.clients.rules import (
+    ASSERTION_ALGORITHMS,
+    AUTH_METHODS,
+    CONTENT_ENCRYPTIONS,
+    ENCRYPTION_ALGORITHMS,
+    GRANT_TYPES,
+    SUBJECT_TYPES,
+)
 from idp.protocol import pkce, response_types, scopes
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.front import Ready
@@ -12,7 +19,8 @@ from idp.sessions.rules import ACR
 from idp.signals.status_list_rules import aggregation_uri
 
 MAX_AGE = 300
-_WITH_SECRET = [method for method in AUTH_METHODS if method != "none"]
+_ASSERTION_ALGS = [alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs]
+_AUTHENTICATED = [method for method in AUTH_METHODS if method != "none"]
 
 
 def metadata(
@@ -24,6 +32,7 @@ def metadata(
     frontchannel: bool = False,
     management: bool = False,
     status_list: bool = False,
+    registration: bool = False,
 ) -> dict[str, object]:
     """Every member is registered, and each says what the code does: a test uses them all.
 
@@ -53,7 +62,10 @@ def metadata(
         },
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
-        "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
+        "introspection_endpoint_auth_methods_supported": _AUTHENTICATED,
+        "token_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
+        "revocation_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
+        "introspection_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGS,
         "code_challenge_methods_supported": [pkce.METHOD],
         "prompt_values_supported": list(PROMPTS),
         "acr_values_supported": [ACR],
@@ -80,6 +92,7 @@ def metadata(
         "authorization_response_iss_parameter_supported": True,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        **({"registration_endpoint": f"{issuer}/register"} if registration else {}),
         **({"check_session_iframe": f"{issuer}/check_session"} if management else {}),
         **({"status_list_aggregation_endpoint": aggregation_uri(issuer)} if status_list else {}),
         **({"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True} if frontchannel else {}),

@@ -3,12 +3,13 @@
 from flask import Blueprint, Response, request
 
 from idp.clients import encryption
+from idp.clients.authentication import authenticate
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.grants.authorization_code import AuthorizationCodeGrant
 from idp.grants.client_credentials import ClientCredentialsGrant
 from idp.grants.refresh_token import RefreshTokenGrant
-from idp.grants.server import AuthorizationServer, ParsedRequest
+from idp.grants.server import AuthorizationServer, ParsedRequest, check_grant_type
 from idp.runtime.database import Database
 from idp.runtime.endpoints import blueprint, form_parameters, json_response
 
@@ -23,10 +24,11 @@ def endpoints(database: Database, server: AuthorizationServer) -> Blueprint:
     @routes.post("/token")
     def token() -> Response:
         parameters = form_parameters()
+        check_grant_type(parameters)
+        client = authenticate(services.clients, request.headers, parameters, "token")
         with database.writing() as tx:
-            parsed = ParsedRequest(tx, services.issuer, request.headers, parameters)
-            status, body, headers = server.create_token_response(parsed)
-        return json_response(status, _sealed(services.clients, parsed.client, body), headers)
+            status, body, headers = server.create_token_response(ParsedRequest(tx, services.issuer, client, parameters))
+        return json_response(status, _sealed(services.clients, client, body), headers)
 
     return routes
 

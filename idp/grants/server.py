@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749 import AuthorizationServer as _AuthorizationServer
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import OAuth2Payload, OAuth2Request
 
-from idp.clients.authentication import METHODS, Headers, authenticate
+from idp.clients.authentication import METHODS
 from idp.clients.rules import GRANT_TYPES, Client
 from idp.clients.service import ClientService
 from idp.grants.rules import Code
@@ -83,8 +83,20 @@ class Payload(OAuth2Payload):
         return {name: [value] * (2 if name in self._parameters.repeated else 1) for name, value in self._parameters.items()}
 
 
+def check_grant_type(parameters: Parameters) -> None:
+    """Refuse what no client may ask for, before anybody has to prove who they are; errors say what there is."""
+    grant_type = parameters.get("grant_type")
+    if grant_type is None:
+        description = "grant_type is missing."
+        raise InvalidRequestError(description)
+    if grant_type not in GRANT_TYPES:
+        error = UnsupportedGrantTypeError(grant_type)
+        error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
+        raise error
+
+
 class ParsedRequest(OAuth2Request):
-    """A request whose parameters were parsed strictly, and the transaction in which it is answered."""
+    """A request whose parameters were parsed strictly and whose client has authenticated, and the transaction of its answer."""
 
     payload: Payload
     client: Client  # type: ignore[assignment]
@@ -92,11 +104,12 @@ class ParsedRequest(OAuth2Request):
     #: What a refresh gives: the family, its next refresh token, and the scope asked for.
     refreshed: tuple[Family, str, str]
 
-    def __init__(self, tx: Transaction, issuer: str, headers: Headers, parameters: Parameters) -> None:
+    def __init__(self, tx: Transaction, issuer: str, client: Client, parameters: Parameters) -> None:
         # The address comes from the configuration, never from `Host`.
         super().__init__("POST", issuer)
         self.tx = tx
-        self.sent_headers = headers
+        self.client = client
+        self.auth_method = client.token_endpoint_auth_method
         self.parameters = parameters
         self.payload = Payload(parameters)
 
@@ -130,29 +143,14 @@ class AuthorizationServer(_AuthorizationServer):
         self,
         request: ParsedRequest,
         methods: Sequence[str],  # noqa: ARG002 - the registered method decides, at every endpoint alike
-        endpoint: str = "token",
+        endpoint: str = "token",  # noqa: ARG002
     ) -> Client:
-        """The client that the request comes from. Raises ClientAuthenticationError."""
-        client = authenticate(self.services.clients, request.sent_headers, request.parameters, endpoint)
-        request.client = client
-        request.auth_method = client.token_endpoint_auth_method
-        return client
-
-    def get_token_grant(self, request: ParsedRequest) -> TokenGrant:
-        """The grant that was asked for; errors say what there is."""
-        if "grant_type" not in request.parameters:
-            description = "grant_type is missing."
-            raise InvalidRequestError(description)
-        try:
-            grant: TokenGrant = super().get_token_grant(request)  # type: ignore[assignment]
-        except UnsupportedGrantTypeError as error:
-            error.description = f"grant_type must be one of {', '.join(GRANT_TYPES)}."
-            raise
-        return grant
+        """The client that the request comes from: it authenticated before the transaction began."""
+        return request.client
 
     def create_token_response(self, request: ParsedRequest) -> Response:
         """Answer a token request; errors go to the edge, which knows whether their changes must be kept."""
-        grant = self.get_token_grant(request)
+        grant: TokenGrant = self.get_token_grant(request)  # type: ignore[assignment]
         grant.validate_token_request()
         return grant.create_token_response()
 

@@ -11,6 +11,7 @@ from flask_login import current_user, logout_user
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
+from idp.clients.pages import as_shown
 from idp.clients.service import ClientService
 from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
 from idp.logout.rules import Heard, Reason
@@ -94,7 +95,14 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
     is_waited_for = any(app.state is Heard.WAITING for app in apps) or (exposure is not None and not exposure.all_confirmed)
     is_live = ago < _LIVE_FOR and is_waited_for
     client, go_on = clients.find(kept.get("client_id")), kept.get("go_on")
-    found = {"client": client, "apps": apps, "frames": frames, "go_on": go_on, "is_live": is_live, "exposed": exposed}
+    found = {
+        "client": as_shown(client) if client is not None else None,
+        "apps": apps,
+        "frames": frames,
+        "go_on": go_on,
+        "is_live": is_live,
+        "exposed": exposed,
+    }
     response = render("logout_done.html", was_signed_in=bool(sids), **found)
     if go_on is not None:
         response.headers["Refresh"] = f"{_FRAMES_SECONDS};url={go_on}"
@@ -113,7 +121,13 @@ def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
     forms_may_lead_to(asked.redirect_uri)
     fields = {name: given[name] for name in FIELDS if name in given}
     username = current_user.account.username
-    return render("logout.html", action="logout", username=username, client=asked.client, fields=fields)
+    return render(
+        "logout.html",
+        action="logout",
+        username=username,
+        client=as_shown(asked.client) if asked.client is not None else None,
+        fields=fields,
+    )
 
 
 def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) -> Response:
@@ -123,7 +137,12 @@ def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) 
     if back is not None and not framed:
         return see_other(back)
     if not was_signed_in:
-        return render("logout_done.html", client=asked.client, was_signed_in=False, apps=[])
+        return render(
+            "logout_done.html",
+            client=as_shown(asked.client) if asked.client is not None else None,
+            was_signed_in=False,
+            apps=[],
+        )
     client_id = None if asked.client is None else asked.client.client_id
     browser_session[_LEFT] = browser_session[_LEFT] | {"client_id": client_id, "go_on": back}
     return see_other("logout/done")

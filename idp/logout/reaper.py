@@ -1,11 +1,14 @@
 """Expiry is an ending: sessions that are idle or too old end as if somebody had signed out, and relying parties hear of it.
 
+So do clients that registered themselves and that nobody uses.
 Any number of instances may reap at once: each takes rows that nobody else holds.
 """
 
+from collections.abc import Callable
+
 from idp.logout.service import LogoutService
 from idp.runtime import audit
-from idp.runtime.database import Database
+from idp.runtime.database import Database, Transaction
 from idp.runtime.periodic import Periodic
 
 #: How long after its time a session may wait for its end, in seconds. It is refused everywhere from the very second.
@@ -24,11 +27,14 @@ class Reaper:
         self.start, self.stop = self._rounds.start, self._rounds.stop
 
     def reap(self) -> int:
-        """End every session that has run out, batch by batch; returns their number."""
+        """End every session and every client that has run out, batch by batch; returns their number."""
+        return self._all(self._logout.end_stale_sessions) + self._all(self._logout.end_unused_clients)
+
+    def _all(self, end: Callable[[Transaction, int], int]) -> int:
         total = 0
         while not self._rounds.is_stopping:
             with self._database.writing() as tx:
-                ended = self._logout.end_stale_sessions(tx, BATCH)
+                ended = end(tx, BATCH)
             total += ended
             if ended == 0:
                 break

@@ -149,7 +149,15 @@ class LogoutService:
 
     def end_client(self, tx: Transaction, client_id: str) -> bool:
         """Remove a client: it can authenticate no more, and everything that it was given is dead."""
-        ended = clients_ending.mark_removed(tx, client_id)
+        return self._ended_client(tx, client_id, ended=clients_ending.mark_removed(tx, client_id))
+
+    def end_unused_clients(self, tx: Transaction, limit: int) -> int:
+        """End clients that registered themselves and were not used for too long; returns the number."""
+        lapsed = self._clients.unused(tx, limit)
+        return sum(self._ended_client(tx, each, ended=clients_ending.mark_lapsed(tx, each)) for each in lapsed)
+
+    def _ended_client(self, tx: Transaction, client_id: str, *, ended: bool) -> bool:
+        """What follows when a client was marked removed."""
         if ended:
             tokens_ending.end_of_client(tx, client_id, rules.Reason.CLIENT_REMOVED)
             self._signals.client_ended(tx, client_id, rules.Reason.CLIENT_REMOVED)

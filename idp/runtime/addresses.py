@@ -54,6 +54,8 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _MAXIMUM_NAME = 253
+#: Strangers get whole networks of IPv6 addresses: a /64 is one customer's.
+IPV6_PREFIX = 64
 
 
 def is_exempt(address: IPv4Address | IPv6Address, allow: tuple[Network, ...], *, allow_loopback: bool) -> bool:
@@ -89,3 +91,16 @@ def literal(host: str) -> IPv4Address | IPv6Address | None:
         message = "its host is an address in an unusual form"
         raise ValueError(message)
     return None
+
+
+def network_of(address: str) -> str:
+    """The network that counts as one place: an IPv4 address, an IPv6 /64."""
+    try:
+        known = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, IPv6Address):
+        if known.ipv4_mapped is not None:
+            return str(known.ipv4_mapped)
+        return str(ip_network((known, IPV6_PREFIX), strict=False))
+    return str(known)

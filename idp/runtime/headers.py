@@ -14,14 +14,19 @@ HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
 def content_security_policy(
-    *, form_targets: Iterable[str] = (), scripts: bool = False, frames: Iterable[str] = (), framed: bool = False
+    *,
+    form_targets: Iterable[str] = (),
+    scripts: bool = False,
+    frames: Iterable[str] = (),
+    framed: bool = False,
+    images: Iterable[str] = (),
 ) -> str:
     """A policy that lets a page load our own style and images and nothing else.
 
     `form_targets` are origins that a form's answer may redirect to: Chromium applies `form-action` to the redirect
     that follows a sign-in or a consent, so the relying party's origin must be named. `scripts` lets our own files run.
     `frames` are origins of apps whose pages it may load in frames, to sign them out. `framed` is for the one page that
-    apps may load in a frame of theirs.
+    apps may load in a frame of theirs. `images` are origins of logos.
     """
     loaded = [" ".join(["frame-src", *sorted(set(frames))])] if frames else []
     return "; ".join(
@@ -29,7 +34,7 @@ def content_security_policy(
             *loaded,
             "default-src 'none'",
             "style-src 'self'",
-            "img-src 'self'",
+            " ".join(["img-src 'self'", *images]),
             "script-src 'self'" if scripts else "script-src 'none'",
             " ".join(["form-action 'self'", *form_targets]),
             "frame-ancestors *" if framed else "frame-ancestors 'none'",

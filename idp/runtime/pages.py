@@ -49,7 +49,8 @@ def render(template: str, status: int = 200, **context: Any) -> Response:
 
 def error_page(error: PageError) -> Response:
     """An error as a page."""
-    return render("error.html", error.status, error=error.error, description=error.description, sentence=error.sentence)
+    shown = {"error": error.error, "description": error.description, "sentence": error.sentence}
+    return render("error.html", error.status, code=error.status, **shown)
 
 
 class _SeeOther(Response):
@@ -74,6 +75,11 @@ def see_other(location: str) -> Response:
 def forms_may_lead_to(uri: str | None) -> None:
     """Let the forms of this answer's page end at `uri`: browsers hold the redirects that follow to `form-action`, too."""
     g.form_targets = () if uri is None else (form_target(uri),)
+
+
+def images_may_come_from(uri: str | None) -> None:
+    """Let this answer's page load images from the origin of `uri`, besides our own."""
+    g.images = () if uri is None else (form_target(uri),)
 
 
 def frames_may_show(uris: Sequence[str]) -> None:

@@ -196,6 +196,7 @@ class TokenService:
         if alg not in self._keys.algorithms:
             raise UnauthorizedClientError(switched_off(alg))
         beside = {"at_hash": access_token, "c_hash": code}
+        self._clients.in_use(tx, client)
         claims = rules.id_token_claims(
             self.policy,
             tx.now,

@@ -81,6 +81,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_authorization_requests_expires_at"), "authorization_requests", ["expires_at"], unique=False)
     op.create_table(
+        "client_assertions",
+        sa.Column("once", sa.String(length=64), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("once", name=op.f("pk_client_assertions")),
+    )
+    op.create_index(op.f("ix_client_assertions_expires_at"), "client_assertions", ["expires_at"], unique=False)
+    op.create_table(
         "clients",
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
@@ -192,6 +199,24 @@ def upgrade() -> None:
         sa.Column("sub", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("subject", "sector", name=op.f("pk_pairwise_subjects")),
         sa.UniqueConstraint("sub", name=op.f("uq_pairwise_subjects_sub")),
+    )
+    op.create_table(
+        "registration_quotas",
+        sa.Column("bucket", sa.String(length=64), nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_registration_quotas")),
+    )
+    op.create_index(op.f("ix_registration_quotas_expires_at"), "registration_quotas", ["expires_at"], unique=False)
+    op.create_table(
+        "registration_tokens",
+        sa.Column("token_id", sa.String(length=32), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("uses_left", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("token_id", name=op.f("pk_registration_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_registration_tokens_token_hash")),
     )
     op.create_table(
         "sessions",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import DONE, USAGE, run
+from tests.clients.keys import public, rsa
 from tests.support.serving import RunningProvider
 
 METADATA = {
@@ -82,3 +83,43 @@ def test_removing_is_final(idp: RunningProvider) -> None:
 def test_wrong_usage(idp: RunningProvider) -> None:
     for arguments in (["add"], ["add", "--file", "/nowhere.json"], ["show"], ["remove"], ["frobnicate"]):
         assert run(idp, "client", *arguments).code == USAGE
+
+
+def test_an_initial_access_token_is_shown_once_listed_by_name_and_revoked(idp: RunningProvider) -> None:
+    made = run(idp, "client", "token", "--uses", "3", "--lifetime", "600", "--json").json
+    assert made["uses_left"] == 3
+    assert made["expires_at"] - made["created_at"] == 600
+    assert len(made["initial_access_token"]) >= 43
+    for said in (run(idp, "client", "token", "--list"), run(idp, "client", "token", "--list", "--json")):
+        assert made["token_id"] in said.out
+        assert made["initial_access_token"] not in said.out + said.err
+    gone = run(idp, "client", "token", "--revoke", made["token_id"], "--json").json
+    assert gone == {"token_id": made["token_id"], "revoked": True}
+    assert run(idp, "client", "token", "--list", "--json").json == []
+    assert "idp client token --list" in run(idp, "client", "token", "--revoke", made["token_id"]).refusal
+    assert run(idp, "client", "token", "--uses", "0").code == USAGE
+
+
+def test_a_client_with_keys_and_languages_is_shown_whole(idp: RunningProvider) -> None:
+    keys = public(rsa())
+    more = {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys, "client_name#de": "Notizen"}
+    response = add(idp, METADATA | more).json
+    assert "client_secret" not in response
+    shown = run(idp, "client", "show", response["client_id"], "--json").json
+    assert {name: shown[name] for name in more} == more
+    assert "Notizen" in run(idp, "client", "show", response["client_id"]).out
+    for member in ("secret_sealed", "registration_hash", "localised"):
+        assert member not in shown
+
+
+def test_secrets_that_are_kept_move_to_another_secret_of_the_deployment(idp: RunningProvider) -> None:
+    old, new = "an old secret of the tests that is long enough", "a new secret of the tests that is long enough"
+    sent = json.dumps(METADATA | {"token_endpoint_auth_method": "client_secret_jwt"})
+    assert run(idp, "client", "add", "--file", "-", stdin=sent, SECRET_KEY=old).code == DONE
+    both = {"SECRET_KEY": f"{new},{old}"}
+    assert run(idp, "client", "reseal", "--json", SECRET_KEY=f"{old},{new}").json == {"resealed": 0, "secrets": 1}
+    assert "idp client reseal" in run(idp, "doctor", **both).out
+    assert run(idp, "client", "reseal", "--json", **both).json == {"resealed": 1, "secrets": 1}
+    assert run(idp, "key", "reseal", **both).code == DONE
+    assert run(idp, "client", "reseal", "--json", SECRET_KEY=new).json == {"resealed": 0, "secrets": 1}
+    assert "idp client reseal" not in run(idp, "doctor", SECRET_KEY=new).out

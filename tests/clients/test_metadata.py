@@ -6,17 +6,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from idp.clients.members import MEMBERS
 from idp.clients.metadata import MAXIMUM_LIST, MAXIMUM_STRING, MetadataError, parse
-from idp.clients.rules import AUTH_METHODS, Client, ClientRecord, registered
+from idp.clients.rules import AUTH_METHODS, KNOWN_RESPONSE_TYPES, Client, ClientRecord, registered
+from idp.protocol.signatures import ALGORITHMS
 from idp.protocol.uris import is_wellformed
+from tests.clients.keys import ec, okp, public, rsa
 
 MINIMAL = {"redirect_uris": ["https://app.example/callback"]}
-MEMBERS = (
-    "redirect_uris post_logout_redirect_uris token_endpoint_auth_method grant_types response_types scope application_type "
-    "client_name client_uri logo_uri policy_uri tos_uri contacts default_max_age backchannel_logout_uri "
-    "backchannel_logout_session_required backchannel_logout_include_sub frontchannel_logout_uri "
-    "frontchannel_logout_session_required first_party access_token_header_typ resources"
-).split()
+KEYS = public(rsa(), ec(), okp())
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -38,12 +36,18 @@ PLAUSIBLE = st.sampled_from(
         "code",
         "at+jwt",
         "openid",
+        "private_key_jwt",
+        "pairwise",
+        "RS256",
+        {"keys": [{"kty": "RSA", "n": "x", "e": "AQAB"}]},
         True,
         60,
     ]
 )
 METADATA = st.dictionaries(
-    st.sampled_from(MEMBERS) | st.text(max_size=10), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=4), max_size=8
+    st.sampled_from(sorted(MEMBERS)) | st.text(max_size=10),
+    JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=4),
+    max_size=8,
 )
 
 
@@ -62,7 +66,22 @@ def test_a_member_that_is_null_or_unknown_is_left_out() -> None:
 GOOD: list[tuple[str, object]] = [
     ("redirect_uris", ["https://a.example/cb", "https://a.example/cb?x=1"]),
     ("post_logout_redirect_uris", ["https://a.example/bye"]),
-    *(("token_endpoint_auth_method", method) for method in AUTH_METHODS),
+    *(("token_endpoint_auth_method", method) for method in AUTH_METHODS if method != "private_key_jwt"),
+    *(("token_endpoint_auth_signing_alg", alg) for alg in ("HS256", *ALGORITHMS)),
+    ("jwks", KEYS),
+    ("jwks_uri", "https://app.example/jwks.json"),
+    ("software_id", "4NRB1-0XZABZI9E6-5SM3R"),
+    ("software_version", "2.1"),
+    ("subject_type", "public"),
+    ("subject_type", "pairwise"),
+    ("sector_identifier_uri", "https://sector.example/uris.json"),
+    ("id_token_signed_response_alg", "RS256"),
+    ("userinfo_signed_response_alg", "RS256"),
+    ("request_object_signing_alg", "none"),
+    ("request_uris", ["https://app.example/request#hash", "https://app.example/other"]),
+    ("initiate_login_uri", "https://app.example/begin?at=idp"),
+    ("default_acr_values", ["urn:one", "two"]),
+    ("require_auth_time", True),
     ("grant_types", ["authorization_code", "refresh_token"]),
     ("grant_types", ["authorization_code", "client_credentials"]),
     ("response_types", ["code"]),
@@ -95,12 +114,24 @@ def test_a_good_value_is_kept_as_it_is(name: str, value: object) -> None:
 
 
 def test_every_member_has_a_good_and_a_bad_example_here() -> None:
-    assert {name for name, _ in GOOD} == {name for name, _ in BAD} == set(MEMBERS)
+    with_keys = {name for name in MEMBERS if name.endswith(("encrypted_response_alg", "encrypted_response_enc"))}
+    assert {name for name, _ in GOOD} | with_keys == {name for name, _ in BAD} == set(MEMBERS)
 
 
-_URI_LISTS = ("redirect_uris", "post_logout_redirect_uris", "resources")
-_URIS = ("client_uri", "logo_uri", "policy_uri", "tos_uri", "backchannel_logout_uri", "frontchannel_logout_uri")
+_URI_LISTS = ("redirect_uris", "post_logout_redirect_uris", "resources", "request_uris")
+_URIS = (
+    "client_uri",
+    "logo_uri",
+    "policy_uri",
+    "tos_uri",
+    "backchannel_logout_uri",
+    "frontchannel_logout_uri",
+    "jwks_uri",
+    "sector_identifier_uri",
+    "initiate_login_uri",
+)
 _BOOLEANS = (
+    "require_auth_time",
     "backchannel_logout_session_required",
     "backchannel_logout_include_sub",
     "frontchannel_logout_session_required",
@@ -128,7 +159,27 @@ BAD: list[tuple[str, object]] = [
         )
     ),
     *((name, value) for name in _BOOLEANS for value in ("true", 1, 0, [], {})),
+    *(
+        (name, value)
+        for name in MEMBERS
+        if name.endswith(("_alg", "_enc"))
+        for value in ("HS1", "dir", "none ", 1, ["RS256"], {})
+    ),
+    *(("jwks", value) for value in ({}, [], {"keys": []}, {"keys": {}}, {"keys": [1]}, {"keys": [{"kty": "x"}]}, "x", 1)),
+    ("jwks", {"keys": [rsa().as_dict(private=True)]}),
+    ("jwks", {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}),
+    ("jwks", {"keys": [KEYS["keys"][0] | {"n": "AQAB"}]}),
+    ("jwks", {"keys": [KEYS["keys"][0] | {"n": "_" * 4000}]}),
+    ("jwks", {"keys": [KEYS["keys"][0] | {"e": "_" * 200}]}),
+    ("jwks", {"keys": [KEYS["keys"][1] | {"x": KEYS["keys"][1]["y"]}]}),
+    ("jwks", {"keys": KEYS["keys"] * 11}),
+    ("software_id", ""),
+    ("software_version", 2),
+    ("subject_type", "private"),
+    ("default_acr_values", "x"),
+    ("default_acr_values", ["a\nb"]),
     ("token_endpoint_auth_method", "private_key_jwt"),
+    ("token_endpoint_auth_method", "tls_client_auth"),
     ("token_endpoint_auth_method", ["none"]),
     ("token_endpoint_auth_method", True),
     ("token_endpoint_auth_method", {}),
@@ -241,7 +292,7 @@ def test_any_json_is_registered_or_refused_with_a_metadata_error(metadata: objec
     json.dumps(registered(client), ensure_ascii=False).encode()
 
 
-@given(st.sampled_from(MEMBERS), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=3))
+@given(st.sampled_from(sorted(MEMBERS)), JSON | PLAUSIBLE | st.lists(PLAUSIBLE | JSON, max_size=3))
 @settings(deadline=None, max_examples=300)
 def test_any_value_of_any_member_is_kept_or_refused(name: str, value: object) -> None:
     try:
@@ -249,3 +300,119 @@ def test_any_value_of_any_member_is_kept_or_refused(name: str, value: object) ->
     except MetadataError:
         return
     Client.of(ClientRecord("id", json.dumps(known), None, 0.0, None))
+
+
+def test_every_good_value_comes_back_as_it_was_registered() -> None:
+    for name, value in GOOD:
+        client = Client.of(ClientRecord("id", json.dumps(read(**{name: value})), None, 0.0, None))
+        assert registered(client)[name] == value
+
+
+@pytest.mark.parametrize("response_type", KNOWN_RESPONSE_TYPES)
+def test_a_response_type_is_registered_where_it_is_switched_on_with_the_grants_that_it_needs(response_type: str) -> None:
+    with_code, implicit = "code" in response_type.split(), response_type != "code"
+    grants = ["authorization_code"] * with_code + ["implicit"] * implicit
+    for sent in (response_type, " ".join(reversed(response_type.split()))):
+        known = parse(MINIMAL | {"response_types": [sent]}, loopback_http=False, response_types=KNOWN_RESPONSE_TYPES)
+        assert known["response_types"] == [response_type]
+        assert known["grant_types"] == grants
+    if response_type != "code":
+        with pytest.raises(MetadataError, match="response_types"):
+            read(response_types=[response_type], grant_types=grants)
+        with pytest.raises(MetadataError, match="do not agree"):
+            parse(
+                MINIMAL
+                | {"response_types": [response_type], "grant_types": ["authorization_code", "implicit"][::-1][with_code:]},
+                loopback_http=False,
+                response_types=KNOWN_RESPONSE_TYPES,
+            )
+
+
+@pytest.mark.parametrize("method", ["client_secret_jwt", "private_key_jwt"])
+def test_an_assertion_algorithm_must_go_with_its_method(method: str) -> None:
+    right, wrong = ("HS512", "RS256") if method == "client_secret_jwt" else ("ES256", "HS256")
+    assert read(token_endpoint_auth_method=method, token_endpoint_auth_signing_alg=right, jwks=KEYS)
+    with pytest.raises(MetadataError, match="token_endpoint_auth_signing_alg"):
+        read(token_endpoint_auth_method=method, token_endpoint_auth_signing_alg=wrong, jwks=KEYS)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"token_endpoint_auth_method": "private_key_jwt"},
+        {"id_token_encrypted_response_alg": "RSA-OAEP-256"},
+        {"userinfo_encrypted_response_alg": "ECDH-ES"},
+        {"request_object_signing_alg": "RS256"},
+    ],
+)
+def test_whoever_needs_keys_must_register_them_by_one_way(member: dict[str, object]) -> None:
+    with pytest.raises(MetadataError, match="jwks or jwks_uri"):
+        read(**member)
+    assert read(**member, jwks=KEYS)
+    assert read(**member, jwks_uri="https://app.example/jwks")
+    with pytest.raises(MetadataError, match="only one"):
+        read(**member, jwks=KEYS, jwks_uri="https://app.example/jwks")
+
+
+def test_an_encryption_gets_the_content_encryption_that_is_offered() -> None:
+    for kind in ("id_token", "userinfo"):
+        alg, enc = f"{kind}_encrypted_response_alg", f"{kind}_encrypted_response_enc"
+        assert read(jwks=KEYS, **{alg: "ECDH-ES"})[enc] == "A256GCM"
+        with pytest.raises(MetadataError, match=enc):
+            read(jwks=KEYS, **{enc: "A256GCM"})
+
+
+def test_only_the_public_half_and_plain_members_of_a_key_are_kept() -> None:
+    assert read(jwks={"keys": [KEYS["keys"][0] | {"x": {"deep": [1]}}], "more": 1})["jwks"] == {"keys": [KEYS["keys"][0]]}
+
+
+def test_a_key_of_a_type_that_nobody_here_knows_is_no_obstacle() -> None:
+    assert read(jwks={"keys": [*KEYS["keys"], {"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"}]})
+
+
+def test_a_software_statement_is_refused_by_its_own_code() -> None:
+    with pytest.raises(MetadataError, match="software_statement") as refused:
+        read(software_statement="e30.e30.")
+    assert refused.value.error == "unapproved_software_statement"
+
+
+def test_pairwise_subjects_need_one_host_or_a_sector() -> None:
+    uris = ["https://a.example/cb", "https://b.example/cb"]
+    with pytest.raises(MetadataError, match="sector_identifier_uri"):
+        read(subject_type="pairwise", redirect_uris=uris)
+    sector = "https://sector.example/uris"
+    known = read(subject_type="pairwise", redirect_uris=uris, sector_identifier_uri=sector)
+    assert Client.of(ClientRecord("id", json.dumps(known), None, 0.0, None)).sector == "sector.example"
+    known = read(subject_type="pairwise", redirect_uris=[uris[0], uris[0] + "2"])
+    assert Client.of(ClientRecord("id", json.dumps(known), None, 0.0, None)).sector == "a.example"
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "good"),
+    [
+        ("client_name#de", "Ein Name", True),
+        ("logo_uri#pt-BR", "https://app.example/logo", True),
+        ("tos_uri#ja", "http://app.example/tos", False),
+        ("tos_uri#ja", "javascript:alert(1)", False),
+        ("client_name#<script>", "x", False),
+        ("client_name#", "x", False),
+        ("client_name#de", "a\u202eb", False),
+        ("policy_uri#de", 1, False),
+    ],
+)
+def test_localised_members_are_held_to_what_the_member_is_held_to(member: str, value: object, good: bool) -> None:
+    if good:
+        client = Client.of(ClientRecord("id", json.dumps(read(**{member: value})), None, 0.0, None))
+        assert registered(client)[member] == value
+        return
+    with pytest.raises(MetadataError, match=member.partition("#")[0]):
+        read(**{member: value})
+
+
+def test_what_is_no_localised_member_is_ignored() -> None:
+    assert read(**{"scope#de": "x", "redirect_uris#de": 1}) == read()
+
+
+def test_metadata_is_bounded_as_a_whole() -> None:
+    with pytest.raises(MetadataError, match="longer than"):
+        read(redirect_uris=[f"https://app.example/{'x' * 1500}{n}" for n in range(32)])

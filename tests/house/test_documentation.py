@@ -61,6 +61,7 @@ def endpoints() -> list[str]:
         "/health/live",
         "/health/ready",
         "/metrics",
+        "/register",
     ]
     return announced + more + transmitter
 

@@ -1,0 +1,141 @@
+"""`/register` (RFC 7591, OpenID Registration 1.0), and `/register/ID` for whoever holds this client's own token (RFC 7592)."""
+
+from authlib.oauth2.rfc6749.errors import OAuth2Error
+from flask import Blueprint, Response, request
+
+from idp.clients import rules
+from idp.clients.members import MetadataError
+from idp.clients.outside import BusyError
+from idp.clients.registration import Ends, NotAllowedError, Registered, RegistrationService, TooManyError
+from idp.clients.rules import Client
+from idp.clients.service import ClientService
+from idp.protocol import errors, strict_json
+from idp.runtime.database import Database
+from idp.runtime.endpoints import blueprint, json_response
+
+#: Members of an answer that an update must not send back as metadata (RFC 7592 §2.2).
+_NEVER_SENT = ("registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at")
+
+
+def endpoints(
+    database: Database, clients: ClientService, registrations: RegistrationService, end_client: Ends, issuer: str
+) -> Blueprint:
+    """The registration endpoint, and each client's own."""
+    routes = blueprint("clients")
+    routes.register_error_handler(MetadataError, _unfit)
+    routes.register_error_handler(NotAllowedError, _not_allowed)
+    routes.register_error_handler(TooManyError, _too_many)
+    routes.register_error_handler(BusyError, lambda _error: _too_many(TooManyError("Too many register at this moment.", 5)))
+
+    @routes.post("/register")
+    def register() -> Response:
+        bearer = _bearer()
+        registrations.admit(bearer, request.remote_addr or "unknown")
+        sent = _sent()
+        clients.inspect(sent)
+        with database.writing() as tx:
+            registered = registrations.register(tx, bearer, sent)
+        return json_response(201, _answer(registered, issuer))
+
+    @routes.get("/register/<client_id>")
+    def read(client_id: str) -> Response:
+        bearer = _bearer()
+        with database.reading() as tx:
+            client = registrations.find(tx, client_id, bearer)
+        return json_response(200, _managed(client, str(bearer), issuer) | dict(rules.registered(client)))
+
+    @routes.put("/register/<client_id>")
+    def update(client_id: str) -> Response:
+        bearer = _bearer()
+        with database.reading() as tx:
+            client = registrations.find(tx, client_id, bearer)
+        sent = _sent()
+        _check_update(client, sent)
+        clients.inspect(sent)
+        with database.writing() as tx:
+            registered = registrations.replace(tx, client, sent)
+        return json_response(200, _answer(registered, issuer))
+
+    @routes.delete("/register/<client_id>")
+    def delete(client_id: str) -> Response:
+        bearer = _bearer()
+        with database.writing() as tx:
+            end_client(tx, registrations.find(tx, client_id, bearer).client_id)
+        return Response(status=204)
+
+    return routes
+
+
+def _bearer() -> str | None:
+    """The token in the header: never in the query, never in the body."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _sent() -> dict[str, object]:
+    """The JSON object in the body."""
+    if request.mimetype != "application/json":
+        raise _NotJsonError
+    try:
+        sent = strict_json.loads(request.get_data(cache=False))
+    except ValueError as error:
+        message = f"the body is not JSON ({error})"
+        raise MetadataError(message) from None
+    if not isinstance(sent, dict):
+        message = "the metadata must be a JSON object"
+        raise MetadataError(message)
+    return sent
+
+
+def _check_update(client: Client, sent: dict[str, object]) -> None:
+    """What an update must and must not hold (RFC 7592 §2.2)."""
+    if sent.get("client_id") != client.client_id:
+        message = "client_id: an update must hold the client's own"
+        raise MetadataError(message)
+    forbidden = [name for name in _NEVER_SENT if name in sent]
+    if forbidden:
+        message = f"{forbidden[0]}: an update must not hold it"
+        raise MetadataError(message)
+    secret = sent.get("client_secret")
+    if secret is not None and not (isinstance(secret, str) and client.check_client_secret(secret)):
+        message = "client_secret: clients do not choose their own; leave it out"
+        raise MetadataError(message)
+
+
+def _answer(registered: Registered, issuer: str) -> dict[str, object]:
+    """The client information response (RFC 7591 §3.2.1, RFC 7592 §3)."""
+    registration = registered.registration
+    return _managed(registration.client, registered.token, issuer) | registration.response()
+
+
+def _managed(client: Client, token: str, issuer: str) -> dict[str, object]:
+    return {
+        "client_id": client.client_id,
+        "client_id_issued_at": int(client.created_at),
+        "registration_client_uri": f"{issuer}/register/{client.client_id}",
+        "registration_access_token": token,
+    }
+
+
+class _NotJsonError(OAuth2Error):
+    """415 (RFC 9110 §15.5.16)."""
+
+    def __init__(self) -> None:
+        super().__init__("The body must be JSON, with Content-Type application/json.", error="invalid_request", status_code=415)
+
+
+def _unfit(error: MetadataError) -> Response:
+    return json_response(400, {"error": error.error, "error_description": errors.description(f"{error}.")})
+
+
+def _not_allowed(_error: NotAllowedError) -> Response:
+    """An unknown client, a wrong token and none look the same."""
+    description = "The Bearer token is missing, expired or used up, or it is not the one of this registration."
+    challenge = f'Bearer realm="register", error="invalid_token", error_description="{description}"'
+    body = {"error": "invalid_token", "error_description": description}
+    return json_response(401, body, [("WWW-Authenticate", challenge)])
+
+
+def _too_many(error: TooManyError) -> Response:
+    body = {"error": "temporarily_unavailable", "error_description": str(error)}
+    return json_response(429, body, [("Retry-After", str(error.retry_after))])

@@ -1,0 +1,43 @@
+"""A client as pages show it to a person: in a language that they read, and never more than was registered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from idp.clients.rules import LOCALISED, Client
+
+
+@dataclass(frozen=True, slots=True)
+class ShownClient:
+    """What templates see of a client. `logo_uri` is None where pictures of others are not loaded."""
+
+    client_id: str
+    client_name: str | None
+    client_uri: str | None
+    logo_uri: str | None
+    policy_uri: str | None
+    tos_uri: str | None
+
+
+def show(client: Client, languages: Iterable[str], *, logos: bool) -> ShownClient:
+    """The client for somebody who reads `languages` (BCP 47), the best first."""
+    wanted = [shorter for language in languages for shorter in _fallbacks(language.lower())]
+    values = {member: _in_a_language(client, member, wanted) for member in LOCALISED}
+    if not logos:
+        values["logo_uri"] = None
+    return ShownClient(client.client_id, **values)
+
+
+def _in_a_language(client: Client, member: str, wanted: Iterable[str]) -> str | None:
+    """The first language that there is; else what was registered for everybody; else whatever there is."""
+    found = {name.partition("#")[2].lower(): value for name, value in client.localised.items() if name.startswith(f"{member}#")}
+    for language in wanted:
+        if language in found:
+            return found[language]
+    default: str | None = getattr(client, member)
+    return default if default is not None else next(iter(found.values()), None)
+
+
+def _fallbacks(language: str) -> list[str]:
+    """`de-at`, then `de` (RFC 4647 §3.4)."""
+    parts = language.split("-")
+    return ["-".join(parts[:length]) for length in range(len(parts), 0, -1)]
