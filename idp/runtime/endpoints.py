@@ -40,11 +40,17 @@ def blueprint(name: str, *, allows_origin: Callable[[str], bool] | None = None) 
     return machines
 
 
+class UnsupportedMediaTypeError(InvalidRequestError):
+    """A body of another kind than the one that is understood (RFC 9110 §15.5.16)."""
+
+    status_code = 415
+
+
 def form_parameters() -> Parameters:
     """The parameters in the body of a POST, each once; raises InvalidRequestError for anything else (RFC 6749 §3.2)."""
     if request.mimetype != FORM:
         description = f"The request must be a POST with Content-Type {FORM}."
-        raise InvalidRequestError(description)
+        raise (UnsupportedMediaTypeError if request.mimetype else InvalidRequestError)(description)
     parameters = parse(request.get_data(cache=False))
     if parameters.repeated:
         raise InvalidRequestError(errors.description(f"The parameter {min(parameters.repeated)} is given more than once."))
