@@ -16,6 +16,7 @@ from idp.accounts.pending import PendingSignIn
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService
 from idp.clients.models import ClientRow
+from idp.clients.pages import LOGOS
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.config import Settings
@@ -170,7 +171,7 @@ class Site:
         """A web application of this room alone."""
         here = str(Path(__file__).parent)
         app = Flask("idp", template_folder=str(resources.folder("templates")), static_folder=here, static_url_path="/static")
-        app.config.update(SECRET_KEY="signs cookies", SESSION_COOKIE_NAME="idp_session")
+        app.config.update({LOGOS: False}, SECRET_KEY="signs cookies", SESSION_COOKIE_NAME="idp_session")
         app.jinja_env.globals["provider_name"] = "idp"
 
         @app.before_request

@@ -125,7 +125,9 @@ BAD_CLAIMS: list[tuple[str, dict[str, object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("word", "changes"), BAD_CLAIMS, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(
+    ("word", "changes"), BAD_CLAIMS, ids=[f"{name}-{number}" for number, (name, _) in enumerate(BAD_CLAIMS)]
+)
 def test_a_claim_that_is_wrong_is_named(provider: RunningProvider, by_key: str, word: str, changes: dict[str, object]) -> None:
     here = json.loads(json.dumps(changes).replace("ISSUER", provider.issuer))
     for endpoint in ENDPOINTS:

@@ -50,10 +50,10 @@ def b64(data: bytes | str) -> str:
 
 
 def refused(keys: KeyService, token: str, typ: str = "JWT", *, as_hint: bool = False) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()  # what it costs, whatever else the machine does
     with pytest.raises(InvalidTokenError):
         keys.verify(token, typ, EPOCH, as_hint=as_hint)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def with_signature(body: str, key: RSAKey) -> str:
