@@ -218,7 +218,8 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         database,
         settings.issuer,
         pushing,
-        longest_token=_longest_token(settings) + settings.keys_clock_skew,
+        longest_token=_longest_token(settings),
+        clock_skew=settings.keys_clock_skew,
         retention=settings.signals_retention,
     )
     timing = Timing(settings.signals_inactivity_timeout, settings.signals_min_verification_interval)

@@ -12,6 +12,8 @@ POLL = "urn:ietf:rfc:8936"
 PUSH = "urn:ietf:rfc:8935"
 #: Streams of one client: one for each of its processes.
 MOST_STREAMS = 64
+#: Whoever follows is here more often than that: a poll waits for 300 s at most, and that it came is noted once a minute.
+LEFT_SECONDS = 420
 #: How many events one transaction numbers, or one look reads.
 BATCH = 1000
 #: Subjects that one stream may leave out.

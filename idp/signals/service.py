@@ -13,14 +13,25 @@ from idp.signals.rules import BATCH, NewSignal, Reach, Signal, Subject
 class SignalService:
     """The log. Whoever writes into it does so in the transaction of what happened, so that neither can be lost.
 
-    `longest_token` is for how many seconds a token may count after its issue, the difference of clocks included.
+    `longest_token` is for how many seconds a token may count after its issue; for those whose clock is behind by at most
+    `clock_skew` seconds it counts that much longer.
     """
 
-    def __init__(self, database: Database, issuer: str, pushing: Pushing, *, longest_token: float, retention: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        issuer: str,
+        pushing: Pushing,
+        *,
+        longest_token: float,
+        clock_skew: float,
+        retention: float,
+    ) -> None:
         self._dialect = database.dialect
         self._pushing = pushing
         self._longest_token = longest_token
-        self._retention = max(retention, longest_token)
+        self._clock_skew = clock_skew
+        self._retention = max(retention, longest_token + clock_skew)
         self._listeners: list[Callable[[], None]] = []
         self.issuer = issuer
 
@@ -44,8 +55,8 @@ class SignalService:
 
     def token_ended(self, tx: Transaction, jti: str, expires_at: float, reason: str) -> None:
         """One access token ended, which would have lived until `expires_at`."""
-        named = {"format": "jwt_id", "iss": self.issuer, "jti": jti}
-        self.emit(tx, [NewSignal(events.TOKEN_REVOKED, named, expires_at, {"reason_admin": {"en": reason}})])
+        named, until = {"format": "jwt_id", "iss": self.issuer, "jti": jti}, expires_at + self._clock_skew
+        self.emit(tx, [NewSignal(events.TOKEN_REVOKED, named, until, {"reason_admin": {"en": reason}})])
 
     def client_ended(self, tx: Transaction, client_id: str, reason: str) -> None:
         """A client ended: what it was given is dead, and it follows nothing any more."""
@@ -70,11 +81,15 @@ class SignalService:
         details = {} if state is None else {"state": state}
         self.emit(tx, [NewSignal(events.VERIFICATION, rules.opaque(stream_id), tx.now, details, stream_id=stream_id)])
 
+    def stream_ended(self, tx: Transaction, stream_id: str) -> None:
+        """A stream is gone. Nobody hears of this event, but a poll that waits for the stream looks around, in any process."""
+        self.emit(tx, [NewSignal(events.STREAM_UPDATED, rules.opaque(stream_id), tx.now, {}, stream_id=stream_id)])
+
     def _dead(self, tx: Transaction, event: str, subject: Subject, reason: str) -> NewSignal:
         return NewSignal(event, subject, self._tokens_until(tx), {"reason_admin": {"en": reason}})
 
     def _tokens_until(self, tx: Transaction) -> float:
-        return tx.now + self._longest_token
+        return tx.now + self._longest_token + self._clock_skew
 
     def when_woken(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever an event was committed. It must return at once: committers call it."""

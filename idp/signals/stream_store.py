@@ -27,7 +27,6 @@ _PUSHED = _every.where(
     _t.c.method == PUSH, _t.c.status == ENABLED, _t.c.cursor < bindparam("last"), _t.c.endpoint_url.is_not(None)
 ).order_by(_t.c.stream_id)
 _PUSHED_HELD = _PUSHED.with_for_update()
-_COUNT = select(func.count()).where(_t.c.client_id == bindparam("of"))
 _SLOWEST = select(func.count(), func.min(_t.c.cursor)).where(_t.c.status == ENABLED)
 _PROGRESS = (
     update(_t)
@@ -98,11 +97,6 @@ def pushed(tx: Transaction, last: int) -> list[Stream]:
 def pushed_held(tx: Transaction, last: int) -> list[Stream]:
     """As `pushed`, their rows locked until the commit."""
     return tx.all(_read, _PUSHED_HELD, {"last": last})
-
-
-def count(tx: Transaction, client_id: str) -> int:
-    """How many streams a client has."""
-    return int(tx.execute(_COUNT, {"of": client_id}).scalar_one())
 
 
 def slowest(tx: Transaction) -> tuple[int, int | None]:

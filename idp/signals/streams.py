@@ -42,10 +42,9 @@ class StreamService:
     def create(self, tx: Transaction, client_id: str, asked: Configuration) -> Stream:
         """A new stream. It begins with what still matters, so that an empty memory learns of every token that may be alive.
 
-        Raises StreamError when the client has as many as it may have.
+        Raises StreamError when the client has as many as it may have, and none of them was left behind.
         """
-        if stream_store.count(tx, client_id) >= rules.MOST_STREAMS:
-            raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
+        self._make_room(tx, client_id)
         stream_id = secrets.token(rules.ID_BYTES)
         delivery = asked.delivery or _POLLED
         stream = Stream(
@@ -70,6 +69,16 @@ class StreamService:
         tx.after_commit(lambda: audit.record("signals.stream_added", **fields))
         tx.after_commit(self._signals.wake)
         return stream
+
+    def _make_room(self, tx: Transaction, client_id: str) -> None:
+        """An app that dies again and again leaves a stream behind each time: the one longest without a poll makes room."""
+        streams = stream_store.of_client(tx, client_id)
+        if len(streams) < rules.MOST_STREAMS:
+            return
+        left = [one for one in streams if one.method == rules.POLL and one.seen_at < tx.now - rules.LEFT_SECONDS]
+        if not left:
+            raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
+        self._end(tx, min(left, key=lambda one: one.seen_at), "left behind")
 
     def get(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
         """A client's stream. Raises StreamError when it has none of that name."""
@@ -110,11 +119,14 @@ class StreamService:
 
     def end(self, tx: Transaction, client_id: str, stream_id: str) -> None:
         """Delete a stream. Raises StreamError when the client has none of that name."""
-        self._pushing.withdraw(tx, self._hold(tx, client_id, stream_id))
-        stream_store.end(tx, stream_id, client_id)
-        tx.after_commit(
-            lambda: audit.record("signals.stream_ended", stream_id=stream_id, client_id=client_id, reason="receiver")
-        )
+        self._end(tx, self._hold(tx, client_id, stream_id), "receiver")
+
+    def _end(self, tx: Transaction, stream: Stream, reason: str) -> None:
+        self._pushing.withdraw(tx, stream)
+        stream_store.end(tx, stream.stream_id, stream.client_id)
+        self._signals.stream_ended(tx, stream.stream_id)
+        fields = {"stream_id": stream.stream_id, "client_id": stream.client_id, "reason": reason}
+        tx.after_commit(lambda: audit.record("signals.stream_ended", **fields))
 
     def set_status(self, tx: Transaction, client_id: str, stream_id: str, asked: Status) -> Stream:
         """Enable, pause or disable a stream. One that was disabled begins anew, as a new one does: nothing was held for it."""

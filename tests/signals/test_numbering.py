@@ -47,7 +47,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> It
 
 def log_of(database: Database) -> SignalService:
     pushing = Pushing(ISSUER, DeliveryService(database), None, None, 3600)  # type: ignore[arg-type]
-    return SignalService(database, ISSUER, pushing, longest_token=360, retention=86_400)
+    return SignalService(database, ISSUER, pushing, longest_token=300, clock_skew=60, retention=86_400)
 
 
 @pytest.fixture
@@ -177,7 +177,8 @@ def test_an_event_stays_as_long_as_a_token_that_it_names_could_live(database: Da
         database,
         ISSUER,
         Pushing(ISSUER, DeliveryService(database), None, None, 1),
-        longest_token=360,
+        longest_token=300,
+        clock_skew=60,
         retention=1,  # type: ignore[arg-type]
     )
     with database.writing() as tx:

@@ -1,5 +1,8 @@
 """Streams over real HTTP (SSF 1.0 §8.1)."""
 
+import threading
+import time
+
 import httpx
 
 from idp.protocol import events
@@ -152,7 +155,37 @@ def test_a_client_may_have_so_many_streams(provider: RunningProvider) -> None:
     one = made[0]
     answers = [one.call("POST", "streams", {}).status_code for _ in range(rules.MOST_STREAMS)]
     assert answers == [201] * (rules.MOST_STREAMS - 1) + [409]
+    database = provider.services.database
+    with database.writing() as tx:
+        left = provider.services.streams.of_client(tx, app.client_id)[7].stream_id
+        ago = tx.now - rules.LEFT_SECONDS - 1
+        tx.connection.exec_driver_sql(f"UPDATE signal_streams SET seen_at = {ago} WHERE stream_id = '{left}'")
+    assert one.call("POST", "streams", {}).status_code == 201, "one that was left behind makes room"
+    with database.reading() as tx:
+        remaining = [stream.stream_id for stream in provider.services.streams.of_client(tx, app.client_id)]
+    assert len(remaining) == rules.MOST_STREAMS
+    assert left not in remaining
     one.close()
+
+
+def test_a_poll_that_waits_for_a_stream_is_answered_when_the_stream_is_gone(follow: Follow) -> None:
+    follower = follow()
+    began = time.monotonic()
+    leaving = threading.Timer(0.3, lambda: follower.call("DELETE", "streams", stream_id=follower.stream_id))
+    leaving.start()
+    assert follower.poll(wait=25).status_code == 404
+    assert time.monotonic() - began < 10
+    leaving.join()
+
+
+def test_a_single_token_is_remembered_for_those_whose_clock_is_behind(provider: RunningProvider) -> None:
+    with provider.services.database.writing() as tx:
+        expires_at = tx.now - 30
+        assert provider.services.logout.end_access_token(tx, f"late-{expires_at}", expires_at)
+    follower = Follower.of(provider)
+    heard = [claims for claims in follower.follow(wait=5) if claims["sub_id"].get("jti") == f"late-{expires_at}"]
+    assert len(heard) == 1
+    follower.close()
 
 
 def test_a_changed_password_is_told_before_anything_else_of_it(provider: RunningProvider, follow: Follow) -> None:
