@@ -17,6 +17,6 @@ def as_shown(client: Client, *, logo: bool = True) -> ShownClient:
     Its logo may then be loaded by this answer's page, and nothing else from there.
     """
     languages = list(request.accept_languages.values())[:_MAXIMUM_LANGUAGES]
-    view = show(client, languages, logos=logo and current_app.config[LOGOS])
+    view = show(client, languages, logos=logo and bool(current_app.config.get(LOGOS)))
     images_may_come_from(view.logo_uri)
     return view
