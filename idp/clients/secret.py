@@ -8,7 +8,8 @@ from idp.runtime import secrets
 from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
 
-SECRET_BYTES = 32
+#: 64 characters: the key of an HMAC must be as long as its hash, and the longest is SHA-512's (RFC 7518 §3.2).
+SECRET_BYTES = 48
 PURPOSE = "client secret"
 #: The methods that need the secret itself: as the key of an HMAC (OIDC Core §9). For others a hash will do.
 _AS_A_KEY = frozenset({"client_secret_jwt"})
