@@ -31,7 +31,7 @@ from idp.consent.service import ConsentService
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
 from idp.discovery import endpoints as discovery_endpoints
-from idp.discovery.service import document, metadata
+from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer
 from idp.grants.server import Services as GrantServices
@@ -343,7 +343,7 @@ def create_app(provider: Provider) -> Flask:
     _harden(app, settings)
     _handle_errors(app)
     transmitter = signals_discovery.document(settings.issuer)
-    announced = document(_metadata(settings))
+    announced = document(metadata_of(settings))
     app.wsgi_app = Front(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,
@@ -357,20 +357,6 @@ def create_app(provider: Provider) -> Flask:
     )
     app.extensions["idp"] = provider
     return app
-
-
-def _metadata(settings: Settings) -> dict[str, object]:
-    """What is announced of this deployment."""
-    return metadata(
-        settings.issuer,
-        settings.keys_algorithms,
-        types=settings.authorization_response_types,
-        request_objects=settings.authorization_request_objects,
-        frontchannel=settings.logout_frontchannel,
-        management=settings.sessions_management,
-        status_list=settings.signals_status_list,
-        registration=settings.clients_registration != "off",
-    )
 
 
 def _keep_body() -> None:

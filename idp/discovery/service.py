@@ -12,6 +12,7 @@ from idp.clients.rules import (
     GRANT_TYPES,
     SUBJECT_TYPES,
 )
+from idp.config import Settings
 from idp.protocol import pkce, response_types, scopes
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.front import Ready
@@ -97,6 +98,20 @@ def metadata(
         **({"status_list_aggregation_endpoint": aggregation_uri(issuer)} if status_list else {}),
         **({"frontchannel_logout_supported": True, "frontchannel_logout_session_supported": True} if frontchannel else {}),
     }
+
+
+def metadata_of(settings: Settings) -> dict[str, object]:
+    """What this deployment announces."""
+    return metadata(
+        settings.issuer,
+        settings.keys_algorithms,
+        types=settings.authorization_response_types,
+        request_objects=settings.authorization_request_objects,
+        frontchannel=settings.logout_frontchannel,
+        management=settings.sessions_management,
+        status_list=settings.signals_status_list,
+        registration=settings.clients_registration != "off",
+    )
 
 
 def document(metadata: Mapping[str, object]) -> Ready:
