@@ -179,6 +179,7 @@ def test_no_two_families_share_a_place_and_none_is_left_out(world: World) -> Non
 
 def test_a_place_costs_no_statement_of_its_own(world: World) -> None:
     client, sid = world.add_client(), world.sign_in()
+    assert world.provider.clients.find(client.client_id)  # as it is once the client has authenticated
     statements: list[str] = []
     event.listen(world.provider.database.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: statements.append(sql))
     given = world.allow(client, sid)

@@ -145,7 +145,7 @@ def test_who_has_no_websocket_and_polls_is_disconnected_too(guard: Guard, feed: 
     with served_by_werkzeug(Sockets(guard, in_loop=False).app) as address:
         page = Page(address, SID, ["polling"])
         feed.end("sid", SID)
-        until(page.is_gone)
+        until(lambda: page.is_gone() and page.told)  # its client hears of the two in threads of their own
         assert page.told == [{"code": 4401, "reason": ENDED}]
 
 
