@@ -132,7 +132,9 @@ def test_what_was_to_be_secret_is_never_sent_in_the_open(provider: RunningProvid
         provider, id_token_encrypted_response_alg="RSA-OAEP-256", userinfo_encrypted_response_alg="ECDH-ES", jwks=for_signing
     )
     page = person.open(app.authorization_url())
-    refused = app.redeem(app.code_from(person.sign_in(page, "alice", PASSWORD)))
+    code = app.code_from(person.sign_in(page, "alice", PASSWORD))
+    app.redeem(code)
+    refused = app.redeem(code)  # nothing was spent: it is told the same again
     assert refused.status_code == 400
     assert refused.json()["error"] == "unauthorized_client"
     assert refused.json()["error_description"].startswith("id_token_encrypted_response_alg RSA-OAEP-256: ")
