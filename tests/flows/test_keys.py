@@ -174,10 +174,10 @@ def test_a_key_that_is_revoked_is_dead_within_seconds_and_sessions_go_on(
             assert app.userinfo(again["access_token"]).status_code == 200
             assert person.open(app.authorization_url(prompt="none")).query["code"]
         # The hub reads the keys at once; what became of them is told at the next round of the schedule.
-    until = time.monotonic() + 2 * REFRESH_SECONDS
-    while not provider.events("key.revoked") and time.monotonic() < until:
-        time.sleep(0.05)
-    assert [event["kid"] for event in provider.events("key.revoked")] == [signing]
+        until = time.monotonic() + 2 * REFRESH_SECONDS
+        while not provider.events("key.revoked") and time.monotonic() < until:
+            time.sleep(0.05)
+        assert [event["kid"] for event in provider.events("key.revoked")] == [signing]
         assert "is revoked already" in provider.cli("key", "revoke", signing, "--reason", "again", code=1)
         assert "There is no key 'unknown'" in provider.cli("key", "revoke", "unknown", "--reason", "x", code=1)
     finally:
