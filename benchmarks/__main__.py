@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from benchmarks import draining, limits, locally, report, servers, verifying
+from benchmarks import draining, limits, locally, report, servers, verifying, waiting
 from benchmarks.cases import FailedRequestError
 from benchmarks.draining import Drained
 from benchmarks.figures import Bench, Figures
 from benchmarks.load import WARM_UP
 from benchmarks.locally import Locally
+from benchmarks.waiting import Waiting
 from idp.config import Settings
 from idp.runtime import audit
 
@@ -31,6 +32,7 @@ class Run:
         self.say = say
         self.figures: list[Figures] = []
         self.drained: list[Drained] = []
+        self.waiting: list[Waiting] = []
         self.locally: Locally | None = None
         self.limits: dict[int, float] = {}
         self.verified = 0
@@ -64,6 +66,13 @@ class Run:
         self.say(f"{DELIVERIES:,} deliveries to {draining.PARTIES} receivers, {database}, {workers} worker(s)")
         self.drained.append(draining.best(database, fresh, workers, DELIVERIES))
 
+    def wait(self, database: str, url: str, workers: int) -> None:
+        """Very many follow, and nothing happens."""
+        self.say(f"{waiting.FOLLOWERS} waiting followers, {database}, {workers} worker(s)")
+        with servers.provider(workers, url) as running:
+            connections = workers * CONNECTIONS_PER_WORKER
+            self.waiting.append(waiting.measure(database, running, workers, connections, self.seconds / 2))
+
     def _measure(self, bench: Bench, cases: list) -> None:
         for lanes in cases:
             self.say(f"{lanes[0].name}, {bench.database}, {bench.workers} worker(s)")
@@ -92,13 +101,14 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
                 for workers in worker_counts:
                     run.provider(name, fresh(), workers)
                 run.drain(name, fresh, worker_counts[0])
+                run.wait(name, fresh(), worker_counts[0])
     except (FailedRequestError, verifying.BadTokenError) as error:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(report.as_json(run.limits, run.figures, run.drained, run.verified, run.locally))
+        click.echo(report.as_json(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally))
     else:
-        report.table(run.limits, run.figures, run.drained, run.verified, run.locally)
+        report.table(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally)
 
 
 main()

@@ -106,8 +106,8 @@ class Bench:
             connections=connections,
             requests=len(latencies),
             rate=rate,
-            p50=_quantile(latencies, 0.50),
-            p99=_quantile(latencies, 0.99),
+            p50=quantile(latencies, 0.50),
+            p99=quantile(latencies, 0.99),
             signatures=rate * case.signatures,
             signing=rate * case.signatures / self.limit if case.signatures else None,
             server_share=server / CORES,
@@ -117,5 +117,6 @@ class Bench:
         )
 
 
-def _quantile(latencies: Sequence[int], part: float) -> float:
+def quantile(latencies: Sequence[int], part: float) -> float:
+    """So much of the sorted `latencies` is at most so many milliseconds."""
     return latencies[min(len(latencies) - 1, int(part * len(latencies)))] / _MILLISECONDS if latencies else 0.0

@@ -22,10 +22,11 @@ class Answer:
 
 
 def request(method: str, path: str, port: int, headers: dict[str, str] | None = None, body: str = "") -> bytes:
-    """A request as it goes over the wire; `body` is a form."""
-    fields = {"Host": f"localhost:{port}"} | (headers or {})
+    """A request as it goes over the wire; `body` is a form unless `headers` say otherwise."""
+    fields = {"Host": f"localhost:{port}"}
     if method == "POST":
         fields |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+    fields |= headers or {}
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", body]
     return "\r\n".join(lines).encode("ascii")
 

@@ -5,6 +5,7 @@ import random
 import selectors
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -25,9 +26,12 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Tally:
-    """What one load process saw in the measured time. `latencies` are nanoseconds."""
+    """What one load process saw in the measured time. `latencies` are nanoseconds; `moments` say when each ended, as every
+    process of this machine reads its monotonic clock.
+    """
 
     latencies: "array[int]" = field(default_factory=lambda: array("q"))
+    moments: "array[int]" = field(default_factory=lambda: array("q"))
     sample: list[bytes] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -38,17 +42,20 @@ class Tally:
         """How many answers came."""
         return len(self.latencies)
 
-    def add(self, latency: int, body: bytes) -> None:
+    def add(self, sent: int, came: int, body: bytes) -> None:
         """Count an answer, and keep its body with the same chance as every other's (reservoir sampling)."""
-        self.latencies.append(latency)
+        self.latencies.append(came - sent)
+        self.moments.append(came)
         if len(self.sample) < SAMPLE:
             self.sample.append(body)
         elif (place := random.randrange(self.requests)) < SAMPLE:
             self.sample[place] = body
 
 
-def run(port: int, lanes: Sequence[Case], processes: int, seconds: float, watch: Callable[[float], None]) -> list[Tally]:
-    """Load the server at `port`, the lanes shared out over the processes.
+def run(
+    port: int, lanes: Sequence[Case], processes: int, seconds: float, watch: Callable[[float], None], *, rest: float = 0.0
+) -> list[Tally]:
+    """Load the server at `port`, the lanes shared out over the processes. Each rests for `rest` seconds after an answer.
 
     `watch` is called in this process once the lanes are warm, with the seconds that are measured, and must take them.
     """
@@ -58,7 +65,7 @@ def run(port: int, lanes: Sequence[Case], processes: int, seconds: float, watch:
     workers, ends = [], []
     for index in range(processes):
         ours, theirs = context.Pipe(duplex=False)
-        arguments = (port, list(lanes[index::processes]), seconds, limit, barrier, theirs)
+        arguments = (port, list(lanes[index::processes]), seconds, rest, limit, barrier, theirs)
         workers.append(context.Process(target=_work, args=arguments, name="idp-bench-load", daemon=True))
         ends.append(ours)
     started = []
@@ -89,14 +96,14 @@ def _result(end: Connection) -> Tally:
     return tally
 
 
-def _work(port: int, cases: list[Case], seconds: float, limit: int, barrier: Barrier, result: Connection) -> None:
+def _work(port: int, cases: list[Case], seconds: float, rest: float, limit: int, barrier: Barrier, result: Connection) -> None:
     tally = Tally()
     try:
         lanes = [(Lane(port), case) for case in cases]
         barrier.wait(_START_SECONDS)
-        _drive(lanes, WARM_UP, limit, Tally())
+        _drive(lanes, WARM_UP, rest, limit, Tally())
         began, cpu = time.perf_counter(), time.process_time()
-        _drive(lanes, seconds, limit, tally)
+        _drive(lanes, seconds, rest, limit, tally)
         tally.seconds, tally.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     except BrokenBarrierError:
         tally.failure = "another load process failed"
@@ -106,19 +113,24 @@ def _work(port: int, cases: list[Case], seconds: float, limit: int, barrier: Bar
     result.send(tally)
 
 
-def _drive(lanes: list[tuple[Lane, Case]], seconds: float, limit: int, tally: Tally) -> None:
+def _drive(lanes: list[tuple[Lane, Case]], seconds: float, rest: float, limit: int, tally: Tally) -> None:
     """Ask on every lane until the time or the count is over; then wait for what is under way, so that no chain is torn."""
     now = time.perf_counter_ns
     end = now() + int(seconds * _NANOSECONDS)
     sent: dict[Lane, int] = {}
+    resting: deque[tuple[int, Lane, Case]] = deque()
     with selectors.DefaultSelector() as selector:
         for lane, case in lanes:
             selector.register(lane, selectors.EVENT_READ, case)
             sent[lane] = now()
             lane.send(case.request())
-        while sent:
-            ready = selector.select(_START_SECONDS)
-            if not ready:
+        while sent or resting:
+            while resting and resting[0][0] <= now():
+                _, lane, case = resting.popleft()
+                sent[lane] = now()
+                lane.send(case.request())
+            ready = selector.select((resting[0][0] - now()) / _NANOSECONDS if resting else _START_SECONDS)
+            if not ready and not resting:
                 message = f"no answer within {_START_SECONDS} s"
                 raise BrokenAnswerError(message)
             for key, _ in ready:
@@ -128,9 +140,7 @@ def _drive(lanes: list[tuple[Lane, Case]], seconds: float, limit: int, tally: Ta
                     continue
                 came = now()
                 case.check(answer)
+                began = sent.pop(lane)
                 if came < end and tally.requests < limit:
-                    tally.add(came - sent[lane], answer.body)
-                    sent[lane] = now()
-                    lane.send(case.request())
-                else:
-                    del sent[lane]
+                    tally.add(began, came, answer.body)
+                    resting.append((came + int(rest * _NANOSECONDS), lane, case))

@@ -10,6 +10,8 @@ from rich.table import Table
 from benchmarks.draining import Drained
 from benchmarks.figures import CORES, Figures
 from benchmarks.locally import ALLOWED, Locally
+from benchmarks.waiting import ALLOWED as ALLOWED_BESIDE
+from benchmarks.waiting import Waiting
 
 _HEADINGS = ("database", "workers", "case", "req/s", "p50 ms", "p99 ms", "sign/s", "of RSA", "server", "load", "other")
 #: What the table needs.
@@ -20,6 +22,7 @@ def as_json(
     limits: Mapping[int, float],
     figures: Sequence[Figures],
     drained: Sequence[Drained],
+    waiting: Sequence[Waiting],
     verified: int,
     local: Locally | None,
 ) -> str:
@@ -32,6 +35,7 @@ def as_json(
             "tokens_verified": verified,
             "figures": [line.shown() for line in figures],
             "drained": [line.shown() for line in drained],
+            "waiting": [line.shown() for line in waiting],
             "verified_locally": None if local is None else local.shown(),
         },
         indent=2,
@@ -42,6 +46,7 @@ def table(
     limits: Mapping[int, float],
     figures: Sequence[Figures],
     drained: Sequence[Drained],
+    waiting: Sequence[Waiting],
     verified: int,
     local: Locally | None,
 ) -> None:
@@ -69,6 +74,12 @@ def table(
         console.print(
             f"{line.deliveries:,} deliveries on {line.database} with {line.workers} worker(s): {line.rate:,.0f}/s in {line.seconds:.1f} s, "
             f"{line.signing:.0%} of what signing alone allows (server {line.server_share:.0%}, receivers {line.receivers_share:.0%} of the cores)."
+        )
+    for beside in waiting:
+        middle, late = beside.ratios
+        console.print(
+            f"{beside.followers} waiting followers on {beside.database} with {beside.workers} worker(s): /token p99 {beside.p99_alone:.2f} ms without and "
+            f"{beside.p99:.2f} ms with them, {late:.2f} times ({ALLOWED_BESIDE} is allowed); p50 {middle:.2f} times, at {beside.rate:,.0f} requests/s."
         )
     if local is not None:
         console.print(

@@ -55,7 +55,8 @@ class Hub:
     def __init__(self, database: Database, signals: SignalService, refresh_keys: Callable[[], None]) -> None:
         self._database = database
         self._signals = signals
-        self._pushed_at = self._measured_at = float("-inf")
+        self._any_news = signals.any_news()
+        self._looked_at = self._measured_at = float("-inf")
         self._refresh_keys = refresh_keys
         self._woken = threading.Event()
         self._stopping = False
@@ -127,18 +128,26 @@ class Hub:
     def once(self) -> bool:
         """One look; whether it found out all that was committed before it began."""
         began = time.monotonic()
-        with self._database.glancing() as tx:
+        # Most looks find nothing. They are to cost next to nothing: whoever uses this process meanwhile would notice.
+        if began - self._looked_at < UNFOLLOWED and not self._any_news(after=self.look.last):
+            return self._seen(began, [], complete=True)
+        with self._database.reading() as tx:
             if not self._started:
                 self._begin(tx)
             self._measure(tx, began)
             found = self._signals.news(tx, self.look.last)
-            is_numbered = all(signal.seq is not None for signal in found) and not self._is_behind(tx, began)
+            # A receiver that was away may have made room for more.
+            is_numbered = all(signal.seq is not None for signal in found) and not self._signals.is_push_behind(tx)
         complete = len(found) < BATCH
         if not is_numbered:
             with self._database.writing() as tx:
                 numbered = self._signals.number(tx)
                 found = self._signals.after(tx, self.look.last)
             complete = numbered is not None and numbered < BATCH and len(found) < BATCH
+        self._looked_at = began
+        return self._seen(began, found, complete=complete)
+
+    def _seen(self, began: float, found: list[Signal], *, complete: bool) -> bool:
         if any(signal.event == KEY_REVOKED for signal in found):
             self._refresh_keys()
         self._remember(found)
@@ -153,13 +162,6 @@ class Hub:
         self._forgotten = self._signals.last(tx)
         self.look = Look(self.look.as_of, self._forgotten)
         self._started = True
-
-    def _is_behind(self, tx: Transaction, began: float) -> bool:
-        """Whether a receiver that was away has made room for more. That is not asked at every look."""
-        if began - self._pushed_at < UNFOLLOWED:
-            return False
-        self._pushed_at = began
-        return self._signals.is_push_behind(tx)
 
     def _measure(self, tx: Transaction, began: float) -> None:
         if began - self._measured_at < _MEASURE_SECONDS:

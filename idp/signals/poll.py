@@ -91,6 +91,7 @@ class PollLane:
         self._collections: Desk[tuple[str, int], Collected | Refusal] = Desk(executor, answers.collect)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[_Waiter] = set()
+        self._unsure: set[_Waiter] = set()
         self._told = 0
         self._telling = threading.Lock()
         self._is_told = False
@@ -140,8 +141,7 @@ class PollLane:
         stream = await _of(self._admissions, asked)
         if asked.poll.most == 0:
             return Collected({}, more=True)
-        is_owed = await self._until_there_is_news(stream, asked.poll, came, request)
-        is_sure = self._hub.look.as_of >= came
+        is_owed, is_sure = await self._until_there_is_news(stream, asked.poll, came, request)
         if not is_owed:
             if is_sure:
                 return Collected({}, more=False)
@@ -149,33 +149,43 @@ class PollLane:
         found = await _of(self._collections, (asked.stream_id, asked.poll.most))
         return found if is_sure else Collected(found.sets, more=True)
 
-    async def _until_there_is_news(self, stream: Stream, poll: Poll, came: float, request: Request) -> bool:
+    async def _until_there_is_news(self, stream: Stream, poll: Poll, came: float, request: Request) -> tuple[bool, bool]:
         """Wait until the stream is owed something, and it is known that this is all; at most as long as the poll allows.
 
-        Whether it is owed something.
+        Whether it is owed something, and whether that is known of all that was there when it came.
         """
         waiter = _Waiter(came, asyncio.ensure_future(request.gone()))
         self._waiters.add(waiter)
+        self._unsure.add(waiter)  # before the look is asked for: the next one is heard of if this one is too old
         try:
             while True:
+                # In this order: the hub remembers first and says then that it has looked, and may do both between these lines.
+                if self._hub.look.as_of >= came:
+                    waiter.is_sure = True
+                    self._unsure.discard(waiter)
                 remembered = self._hub.remembered(stream, 1)
                 is_owed = remembered is None or bool(remembered[0])
-                waiter.is_sure = self._hub.look.as_of >= came
                 waited = time.monotonic() - came
                 limit = poll.wait if waiter.is_sure else _LOOK_SECONDS if is_owed else max(poll.wait, _LOST_SECONDS)
                 if (is_owed and waiter.is_sure) or waited >= limit:
-                    return is_owed
+                    return is_owed, waiter.is_sure
                 if not waiter.is_sure and (is_owed or poll.wait == 0):
                     self._hub.wake()
                 await waiter.wait(limit - waited)
         finally:
             self._waiters.discard(waiter)
+            self._unsure.discard(waiter)
             waiter.gone.cancel()
 
     # -- the hub's news -------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        """The hub has looked. Called in its thread; a loop that has not heard of the last look yet is not told twice."""
+        """The hub has looked. Called in its thread; a loop that has not heard of the last look yet is not told twice.
+
+        Nor is it told of a look that changes nothing for anybody, as most of them: it would wake up for it all the time.
+        """
+        if not self._unsure and self._hub.look.last == self._told:
+            return
         with self._telling:
             if self._loop is None or self._is_told or not self._waiters:
                 return
@@ -189,9 +199,8 @@ class PollLane:
             self._is_told = False
         look, is_new = self._hub.look, self._hub.look.last != self._told
         self._told = look.last
-        for waiter in self._waiters:
-            if is_new or not waiter.is_sure:
-                waiter.wake()
+        for waiter in self._waiters if is_new else self._unsure:
+            waiter.wake()
 
     # -- answers --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from idp.protocol import events
 from idp.runtime import secrets
-from idp.runtime.database import Database, Transaction
+from idp.runtime.database import Database, Glance, Transaction
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.rules import BATCH, Known, NewSignal, Reach, Signal, Subject
@@ -27,7 +27,7 @@ class SignalService:
         clock_skew: float,
         retention: float,
     ) -> None:
-        self._dialect = database.dialect
+        self._database = database
         self._pushing = pushing
         self._longest_token = longest_token
         self._clock_skew = clock_skew
@@ -115,6 +115,10 @@ class SignalService:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
+    def any_news(self) -> Glance:
+        """Answers whether `news` would find something `after` a number, for next to nothing."""
+        return self._database.glance(store.ANY_NEWS)
+
     def news(self, tx: Transaction, place: int) -> list[Signal]:
         """The events beyond a number, in order, and those that were committed and have no number yet."""
         return store.news(tx, place, BATCH)
@@ -124,7 +128,7 @@ class SignalService:
 
         None when another process is at it just now.
         """
-        numbered = store.number(tx, self._dialect, BATCH)
+        numbered = store.number(tx, self._database.dialect, BATCH)
         if numbered is not None:
             self._pushing.hand_over(tx)
         return numbered

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, or_, select, text, update
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -18,13 +18,10 @@ _BY_IDS = select_of(SignalRow, Signal).where(_t.c.signal_id.in_(bindparam("of", 
 _OF_SESSION = select_of(SignalRow, Signal).where(_t.c.sid == bindparam("sid")).order_by(_t.c.occurred_at)
 _LAST = select(func.coalesce(func.max(_t.c.seq), 0))
 _FIRST_ALIVE = select(func.min(_t.c.seq)).where(_t.c.seq.is_not(None), _t.c.tokens_until > bindparam("now"))
-# Two indices, one question: it is asked many times a second.
-_NEWS = (
-    select_of(SignalRow, Signal)
-    .where(or_(_t.c.seq > bindparam("after"), _t.c.seq.is_(None)))
-    .order_by(_t.c.seq)
-    .limit(bindparam("most"))
-)
+_new = or_(_t.c.seq > bindparam("after"), _t.c.seq.is_(None))
+_NEWS = select_of(SignalRow, Signal).where(_new).order_by(_t.c.seq).limit(bindparam("most"))
+#: Whether there are any. Two indices, one question: it is asked many times a second.
+ANY_NEWS = select(exists().where(_new))
 
 # One process numbers at a time, and whoever finds it at work does something else meanwhile. The lock is held until the
 # numbers are there to be seen, so that nobody who has seen one can later see a smaller one appear.

@@ -108,6 +108,35 @@ def test_events_without_a_fresh_look_are_given_and_more_is_promised(monkeypatch)
     assert (status, json.loads(content)) == (200, {"sets": {"j1": "a.b.c"}, "moreAvailable": True})
 
 
+def test_what_a_look_brings_while_a_follower_looks_around_is_not_passed_over(monkeypatch) -> None:
+    log = Log()
+    remembered = log.remembered
+
+    def preempted(stream, most: int):
+        found = remembered(stream, most)
+        if (
+            not log.owed
+        ):  # the hub's thread has its turn just here: an event from before the request, and a look that began later
+            log.owed.append(signal(1))
+            log.looks()
+        return found
+
+    monkeypatch.setattr(log, "remembered", preempted)
+    status, _, content = asyncio.run(answer_of(lane(log), request(wait=0)))
+    assert (status, json.loads(content)["sets"]) == (200, {"j1": "a.b.c"})
+
+
+def test_a_look_that_changes_nothing_for_anybody_wakes_nobody(monkeypatch) -> None:
+    log = Log()
+    waiting = lane(log)
+    woken: list[int] = []
+    wake = waiting._wake
+    monkeypatch.setattr(waiting, "_wake", lambda: (woken.append(1), wake()))
+    looks = [(0.02, log.looks)] * 10
+    status, _, _ = asyncio.run(answer_of(waiting, request(wait=1), *looks))
+    assert (status, len(woken)) == (200, 1)
+
+
 def test_who_waits_is_answered_when_something_is_there(monkeypatch) -> None:
     log = Log()
 
