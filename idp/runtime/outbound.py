@@ -291,7 +291,7 @@ def _head(method: str, target: _Target, headers: tuple[tuple[str, str], ...]) ->
         f"{method} {target.path} HTTP/1.1",
         f"Host: {target.authority}",
         f"User-Agent: idp/{__version__}",
-        "Accept: */*",
+        *(["Accept: */*"] if all(name.lower() != "accept" for name, _ in headers) else []),
         "Accept-Encoding: identity",
         *(f"{name}: {value}" for name, value in headers),
     ]

@@ -11,7 +11,7 @@ from idp.runtime.endpoints import blueprint, json_response
 from idp.signals import requests
 from idp.signals.bearer import client_of
 from idp.signals.requests import MalformedError
-from idp.signals.rules import Stream
+from idp.signals.rules import SEEN_SECONDS, Stream
 from idp.signals.streams import StreamError, StreamService
 from idp.tokens.service import TokenService
 
@@ -56,9 +56,11 @@ def _configuring(
         stream_id = request.args.get("stream_id")
         with database.reading() as tx:
             client_id = client(tx, _READ)
-            if stream_id is not None:
-                return json_response(200, streams.configuration(streams.get(tx, client_id, stream_id)))
-            return json_response(200, [streams.configuration(stream) for stream in streams.of_client(tx, client_id)])
+            if stream_id is None:
+                return json_response(200, [streams.configuration(stream) for stream in streams.of_client(tx, client_id)])
+            stream = streams.get(tx, client_id, stream_id)
+        _note(database, streams, stream)
+        return json_response(200, streams.configuration(stream))
 
     @routes.route("/ssf/streams", methods=["PATCH", "PUT"])
     def configure() -> Response:
@@ -86,7 +88,9 @@ def _running(routes: Blueprint, database: Database, client: _Client, streams: St
     @routes.get("/ssf/status")
     def status() -> Response:
         with database.reading() as tx:
-            return json_response(200, _status(streams.get(tx, client(tx, _READ), _named())))
+            stream = streams.get(tx, client(tx, _READ), _named())
+        _note(database, streams, stream)
+        return json_response(200, _status(stream))
 
     @routes.post("/ssf/status")
     def set_status() -> Response:
@@ -124,6 +128,13 @@ def _named() -> str:
         description = "stream_id is missing."
         raise InvalidRequestError(description)
     return stream_id
+
+
+def _note(database: Database, streams: StreamService, stream: Stream) -> None:
+    """Whoever asks for a stream is active (SSF 1.0 §8.1.1, `inactivity_timeout`). Written down once a minute, as polls are."""
+    if database.clock() - stream.seen_at >= SEEN_SECONDS:
+        with database.writing() as tx:
+            streams.note(tx, stream)
 
 
 def _status(stream: Stream) -> dict[str, object]:

@@ -19,6 +19,7 @@ from idp.signals.rules import BATCH, Signal, Stream
 
 KIND = "security_event"
 CONTENT_TYPE = "application/secevent+jwt"
+_ACCEPT = {"Accept": "application/json"}
 #: So much of one stream is in the outbox at once. What waits there behind one that failed is looked through at every look.
 HANDED = 64
 _PURPOSE = "stream authorization"
@@ -117,12 +118,12 @@ class Pushing:
 
     def _headers(self, payload: Mapping[str, str]) -> dict[str, str]:
         if "authorization" not in payload:
-            return {}
+            return dict(_ACCEPT)
         opened = self._secrets.unseal(_PURPOSE, payload["stream_id"], base64.b64decode(payload["authorization"]))
         if opened is None:
             message = "the authorization header was sealed under another secret"
             raise ValueError(message)
-        return {"Authorization": opened.decode()}
+        return {**_ACCEPT, "Authorization": opened.decode()}
 
 
 def judge(status: int) -> Verdict:

@@ -87,6 +87,10 @@ class StreamService:
         """A client's stream. Raises StreamError when it has none of that name."""
         return _own(stream_store.by_id(tx, stream_id), client_id)
 
+    def note(self, tx: Transaction, stream: Stream) -> None:
+        """Its receiver was here."""
+        stream_store.change(tx, stream.stream_id, seen_at=tx.now)
+
     def of_client(self, tx: Transaction, client_id: str) -> list[Stream]:
         """A client's streams."""
         return stream_store.of_client(tx, client_id)
