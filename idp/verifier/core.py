@@ -21,6 +21,13 @@ _KEYS_LAST = 3600.0
 _News = TypeVar("_News")
 
 
+class Proof(Protocol):
+    """How far the endings were known that were known at some moment."""
+
+    def check(self, claims: Claims, now: float) -> None:
+        """Raise TokenError where that does not suffice, at `now`, for a token with these claims."""
+
+
 class Knowledge(Protocol):
     """How far a source knows of endings."""
 
@@ -32,8 +39,8 @@ class Knowledge(Protocol):
     def is_stale(self, now: float) -> bool:
         """Whether it is older than it may be."""
 
-    def check(self, claims: Claims, now: float) -> None:
-        """Raise TokenError where it does not suffice for a token with these claims."""
+    def proof(self) -> Proof:
+        """What is proved at this moment, whatever is proved later."""
 
 
 @dataclass(slots=True)
@@ -69,19 +76,22 @@ class Core:
 
     def judge(self, token: str) -> Claims:
         """The claims of a token that is good as far as is known, and known far enough. Raises TokenError."""
+        # What comes is taken in first and called fresh then. So it is first asked how fresh things are, and then what they say:
+        # the other way round, an ending that comes in between would be passed over on the strength of its own proof.
+        keys_last, proof = self.keys.fresh_until + self._keys_last, self.knowledge.proof()
         expected = self.expected
         found, kid = compact.read(token, self.keys.keys, expected.typ, expected.maximum_length)
-        rules_of_claims.check(found, expected, self.clock.wall())
-        now = self.clock.elapsed()
         claims = Claims(found, kid)
-        # First the clock, then what is known at it: what is taken in meanwhile can only refuse more.
         ended = self.revocations.find(claims, kid)
+        # And after that the clocks: what is forgotten meanwhile, or takes long, can only be refused the more.
+        rules_of_claims.check(found, expected, self.clock.wall())
         if ended is not None:
             raise EndedTokenError(*ended)
-        if self._keys_are_stale(now):
+        now = self.clock.elapsed()
+        if now > keys_last:
             message = "the published keys have not been seen for too long"
             raise StaleError(message, claims)
-        self.knowledge.check(claims, now)
+        proof.check(claims, now)
         return claims
 
     def has_ended(self, names: Iterable[tuple[Kind, str]]) -> bool:

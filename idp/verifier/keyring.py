@@ -31,19 +31,20 @@ class KeyRing:
         self.keys: Mapping[str, RSAKey] = {}
         self.etag: str | None = None
         self._documents: dict[str, str] = {}
-        self._seen_at = -inf
+        #: The passing instant until which they may be cached. Set after the keys, so to be read before them.
+        self.fresh_until = -inf
+        self._seen_at = self._look_at = -inf
         self._tried_at = -inf
-        self._max_age = 0.0
         self._unknown: dict[str, float] = {}
         self._lock = Lock()
 
     def age(self, now: float) -> float:
         """Seconds since the keys were seen, in excess of the time for which they may be cached; infinite before the first."""
-        return max(0.0, now - self._seen_at - self._max_age)
+        return max(0.0, now - self.fresh_until)
 
     def due_in(self, now: float) -> float:
         """Seconds until the next look."""
-        return max(_SHORTEST_PAUSE, self._seen_at + _AHEAD * self._max_age - now)
+        return max(_SHORTEST_PAUSE, self._look_at - now)
 
     def tried(self, now: float) -> None:
         """A fetch begins."""
@@ -68,7 +69,9 @@ class KeyRing:
     def unchanged(self, sent_at: float, max_age: float) -> None:
         """The keys were still the same at `sent_at` (RFC 9111 §4.3.3)."""
         self._seen_at = max(self._seen_at, sent_at)
-        self._max_age = min(max_age, LONGEST_MAX_AGE)
+        lasts = min(max_age, LONGEST_MAX_AGE)
+        self._look_at = self._seen_at + _AHEAD * lasts
+        self.fresh_until = self._seen_at + lasts
 
     def may_ask_for(self, kid: str, now: float) -> bool:
         """Whether the JWKS may be fetched because of this `kid`; it is then counted as asked for."""
