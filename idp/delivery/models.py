@@ -52,11 +52,12 @@ class PartyRow(Base):
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))
 
 # What waits is few among millions that are done, and the worker asks for it several times a second: these indices
-# hold the pending rows alone. One is read lane by lane, the other for the moment at which the next one is due.
+# hold the pending rows alone. One is read lane by lane, in the order in which they go, the other for the moment at which the next one is due.
 Index(
     "ix_deliveries_lane",
     DeliveryRow.lane,
     DeliveryRow.next_attempt_at,
+    DeliveryRow.created_at,
     sqlite_where=_pending,
     postgresql_where=_pending,
 )

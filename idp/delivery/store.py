@@ -56,10 +56,7 @@ _lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
 
 
 def _may_go(row: FromClause) -> ColumnElement[bool]:
-    """It is due, its party's circuit is not open, and nothing of the same session, or with a smaller place, waits before it.
-
-    What has a smaller place and may go as well does not count: it is claimed together with it, and goes first.
-    """
+    """It is due, its party's circuit is not open, and nothing of the same session waits before it."""
     is_open = exists().where(_parties.c.client_id == row.c.party, _parties.c.open_until > bindparam("now"))
     before = _t.alias("before")
     # Not an EXISTS, of which PostgreSQL would make a join of everything, and not `_pending`, for which it would take the
@@ -76,6 +73,21 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
         .correlate(row)
         .scalar_subquery()
     )
+    return and_(
+        row.c.delivered_at.is_(None),
+        row.c.dead_at.is_(None),
+        row.c.next_attempt_at <= bindparam("now"),
+        # What has expired is not sent, so that an open circuit does not keep it from dying.
+        or_(row.c.expires_at <= bindparam("now"), ~is_open),
+        one_before.is_(None),
+    )
+
+
+def _is_next(row: FromClause) -> ColumnElement[bool]:
+    """It has no place, or nothing with a smaller one waits before it.
+
+    What has a smaller place and may go as well does not count: it is claimed together with it, and goes first.
+    """
     ahead = _t.alias("ahead")
     one_ahead = (
         select(ahead.c.delivery_id)
@@ -90,21 +102,13 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
         .correlate(row)
         .scalar_subquery()
     )
-    return and_(
-        row.c.delivered_at.is_(None),
-        row.c.dead_at.is_(None),
-        row.c.next_attempt_at <= bindparam("now"),
-        # What has expired is not sent, so that an open circuit does not keep it from dying.
-        or_(row.c.expires_at <= bindparam("now"), ~is_open),
-        one_before.is_(None),
-        or_(row.c.place.is_(None), one_ahead.is_(None)),
-    )
+    return or_(row.c.place.is_(None), one_ahead.is_(None))
 
 
 _first, _flying = _t.alias("first"), _t.alias("flying")
 _first_of_lane = (
     select(_first.c.next_attempt_at)
-    .where(_first.c.lane == _lanes.c.lane, _may_go(_first))
+    .where(_first.c.lane == _lanes.c.lane, _may_go(_first), _is_next(_first))
     .order_by(_first.c.next_attempt_at)
     .limit(1)
     .correlate(_lanes)
@@ -129,10 +133,10 @@ _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_att
 
 # A CTE, and not a subquery: PostgreSQL may run a subquery with a limit more than once, and lock more each time.
 # SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in.
-def _claim(*order: ColumnElement[Any]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
+def _claim(which: ColumnElement[bool], *order: ColumnElement[Any]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
     picked = (
         select(_t.c.delivery_id)
-        .where(_t.c.lane == bindparam("of"), _may_go(_t))
+        .where(_t.c.lane == bindparam("of"), which)
         .order_by(*order)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
@@ -146,10 +150,11 @@ def _claim(*order: ColumnElement[Any]):  # type: ignore[no-untyped-def]  # noqa:
     )
 
 
-_CLAIM = _claim(_t.c.next_attempt_at, _t.c.created_at)
+# In the order of the index, so that no more of a lane is looked at than is claimed.
+_CLAIM = _claim(_may_go(_t), _t.c.next_attempt_at, _t.c.created_at)
 # A lane with places is claimed by one worker at a time, and only while nothing of it is under way: a second one would skip
 # the rows that the first is just taking, and send what comes behind them.
-_CLAIM_IN_ORDER = _claim(_t.c.place)
+_CLAIM_IN_ORDER = _claim(and_(_may_go(_t), _is_next(_t)), _t.c.place)
 _LANE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:of, 0))")
 _IS_UNDER_WAY = select(_t.c.delivery_id).where(_t.c.lane == bindparam("of"), _leased).limit(1)
 _in_lane = and_(_t.c.lane == bindparam("of"), _pending)

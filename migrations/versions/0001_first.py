@@ -170,7 +170,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_lane",
         "deliveries",
-        ["lane", "next_attempt_at"],
+        ["lane", "next_attempt_at", "created_at"],
         unique=False,
         sqlite_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
         postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
