@@ -291,6 +291,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
                 authorization.tidy,
                 clients.tidy,
                 codes.tidy,
+                deliveries.tidy,
                 registrations.tidy,
                 tokens.tidy,
                 signals.tidy,

@@ -1,26 +1,26 @@
-"""The database's side of delivering: what is due is claimed, what came of attempts is written down.
+"""The database's side of delivering: lanes are leased, what waits in them is read, what came of attempts is written down.
 
-Outcomes that came in together are written together, with the next claims, in one commit.
+Outcomes that came in together are written together, with the next leases, in one commit.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 from prometheus_client import Gauge, Histogram
 
 from idp.delivery import rules, store
 from idp.delivery.rules import Delivery, Outcome, Party, Result, Verdict
-from idp.runtime import audit
+from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 
-#: What one worker claims at once, of all lanes together: so much may arrive a second time when it is killed.
-CLAIMED = 1600
+#: What one worker reads at once, of all lanes together.
+READ = 1600
 #: And as long as nothing is under way.
-FIRST_CLAIMED = 160
+FIRST_READ = 160
 #: Something is due in a lane that was not taken, or not to be had: look again soon.
 _CONTENTION_PAUSE = 0.02
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
@@ -40,34 +40,41 @@ _OLDEST = Gauge(
 
 
 class Finished(NamedTuple):
-    """An attempt."""
+    """An attempt, and until when its lane was ours for certain."""
 
     delivery: Delivery
     result: Result
     at: Instant
-
-
-class Ended(NamedTuple):
-    """A lane is free again. `left` is what was claimed and not attempted."""
-
-    lane: str
     until: Instant
-    left: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """What goes on while the database is looked at: in which lanes, and which of them run out soon, with what is left there.
+
+    `slow` are attempts that take long and are not noted yet.
+    """
+
+    lanes: Collection[str] = frozenset()
+    low: Mapping[str, Collection[str]] = field(default_factory=dict)
+    slow: Sequence[Delivery] = ()
 
 
 class Round(NamedTuple):
     """What follows from a look at the database: what to attempt, lane by lane, and for how many seconds that is all.
 
-    `spent` is the processor time that the look took, in seconds.
+    `leases` are the lanes that are ours, and until when: empty where nothing was written. `spent` is the processor time that
+    the look took, in seconds.
     """
 
-    batches: list[list[Delivery]]
+    batches: Mapping[str, Sequence[Delivery]]
+    leases: Mapping[str, Instant]
     pause: float
     spent: float
 
 
 class Ledger:
-    """One worker's. `lease` is in seconds; at most `concurrency` lanes are claimed at once."""
+    """One worker's. `lease` is in seconds; at most `concurrency` lanes are held at once."""
 
     def __init__(
         self,
@@ -85,9 +92,9 @@ class Ledger:
         self._lease = lease
         self._queue_limit = queue_limit
         self._jitter = jitter
-        # What is not written down yet, and each lane in flight with the end of its lease.
+        self._name = secrets.token(16)
+        # What is not written down yet, and each lane that is ours with the end of its lease.
         self._unwritten: list[Finished] = []
-        self._ended: list[Ended] = []
         self._lanes: dict[str, Instant] = {}
         self._measured_at = float("-inf")
 
@@ -98,57 +105,68 @@ class Ledger:
 
     @property
     def in_flight(self) -> int:
-        """In how many lanes something is under way."""
+        """How many lanes are ours."""
         return len(self._lanes)
 
-    def take_in(self, news: Sequence[Finished | Ended]) -> None:
+    def take_in(self, news: Sequence[Finished]) -> None:
         """What attempts came to. It is kept until it is written down, or until another worker answers for it."""
-        self._ended += [one for one in news if isinstance(one, Ended)]
-        self._unwritten += [one for one in news if isinstance(one, Finished)]
         now = self._database.clock()
         self._unwritten = [
             done
-            for done in self._unwritten
+            for done in (*self._unwritten, *news)
             # An arrival is worth writing down at any time; the rest would be refused by `store.settle_other` from then on.
-            if done.result.verdict is Verdict.DELIVERED or (done.delivery.leased_until or 0.0) > now
+            if done.result.verdict is Verdict.DELIVERED or done.until > now
         ]
 
-    def look(self, low: Collection[str] = ()) -> Round:
-        """Write down what came of attempts and claim what is due: one commit for all. `low` are our lanes that run out soon."""
+    def look(self, underway: Underway) -> Round:
+        """Write down what came of attempts, and lease and read what is due: one commit for all."""
         began = time.thread_time()
         self._measure()
-        if not self._unwritten and not self._ended:
+        if not self._has_to_write(underway):
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
-                wanted, pause = self._due(tx, low)
+                wanted, pause = self._due(tx, underway)
             if not wanted:
-                return Round([], pause, time.thread_time() - began)
+                return Round({}, {}, pause, time.thread_time() - began)
         with self._database.writing() as tx:
+            until = tx.now + self._lease
             self._settle(tx)
-            wanted, pause = self._due(tx, low)
-            lanes = len(self._lanes.keys() | set(wanted))
-            batches = [store.claim(tx, lane, self._share(lanes), tx.now + self._lease) for lane in wanted]
-        self._forget_written()
-        if not all(batches):  # another worker took what we saw
+            store.note(tx, underway.slow, until)
+            wanted, pause = self._due(tx, underway)
+            held = self._hold(tx, underway, wanted, until)
+            batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
+            empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
+            store.give_back(tx, self._name, empty)
+        self._unwritten = []
+        self._lanes = {lane: until for lane, until in held.items() if lane not in empty}
+        batches = {lane: batch for lane, batch in batches.items() if batch}
+        if len(batches) < len(wanted):  # another worker took what we saw
             pause = min(pause, _CONTENTION_PAUSE)
-        batches = [batch for batch in batches if batch]
-        self._lanes |= {batch[0].lane: batch[0].leased_until or 0.0 for batch in batches}
-        return Round(batches, pause, time.thread_time() - began)
+        return Round(batches, dict(self._lanes), pause, time.thread_time() - began)
 
     def write_down(self) -> None:
-        """Write down what came of attempts, and claim nothing."""
+        """Write down what came of attempts, and hold no lane any more."""
         with self._database.writing() as tx:
             self._settle(tx)
-        self._forget_written()
+            store.give_back(tx, self._name, self._lanes)
+        self._unwritten, self._lanes = [], {}
 
-    def _due(self, tx: Transaction, low: Collection[str]) -> tuple[list[str], float]:
-        """The lanes to claim, and for how long there will be nothing else."""
-        ended = {end.lane for end in self._ended}
-        ours = {lane for lane, until in self._lanes.items() if until > tx.now and lane not in ended}
-        found = store.heads(tx)
-        more = [head.lane for head in found if head.lane in ours and head.lane in low and self._jitter() >= _LEFT]
+    def _has_to_write(self, underway: Underway) -> bool:
+        now = self._database.clock()
+        has_ended = len(self._lanes.keys() & underway.lanes) < len(self._lanes)
+        return bool(self._unwritten or underway.slow or has_ended or any(self._lapses(lane, now) for lane in self._lanes))
+
+    def _lapses(self, lane: str, now: Instant) -> bool:
+        """Half of its lease is over."""
+        return self._lanes[lane] - now < self._lease / 2
+
+    def _due(self, tx: Transaction, underway: Underway) -> tuple[list[str], float]:
+        """The lanes of which to read, and for how long there will be nothing else."""
+        ours, low = underway.lanes, underway.low
+        found = store.heads(tx, self._name)
+        more = [head.lane for head in found if head.lane in low and self._jitter() >= _LEFT]
         heads = [head for head in found if head.lane not in ours]
-        free = [head.lane for head in heads if not head.taken and (head.lane not in ended or self._jitter() >= _LEFT)]
+        free = [head.lane for head in heads if not head.taken and (head.lane not in self._lanes or self._jitter() >= _LEFT)]
         wanted = free[: max(0, self._concurrency - len(ours))]
         next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
@@ -156,14 +174,26 @@ class Ledger:
             pause = min(pause, _CONTENTION_PAUSE)
         return wanted + more, pause
 
-    def _share(self, lanes: int) -> int:
-        """How much to claim of each of so many lanes.
+    def _hold(self, tx: Transaction, underway: Underway, wanted: Collection[str], until: Instant) -> dict[str, Instant]:
+        """Lease what is wanted, hold on to what goes on, give back what has ended; the lanes that are ours then."""
+        needed = {*wanted, *underway.lanes}
+        renewed = [lane for lane in self._lanes if lane in wanted or (lane in needed and self._lapses(lane, tx.now))]
+        kept = [lane for lane in self._lanes if lane in needed and lane not in renewed]
+        store.give_back(tx, self._name, self._lanes.keys() - needed)
+        longer = store.renew(tx, self._name, renewed, until)
+        longer |= store.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], until)
+        return {lane: self._lanes[lane] for lane in kept} | dict.fromkeys(longer, until)
+
+    def _read(self, tx: Transaction, underway: Underway, lane: str, lanes: int) -> list[Delivery]:
+        """What is to go out next in a lane that is ours.
 
         Little where nothing is under way: every worker looks then, and the first may not take everybody's lanes for long.
         And were it always the same, all lanes would end at once.
         """
-        claimed = CLAIMED * (0.5 + self._jitter() / 2) if self._lanes else FIRST_CLAIMED
-        return max(1, int(claimed / max(1, lanes)))
+        known = underway.low.get(lane, ())
+        most = READ * (0.5 + self._jitter() / 2) if underway.lanes else FIRST_READ
+        found = store.next_of(tx, lane, max(1, int(most / max(1, lanes))) + len(known))
+        return [delivery for delivery in found if delivery.delivery_id not in known]
 
     def _settle(self, tx: Transaction) -> None:
         self._judge_parties(tx)
@@ -174,11 +204,8 @@ class Ledger:
         written = [
             (done, outcome)
             for done, outcome in outcomes
-            if outcome.delivered_at is not None or store.settle_other(tx, done.delivery, outcome)
+            if outcome.delivered_at is not None or store.settle_other(tx, self._name, done.delivery, outcome)
         ]
-        for end in self._ended:
-            for _, left in groupby(end.left, key=lambda delivery: delivery.leased_until):
-                store.release(tx, list(left))
         tx.after_commit(lambda: _tell(written))
 
     def _outcome(self, done: Finished) -> Outcome:
@@ -204,13 +231,6 @@ class Ledger:
             if failures == rules.CIRCUIT_FAILURES:
                 tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=party, error=error))
 
-    def _forget_written(self) -> None:
-        for end in self._ended:
-            if self._lanes.get(end.lane) == end.until:
-                del self._lanes[end.lane]
-        self._ended = []
-        self._unwritten = []
-
     def _measure(self) -> None:
         """Count what waits, now and then, and give up what is too much: a party that is away may not fill the disk."""
         now = self._database.clock()
@@ -229,7 +249,7 @@ class Ledger:
 
 
 def _tell(written: Sequence[tuple[Finished, Outcome]]) -> None:
-    for (delivery, _, at), outcome in written:
+    for (delivery, _, at, _), outcome in written:
         what = {
             "delivery_id": delivery.delivery_id,
             "kind": delivery.kind,

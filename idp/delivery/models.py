@@ -1,4 +1,4 @@
-"""The outbox, and who does not answer."""
+"""The outbox, whose lanes are whose just now, and who does not answer."""
 
 from sqlalchemy import JSON, BigInteger, Index, String, Text, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
@@ -35,6 +35,16 @@ class DeliveryRow(Base):
     last_error: Mapped[str | None] = mapped_column(String(200))
 
     __table_args__ = (UniqueConstraint("kind", "client_id", "once"), Index(None, "sid", "client_id"))
+
+
+class LaneRow(Base):
+    """A lane that a worker holds, until it gives it back or its lease is over: one row and one write for all that waits in it."""
+
+    __tablename__ = "delivery_lanes"
+
+    lane: Mapped[str] = mapped_column(String(140), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(64))
+    leased_until: Mapped[float]
 
 
 class PartyRow(Base):

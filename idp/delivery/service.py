@@ -8,6 +8,10 @@ from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
 
 
+#: Seconds after the end of its lease. Whoever needs the lane has taken it over by then.
+_ABANDONED = 3600.0
+
+
 class DeliveryError(Exception):
     """What was asked of a delivery cannot be done; its text is a sentence for people."""
 
@@ -93,6 +97,10 @@ class DeliveryService:
     def parties(self, tx: Transaction) -> list[Party]:
         """The relying parties that do not answer, the longest first."""
         return store.parties(tx)
+
+    def tidy(self, tx: Transaction) -> int:
+        """Forget the lanes of workers that died long ago; returns their number."""
+        return store.forget_lanes(tx, tx.now - _ABANDONED)
 
     def queue(self, tx: Transaction) -> Queue:
         """What waits."""

@@ -1,12 +1,11 @@
 """Statements on the outbox, prepared once.
 
-A claim sets `leased_until` and moves `next_attempt_at` to the same instant: a lease whose worker died is due again by
-the same condition as every other row, and by the same index.
+A worker leases a lane, not what waits in it: what goes out is written once, when its outcome is known. Only an attempt that
+takes long is noted in its row, for operators.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -23,23 +22,24 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery import rules
-from idp.delivery.models import DeliveryRow, PartyRow
+from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _t = table_of(DeliveryRow)
+_leases = table_of(LaneRow)
 _parties = table_of(PartyRow)
 _all = columns_for(DeliveryRow, Delivery)
 _once = ("kind", "client_id", "once")
 _pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
 _leased = and_(_pending, _t.c.leased_until > bindparam("now"))
+_live = _leases.c.leased_until > bindparam("now")
 
 _INSERT = {
     "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=_once),
@@ -86,7 +86,7 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
 def _is_next(row: FromClause) -> ColumnElement[bool]:
     """It has no place, or nothing with a smaller one waits before it.
 
-    What has a smaller place and may go as well does not count: it is claimed together with it, and goes first.
+    What has a smaller place and may go as well does not count: it goes with it, and first.
     """
     ahead = _t.alias("ahead")
     one_ahead = (
@@ -105,7 +105,7 @@ def _is_next(row: FromClause) -> ColumnElement[bool]:
     return or_(row.c.place.is_(None), one_ahead.is_(None))
 
 
-_first, _flying = _t.alias("first"), _t.alias("flying")
+_first = _t.alias("first")
 _first_of_lane = (
     select(_first.c.next_attempt_at)
     .where(_first.c.lane == _lanes.c.lane, _may_go(_first), _is_next(_first))
@@ -113,13 +113,7 @@ _first_of_lane = (
     .limit(1)
     .correlate(_lanes)
 )
-_is_taken = exists().where(
-    _flying.c.lane == _lanes.c.lane,
-    _flying.c.delivered_at.is_(None),
-    _flying.c.dead_at.is_(None),
-    _flying.c.next_attempt_at > bindparam("now"),
-    _flying.c.leased_until > bindparam("now"),
-)
+_is_taken = exists().where(_leases.c.lane == _lanes.c.lane, _live, _leases.c.holder != bindparam("by"))
 _heads = select(
     _lanes.c.lane,
     _first_of_lane.with_only_columns(_first.c.attempts).scalar_subquery().label("attempts"),
@@ -131,32 +125,35 @@ _HEADS = select(_heads.c.lane, _heads.c.taken).where(_heads.c.due_at.is_not(None
 _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_attempt_at > bindparam("now"))
 
 
-# A CTE, and not a subquery: PostgreSQL may run a subquery with a limit more than once, and lock more each time.
-# SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in.
-def _claim(which: ColumnElement[bool], *order: ColumnElement[Any]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
-    picked = (
-        select(_t.c.delivery_id)
-        .where(_t.c.lane == bindparam("of"), which)
-        .order_by(*order)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("picked")
-    )
-    return (
-        update(_t)
-        .where(_t.c.delivery_id.in_(select(picked.c.delivery_id)))
-        .values(leased_until=bindparam("until"), next_attempt_at=bindparam("until"), attempts=_t.c.attempts + 1)
-        .returning(*_all)
-    )
+# Lanes are taken in two steps. One whose worker died is found in its row, and whoever else is just taking it is not waited for;
+# SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in. Any other has no row.
+# A CTE, and not a subquery: PostgreSQL may run a subquery with locks more than once, and lock more each time.
+_wanted = _leases.c.lane.in_(bindparam("of", expanding=True))
+_is_free = or_(~_live, _leases.c.holder == bindparam("by"))
+_abandoned = select(_leases.c.lane).where(_wanted, _is_free).with_for_update(skip_locked=True).cte("abandoned")
+_leasing = {"holder": bindparam("by"), "leased_until": bindparam("until")}
+_TAKE_OVER = update(_leases).where(_leases.c.lane.in_(select(_abandoned.c.lane))).values(_leasing).returning(_leases.c.lane)
+_TAKE = {
+    "sqlite": sqlite.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
+    "postgresql": postgresql.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
+}
+_held = and_(_leases.c.holder == bindparam("by"), _live)
+_RENEW = update(_leases).where(_wanted, _held).values(leased_until=bindparam("until")).returning(_leases.c.lane)
+_GIVE_BACK = delete(_leases).where(_wanted, _leases.c.holder == bindparam("by"))
+_FORGET_LANES = delete(_leases).where(_leases.c.leased_until < bindparam("before"))
 
-
-# In the order of the index, so that no more of a lane is looked at than is claimed.
-_CLAIM = _claim(_may_go(_t), _t.c.next_attempt_at, _t.c.created_at)
-# A lane with places is claimed by one worker at a time, and only while nothing of it is under way: a second one would skip
-# the rows that the first is just taking, and send what comes behind them.
-_CLAIM_IN_ORDER = _claim(and_(_may_go(_t), _is_next(_t)), _t.c.place)
-_LANE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:of, 0))")
-_IS_UNDER_WAY = select(_t.c.delivery_id).where(_t.c.lane == bindparam("of"), _leased).limit(1)
+# As it will be: with the attempt that is about to be made.
+_next = select(*[column + 1 if column is _t.c.attempts else column for column in _all]).where(
+    _t.c.lane == bindparam("of"), _may_go(_t)
+)
+# In the order of the index, so that no more of a lane is looked at than goes out.
+_NEXT = _next.order_by(_t.c.next_attempt_at, _t.c.created_at).limit(bindparam("most"))
+_NEXT_IN_ORDER = _next.where(_is_next(_t)).order_by(_t.c.place).limit(bindparam("most"))
+_NOTE = (
+    update(_t)
+    .where(_t.c.delivery_id == bindparam("of"), _pending)
+    .values(leased_until=bindparam("until"), attempts=bindparam("so_many"))
+)
 _in_lane = and_(_t.c.lane == bindparam("of"), _pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
@@ -167,25 +164,22 @@ _HAS_ARRIVED = select(_t.c.delivery_id).where(
     _t.c.delivered_at.is_not(None),
 )
 _WITHDRAW = delete(_t).where(_in_lane)
-_RELEASE = (
-    update(_t)
-    .where(_t.c.delivery_id.in_(bindparam("of", expanding=True)), _t.c.leased_until == bindparam("lease"), _pending)
-    .values(leased_until=None, next_attempt_at=bindparam("now"), attempts=_t.c.attempts - 1)
-)
 _settle = update(_t).values(
     leased_until=None,
+    attempts=bindparam("so_many"),
     delivered_at=bindparam("new_delivered_at"),
     dead_at=bindparam("new_dead_at"),
     next_attempt_at=bindparam("new_next_attempt_at"),
     last_status=bindparam("new_last_status"),
     last_error=bindparam("new_last_error"),
 )
-# An arrival is a fact, and counts though the lease was lost meanwhile. Any other outcome is the lease holder's to write.
+# An arrival is a fact, and counts though the lease was lost meanwhile. Any other outcome is for who holds the lane to write.
 # There are many arrivals, and on PostgreSQL each statement costs a message and a plan: there it is one for all of them.
 _arrived = select(
     func.unnest(bindparam("ids", type_=ARRAY(String))).label("delivery_id"),
     func.unnest(bindparam("instants", type_=ARRAY(Double))).label("delivered_at"),
     func.unnest(bindparam("statuses", type_=ARRAY(Integer))).label("last_status"),
+    func.unnest(bindparam("attempts", type_=ARRAY(Integer))).label("attempts"),
 ).subquery()
 _ARRIVED = {
     "sqlite": _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_(None)),
@@ -193,13 +187,16 @@ _ARRIVED = {
     .where(_t.c.delivery_id == _arrived.c.delivery_id, _t.c.delivered_at.is_(None))
     .values(
         leased_until=None,
+        attempts=_arrived.c.attempts,
         delivered_at=_arrived.c.delivered_at,
         dead_at=None,
         last_status=_arrived.c.last_status,
         last_error=None,
     ),
 }
-_SETTLE = _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.leased_until == bindparam("lease"), _pending)
+_SETTLE = _settle.where(
+    _t.c.delivery_id == bindparam("of"), _pending, exists().where(_leases.c.lane == bindparam("in_lane"), _held)
+)
 
 _RETRY = (
     update(_t)
@@ -264,7 +261,7 @@ _IN_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A lane in which something may go. `taken`: something is under way in it."""
+    """A lane in which something may go. `taken`: another worker holds it."""
 
     lane: str
     taken: bool
@@ -285,9 +282,9 @@ def of_session(tx: Transaction, sid: str) -> list[Delivery]:
     return tx.all(Delivery, _OF_SESSION, {"sid": sid})
 
 
-def heads(tx: Transaction) -> list[Head]:
-    """The lanes in which something may go, first attempts before others."""
-    return tx.all(Head, _HEADS, {"now": tx.now})
+def heads(tx: Transaction, by: str) -> list[Head]:
+    """The lanes in which something may go, first attempts before others, as the worker `by` sees them."""
+    return tx.all(Head, _HEADS, {"now": tx.now, "by": by})
 
 
 def next_due(tx: Transaction) -> Instant | None:
@@ -296,26 +293,46 @@ def next_due(tx: Transaction) -> Instant | None:
     return found
 
 
-def claim(tx: Transaction, lane: str, most: int, until: Instant) -> list[Delivery]:
-    """Lease what may go in a lane until `until`, for one attempt each, in the order in which it is to go.
-
-    What another worker has just taken is not among them.
-    """
-    wanted = {"of": lane, "most": most, "now": tx.now, "until": until}
-    if not rules.is_in_order(lane):
-        return sorted(tx.all(Delivery, _CLAIM, wanted), key=lambda delivery: delivery.created_at)
-    on_postgresql = tx.connection.dialect.name == "postgresql"
-    if on_postgresql and not tx.execute(_LANE_LOCK, {"of": lane}).scalar():
-        return []
-    if tx.execute(_IS_UNDER_WAY, {"of": lane, "now": tx.now}).first() is not None:
-        return []
-    return sorted(tx.all(Delivery, _CLAIM_IN_ORDER, wanted), key=lambda delivery: delivery.place or 0)
+def take(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
+    """Lease those of the lanes that nobody holds, for the worker `by`, until `until`; returns which."""
+    if not lanes:
+        return set()
+    leasing = {"by": by, "until": until}
+    taken = {row.lane for row in tx.execute(_TAKE_OVER, leasing | {"of": list(lanes), "now": tx.now})}
+    # In one order always: two workers that wait for each other's rows would wait for ever.
+    rows = [{"lane": lane, "holder": by, "leased_until": until} for lane in sorted(set(lanes) - taken)]
+    if rows:
+        taken |= {row.lane for row in tx.execute(_TAKE[tx.connection.dialect.name], rows)}
+    return taken
 
 
-def release(tx: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Give back what was leased together and not attempted: it is due at once."""
-    ids = [delivery.delivery_id for delivery in deliveries]
-    tx.execute(_RELEASE, {"of": ids, "lease": deliveries[0].leased_until, "now": tx.now})
+def renew(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
+    """Hold on to lanes until `until`; returns those that `by` still holds."""
+    if not lanes:
+        return set()
+    return {row.lane for row in tx.execute(_RENEW, {"of": list(lanes), "by": by, "now": tx.now, "until": until})}
+
+
+def give_back(tx: Transaction, by: str, lanes: Collection[str]) -> None:
+    """Hold lanes no more."""
+    if lanes:
+        tx.execute(_GIVE_BACK, {"of": list(lanes), "by": by})
+
+
+def forget_lanes(tx: Transaction, before: Instant) -> int:
+    """Delete what workers that died have left of lanes that nobody took over; returns the number."""
+    return tx.execute(_FORGET_LANES, {"before": before}).rowcount
+
+
+def next_of(tx: Transaction, lane: str, most: int) -> list[Delivery]:
+    """What may go in a lane, in the order in which it is to go, each counted as attempted once more. For who holds the lane."""
+    return tx.all(Delivery, _NEXT_IN_ORDER if rules.is_in_order(lane) else _NEXT, {"of": lane, "most": most, "now": tx.now})
+
+
+def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> None:
+    """These are being attempted, and may be until `until`."""
+    if deliveries:
+        tx.execute(_NOTE, [{"of": one.delivery_id, "so_many": one.attempts, "until": until} for one in deliveries])
 
 
 def settle_arrived(tx: Transaction, dialect: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
@@ -327,18 +344,21 @@ def settle_arrived(tx: Transaction, dialect: str, outcomes: Sequence[tuple[Deliv
         "ids": [delivery.delivery_id for delivery, _ in outcomes],
         "instants": [outcome.delivered_at for _, outcome in outcomes],
         "statuses": [outcome.last_status for _, outcome in outcomes],
+        "attempts": [delivery.attempts for delivery, _ in outcomes],
     }
     tx.execute(_ARRIVED[dialect], columns)
 
 
-def settle_other(tx: Transaction, delivery: Delivery, outcome: Outcome) -> bool:
-    """Write down what an attempt came to; False when the lease was lost and somebody else answers for it now."""
-    return tx.execute(_SETTLE, _values(delivery, outcome) | {"lease": delivery.leased_until}).rowcount == 1
+def settle_other(tx: Transaction, by: str, delivery: Delivery, outcome: Outcome) -> bool:
+    """Write down what an attempt came to; False when `by` has lost the lane and somebody else answers for it now."""
+    held = {"in_lane": delivery.lane, "by": by, "now": tx.now}
+    return tx.execute(_SETTLE, _values(delivery, outcome) | held).rowcount == 1
 
 
 def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
     return {
         "of": delivery.delivery_id,
+        "so_many": delivery.attempts,
         "new_delivered_at": outcome.delivered_at,
         "new_dead_at": outcome.dead_at,
         "new_next_attempt_at": outcome.next_attempt_at,

@@ -1,9 +1,9 @@
-"""Emptying the outbox: claim what is due, attempt it in parallel, write down what came of it.
+"""Emptying the outbox: lease lanes in which something is due, attempt it in parallel, write down what came of it.
 
 One lane per client, unless it is given more: in a lane at most one attempt is in flight, whatever the number of
 processes, so that N relying parties that hang hold N places, whatever waits for them, and nobody else is delayed while
-`concurrency` is larger than N. What waits in a lane is claimed together, and goes out over one connection while it is
-answered: the first attempt that fails gives the rest back.
+`concurrency` is larger than N. What waits in a lane is read together, and goes out over one connection while it is
+answered: the first attempt that fails gives the lane back.
 
 Attempts are made in an event loop, and the database is spoken to in a thread beside it (`ledger`): no connection to the
 database is held during an attempt.
@@ -11,19 +11,22 @@ database is held during an attempt.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from random import SystemRandom
 
 import uvloop
 
 from idp.delivery.attempt import attempt
-from idp.delivery.ledger import Ended, Finished, Ledger, Round
+from idp.delivery.ledger import Finished, Ledger, Round, Underway
 from idp.delivery.rules import Composer, Delivery, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.outbound import Outbound
 
@@ -38,16 +41,40 @@ _WRITING_PAUSE = 0.1
 _PACE = 0.005
 _SHARE = 2
 _LONGEST_PACE = 0.05
-#: Of a lane that has no more than this left to attempt, more is claimed: it is not to run dry while the database is asked.
+#: Of a lane that has no more than this left to attempt, more is read: it is not to run dry while the database is asked.
 _LOW = 20
+#: An attempt that takes longer is noted in its row, for operators to see; most are over before the next look.
+_SLOW = 0.1
 
 _random = SystemRandom()
 
 
-class Worker:
-    """Delivers until it is stopped. Several may run, in one process or in many: a lease keeps them apart.
+@dataclass(slots=True)
+class _Run:
+    """A lane that is ours until `until`: what is still to be attempted, and what is being attempted since `since`."""
 
-    `composers` makes the message of each kind at each attempt. `lease` is in seconds; a delivery whose worker died is
+    queue: deque[Delivery]
+    until: Instant
+    current: Delivery | None = None
+    since: float = 0.0
+    is_noted: bool = False
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its attempt should be noted."""
+        return self.current is not None and not self.is_noted and time.monotonic() - self.since > _SLOW
+
+    @property
+    def known(self) -> set[str]:
+        """What need not be read again."""
+        known = {delivery.delivery_id for delivery in self.queue}
+        return known if self.current is None else known | {self.current.delivery_id}
+
+
+class Worker:
+    """Delivers until it is stopped. Several may run, in one process or in many: leases of lanes keep them apart.
+
+    `composers` makes the message of each kind at each attempt. `lease` is in seconds; a lane whose worker died is
     taken over when it has passed. Raises ValueError for one that an attempt could outlive. More than `queue_limit` do not
     wait: what failed most often is given up.
     """
@@ -81,9 +108,8 @@ class Worker:
             queue_limit=queue_limit,
             jitter=jitter,
         )
-        # What is still to be attempted, of each lane in flight.
-        self._queues: dict[str, deque[Delivery]] = {}
-        self._news: list[Finished | Ended] = []
+        self._runs: dict[str, _Run] = {}
+        self._news: list[Finished] = []
         self._stopping = False
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,7 +124,7 @@ class Worker:
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, and wait for the attempts in flight; False when `timeout` seconds did not suffice.
 
-        What was not finished then is due again when its lease has passed.
+        What was not finished then is due again when the lease of its lane has passed.
         """
         self._stopping = True
         self._wake()
@@ -122,15 +148,15 @@ class Worker:
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
                 self._woken.clear()  # before looking: what is committed after the look sets it again
-                low = [lane for lane, queue in self._queues.items() if len(queue) <= _LOW]
-                found = await self._look(partial(self._ledger.look, low))
-                for batch in found.batches:
-                    lane = batch[0].lane
-                    if lane in self._queues:
-                        self._queues[lane] += batch
+                underway = self._underway()
+                found = await self._look(partial(self._ledger.look, underway))
+                self._take_note(found, underway)
+                for lane, batch in found.batches.items():
+                    if lane in self._runs:
+                        self._runs[lane].queue += batch
                     else:
-                        self._queues[lane] = deque(batch)
-                        lanes.create_task(self._run(lane, self._queues[lane]))
+                        self._runs[lane] = _Run(deque(batch), found.leases[lane])
+                        lanes.create_task(self._run(lane, self._runs[lane]))
                 pause = found.pause
                 if self._ledger.in_flight:
                     await asyncio.sleep(min(max(_PACE, _SHARE * found.spent), _LONGEST_PACE))
@@ -140,6 +166,19 @@ class Worker:
         # Every attempt has ended now.
         await self._look(self._finish)
 
+    def _underway(self) -> Underway:
+        low = {lane: run.known for lane, run in self._runs.items() if len(run.queue) <= _LOW}
+        slow = [run.current for run in self._runs.values() if run.current is not None and run.is_slow]
+        return Underway(frozenset(self._runs), low, slow)
+
+    def _take_note(self, found: Round, underway: Underway) -> None:
+        for lane, until in found.leases.items():
+            if lane in self._runs:
+                self._runs[lane].until = until
+        if found.leases:  # it was written down
+            for run in self._runs.values():
+                run.is_noted = run.is_noted or run.current in underway.slow
+
     async def _look(self, work: Callable[[], Round]) -> Round:
         """A database that is away comes back, and the worker must be there: a failure is only a pause."""
         news, self._news = self._news, []
@@ -148,23 +187,21 @@ class Worker:
             return await asyncio.to_thread(work)
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round begins afresh
             audit.warn("delivery.stalled", error=type(error).__name__, unwritten=self._ledger.unwritten)
-            return Round([], min(self._poll_seconds, _FAILURE_PAUSE), 0.0)
+            return Round({}, {}, min(self._poll_seconds, _FAILURE_PAUSE), 0.0)
 
     def _finish(self) -> Round:
         self._ledger.write_down()
-        return Round([], 0.0, 0.0)
+        return Round({}, {}, 0.0, 0.0)
 
-    async def _run(self, lane: str, queue: deque[Delivery]) -> None:
-        """Attempt what was claimed of one lane, one after another, while the leases last. More may be claimed meanwhile."""
-        until = queue[-1].leased_until
+    async def _run(self, lane: str, run: _Run) -> None:
+        """Attempt what was read of one lane, one after another, while it is ours. More may be read meanwhile."""
         async with self._outbound.line() as line:
-            while queue and not self._stopping and (queue[0].leased_until or 0.0) - self._clock() > self._outbound.timeout:
-                delivery = queue.popleft()
-                until = delivery.leased_until
-                result = await attempt(delivery, self._composers, line, self._clock)
-                self._news.append(Finished(delivery, result, self._clock()))
+            while run.queue and not self._stopping and run.until - self._clock() > self._outbound.timeout:
+                run.current, run.since, run.is_noted = run.queue.popleft(), time.monotonic(), False
+                result = await attempt(run.current, self._composers, line, self._clock)
+                self._news.append(Finished(run.current, result, self._clock(), run.until))
+                run.current = None
                 if result.verdict is Verdict.RETRY:
                     break
-            del self._queues[lane]  # from here on what is claimed of this lane begins a run of its own
-        self._news.append(Ended(lane, (queue[-1].leased_until if queue else until) or 0.0, list(queue)))
+            del self._runs[lane]  # from here on what is read of this lane begins a run of its own
         self._woken.set()

@@ -176,6 +176,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
     )
     op.create_table(
+        "delivery_lanes",
+        sa.Column("lane", sa.String(length=140), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("leased_until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_delivery_lanes")),
+    )
+    op.create_table(
         "delivery_parties",
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),

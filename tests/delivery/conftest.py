@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from idp.delivery.models import DeliveryRow, PartyRow
+from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Composer, Delivery, Message, NewDelivery
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
@@ -38,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture(params=DIALECTS)
 def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Database]:
     database = Database(fresh(request, tmp_path), clock)
-    Base.metadata.create_all(database.engine, [table_of(DeliveryRow), table_of(PartyRow)])
+    Base.metadata.create_all(database.engine, [table_of(row) for row in (DeliveryRow, LaneRow, PartyRow)])
     yield database
     database.dispose()
 
