@@ -6,7 +6,7 @@ Outcomes that came in together are written together, with the next leases, in on
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from prometheus_client import Gauge, Histogram
@@ -33,6 +33,7 @@ _SECONDS = Histogram(
     ["kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200, 86400),
 )
+_seconds = cache(_SECONDS.labels)
 _DEPTH = Gauge("idp_delivery_queue_depth", "Deliveries that wait or are in flight", multiprocess_mode="livemostrecent")
 _OLDEST = Gauge(
     "idp_delivery_queue_oldest_seconds", "The age of the oldest of them in seconds", multiprocess_mode="livemostrecent"
@@ -249,20 +250,23 @@ class Ledger:
 
 
 def _tell(written: Sequence[tuple[Finished, Outcome]]) -> None:
+    delivered: list[Mapping[str, audit.Field]] = []
     for (delivery, _, at, _), outcome in written:
         what = {
             "delivery_id": delivery.delivery_id,
             "kind": delivery.kind,
             "client_id": delivery.client_id,
             "sid": delivery.sid,
+            "status": outcome.last_status,
+            "attempts": delivery.attempts,
         }
-        how = {"status": outcome.last_status, "attempts": delivery.attempts}
         if outcome.delivered_at is not None:
             seconds = max(0.0, outcome.delivered_at - delivery.created_at)
-            _SECONDS.labels(delivery.kind).observe(seconds)
-            audit.record("delivery.delivered", **what, **how, ms=round(seconds * 1000))
+            _seconds(delivery.kind).observe(seconds)
+            delivered.append({**what, "ms": round(seconds * 1000)})
         elif outcome.dead_at is not None:
-            audit.warn("delivery.died", **what, **how, error=outcome.last_error)
+            audit.warn("delivery.died", **what, error=outcome.last_error)
         else:
             again_in = round(outcome.next_attempt_at - at, 1)
-            audit.record("delivery.retried", **what, **how, error=outcome.last_error, again_in=again_in)
+            audit.record("delivery.retried", **what, error=outcome.last_error, again_in=again_in)
+    audit.record_each("delivery.delivered", delivered)

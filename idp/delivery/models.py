@@ -38,7 +38,7 @@ class DeliveryRow(Base):
 
 
 class LaneRow(Base):
-    """A lane that a worker holds, until it gives it back or its lease is over: one row and one write for all that waits in it."""
+    """A lane that a worker holds, until it gives it back or its lease is over: one row for all that waits in it."""
 
     __tablename__ = "delivery_lanes"
 
@@ -62,7 +62,8 @@ class PartyRow(Base):
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))
 
 # What waits is few among millions that are done, and the worker asks for it several times a second: these indices
-# hold the pending rows alone. One is read lane by lane, in the order in which they go, the other for the moment at which the next one is due.
+# hold the pending rows alone. One is read lane by lane, in the order in which they go, the other for the moment at which
+# the next one is due.
 Index(
     "ix_deliveries_lane",
     DeliveryRow.lane,

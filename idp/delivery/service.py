@@ -7,7 +7,6 @@ from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
 
-
 #: Seconds after the end of its lease. Whoever needs the lane has taken it over by then.
 _ABANDONED = 3600.0
 

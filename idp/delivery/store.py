@@ -6,6 +6,7 @@ takes long is noted in its row, for operators.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -131,7 +132,7 @@ _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_att
 _wanted = _leases.c.lane.in_(bindparam("of", expanding=True))
 _is_free = or_(~_live, _leases.c.holder == bindparam("by"))
 _abandoned = select(_leases.c.lane).where(_wanted, _is_free).with_for_update(skip_locked=True).cte("abandoned")
-_leasing = {"holder": bindparam("by"), "leased_until": bindparam("until")}
+_leasing: dict[str, ColumnElement[Any]] = {"holder": bindparam("by"), "leased_until": bindparam("until")}
 _TAKE_OVER = update(_leases).where(_leases.c.lane.in_(select(_abandoned.c.lane))).values(_leasing).returning(_leases.c.lane)
 _TAKE = {
     "sqlite": sqlite.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),

@@ -6,8 +6,9 @@ figures, never a token, a secret or a password (tests/house/test_no_secret_in_a_
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import structlog
 from prometheus_client import Counter
@@ -15,21 +16,31 @@ from prometheus_client import Counter
 _EVENTS = Counter("idp_events", "What happened, by the event's name in the log", ["event"])
 _counter = cache(_EVENTS.labels)  # the names are few, and to look one up costs more than to count
 _log = structlog.get_logger("idp")
+Field: TypeAlias = str | float | bool | None
 
 
-def record(event: str, **fields: str | float | bool | None) -> None:
+def record(event: str, **fields: Field) -> None:
     """Log `event` with `fields` and count it."""
     _counter(event).inc()
     _log.info(event, **fields)
 
 
-def warn(event: str, **fields: str | float | bool | None) -> None:
+def record_each(event: str, every: Sequence[Mapping[str, Field]]) -> None:
+    """Log `event` with the fields of each, as when `record` is called for each: many cost less together."""
+    if every:
+        _counter(event).inc(len(every))
+        log = _log.bind()  # once, for it reads the whole configuration
+        for fields in every:
+            log.info(event, **fields)
+
+
+def warn(event: str, **fields: Field) -> None:
     """Log something an operator should look at, and count it."""
     _counter(event).inc()
     _log.warning(event, **fields)
 
 
-def fail(event: str, error: BaseException, **fields: str | float | bool | None) -> None:
+def fail(event: str, error: BaseException, **fields: Field) -> None:
     """Log an error nobody foresaw, with its traceback: only here, never in an answer."""
     _counter(event).inc()
     _log.error(event, exc_info=error, **fields)
@@ -50,6 +61,6 @@ def configure(log_format: Literal["console", "json"], level: str) -> None:
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
