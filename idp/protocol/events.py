@@ -20,7 +20,7 @@ STREAM_UPDATED = "https://schemas.openid.net/secevent/ssf/event-type/stream-upda
 _OURS = "urn:idp:event-type:"
 #: One refresh family ended; subject `opaque`, the family's id: the part of a `jti` before its dot.
 FAMILY_REVOKED = _OURS + "family-revoked"
-#: One access token ended; subject `jwt_id` (SSF 1.0 §3.4.1).
+#: One access token ended; subject `jwt_id` (SSF 1.0 §3.5.1).
 TOKEN_REVOKED = _OURS + "token-revoked"
 #: Everything that a client was given is dead. Subject complex: `application` (opaque, the `client_id`).
 TOKENS_REVOKED = _OURS + "tokens-revoked"

@@ -115,7 +115,7 @@ def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
     asked = _WAIT.search(prefer)
     wait = longest_wait if asked is None else min(longest_wait, float(asked.group(1)))
     words = {str(jti): str(error.get("err", "")) if isinstance(error, dict) else "" for jti, error in errors.items()}
-    # `maxEvents` of 0 acknowledges and asks for nothing (RFC 8936 §2.2): there is nothing to wait for.
+    # `maxEvents` of 0 acknowledges and asks for nothing. RFC 8936 §2.4.2 lets it wait all the same; here it never does.
     return Poll((*acked, *words), words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
 
 

@@ -15,7 +15,7 @@ SCOPES = "ssf.read ssf.manage"
 
 @dataclass
 class Follower:
-    """One process that follows. `events` is what it heard, in order, as (type, payload, sub_id)."""
+    """One process that follows. `heard` are the claims that came, in order, and `texts` the SETs by their `jti`."""
 
     provider: RunningProvider
     app: RelyingParty
@@ -23,6 +23,7 @@ class Follower:
     stream: dict[str, Any] = field(default_factory=dict)
     acks: list[str] = field(default_factory=list)
     heard: list[dict[str, Any]] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=40))
 
@@ -76,6 +77,7 @@ class Follower:
         assert [one["jti"] for one in claims] == list(sets)
         self.acks = list(sets)
         self.heard += claims
+        self.texts |= sets
         if answer.json()["moreAvailable"]:
             claims += self.follow()
         return claims
