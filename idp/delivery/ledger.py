@@ -21,8 +21,10 @@ from idp.runtime.database import Database, Transaction
 READ = 1600
 #: And as long as nothing is under way.
 FIRST_READ = 160
-#: Something is due in a lane that was not taken, or not to be had: look again soon.
+#: Something is due in a lane that is another worker's, which may hold on to it or not: who has little to do looks again this
+#: soon, and after twice as long each time that there is still nothing to be had.
 _CONTENTION_PAUSE = 0.02
+_LONGEST_VAIN = 16
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
 _LEFT = 0.25
 _MEASURE_SECONDS = 5.0
@@ -98,6 +100,7 @@ class Ledger:
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
         self._measured_at = float("-inf")
+        self._in_vain = 0
 
     @property
     def unwritten(self) -> int:
@@ -171,8 +174,9 @@ class Ledger:
         wanted = free[: max(0, self._concurrency - len(ours))]
         next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
-        if len(wanted) < len(heads) and len(low) == len(ours):  # who has little to do tries again soon
-            pause = min(pause, _CONTENTION_PAUSE)
+        self._in_vain = 0 if wanted or len(heads) == 0 else min(self._in_vain + 1, _LONGEST_VAIN)
+        if len(wanted) < len(heads) and len(low) == len(ours):
+            pause = min(pause, _CONTENTION_PAUSE * 2.0**self._in_vain)
         return wanted + more, pause
 
     def _hold(self, tx: Transaction, underway: Underway, wanted: Collection[str], until: Instant) -> dict[str, Instant]:

@@ -63,6 +63,14 @@ def is_alive(provider: RunningProvider, sid: str) -> bool:
         return services.sessions.alive(tx, sid) is not None
 
 
+def wait_until_noted(provider: RunningProvider) -> None:
+    """Until it stands in the database that the one delivery is being attempted: so does every attempt that takes long."""
+    deadline = time.monotonic() + 10
+    while [one.attempts for one in deliveries(provider)] != [1]:
+        assert time.monotonic() < deadline, "an attempt that hangs is not noted"
+        time.sleep(0.02)
+
+
 @contextmanager
 def worker(provider: RunningProvider) -> Iterator[subprocess.Popen[bytes]]:
     """`idp worker`, a process of its own."""
@@ -103,6 +111,7 @@ def test_a_delivery_that_was_in_flight_is_taken_over_after_a_kill(deployment: Ru
     receiver.hang()
     one.sign_out()
     receiver.wait_until_asked()
+    wait_until_noted(deployment)
     deployment.kill()
 
     (torn,) = deliveries(deployment)
@@ -157,6 +166,7 @@ def test_a_killed_worker_loses_nothing_and_the_next_one_goes_on(deployment: Runn
     with worker(deployment) as first:
         deployment.cli("session", "end", one.sid)
         receiver.wait_until_asked()
+        wait_until_noted(deployment)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     (torn,) = deliveries(deployment)
