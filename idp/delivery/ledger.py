@@ -168,7 +168,7 @@ class Ledger:
         """The lanes of which to read, and for how long there will be nothing else."""
         ours, low = underway.lanes, underway.low
         found = store.heads(tx, self._name)
-        more = [head.lane for head in found if head.lane in low and self._jitter() >= _LEFT]
+        more = [head.lane for head in found if self._is_read_more(head.lane, low)]
         heads = [head for head in found if head.lane not in ours]
         free = [head.lane for head in heads if not head.taken and (head.lane not in self._lanes or self._jitter() >= _LEFT)]
         wanted = free[: max(0, self._concurrency - len(ours))]
@@ -178,6 +178,10 @@ class Ledger:
         if len(wanted) < len(heads) and len(low) == len(ours):
             pause = min(pause, _CONTENTION_PAUSE * 2.0**self._in_vain)
         return wanted + more, pause
+
+    def _is_read_more(self, lane: str, low: Collection[str]) -> bool:
+        """Whether more is read of a lane under way. What has places would overtake what a failure gives back just then."""
+        return lane in low and not rules.is_in_order(lane) and self._jitter() >= _LEFT
 
     def _hold(self, tx: Transaction, underway: Underway, wanted: Collection[str], until: Instant) -> dict[str, Instant]:
         """Lease what is wanted, hold on to what goes on, give back what has ended; the lanes that are ours then."""

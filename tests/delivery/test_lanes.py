@@ -1,11 +1,14 @@
 """A lane: what waits in it goes out one after another, over one connection, and in one lane of one worker at a time."""
 
+import time
+
 import pytest
 
-from idp.delivery import worker
+from idp.delivery import ledger, store, worker
 from idp.delivery.ledger import FIRST_READ
-from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message
+from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, lane_in_order
 from idp.delivery.service import DeliveryService
+from idp.runtime.database import Transaction
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
 
@@ -47,6 +50,40 @@ def test_more_is_read_of_a_lane_before_it_runs_dry(office: Office, receiver, mon
     eventually(lambda: all_arrived(office))
     assert sids(party) == [f"s{number}" for number in range(waiting)]
     assert len(party.connections) == 1
+
+
+def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
+    office: Office, receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LOW", FIRST_READ)
+    monkeypatch.setattr(ledger, "FIRST_READ", 4)
+    party, lane, reads = receiver(), lane_in_order("stream"), []
+    party.hold()
+    party.answers(503, 200)
+    with office.database.writing() as tx:
+        for place in range(1, 13):
+            one = NewDelivery("test", "app", None, None, party.url(), {"jti": f"app-{place}"}, tx.now + 60, lane, place)
+            office.service.enqueue(tx, [one])
+    real = store.next_of
+
+    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
+        found = real(tx, of, most)
+        reads.append(found)
+        if len(reads) == 2:  # the first one fails in this very moment
+            party.release()
+            eventually(lambda: not running._runs)
+        return found
+
+    monkeypatch.setattr(store, "next_of", next_of)
+    running = office.open()
+    eventually(lambda: party.requests)
+    time.sleep(0.3)  # several looks
+    party.release()
+    eventually(lambda: any(one.attempts == 1 and one.leased_until is None for one in office.all()), "the failure")
+    office.clock.now += 10
+    office.service.wake()
+    eventually(lambda: all_arrived(office))
+    assert sids(party) == ["1", *map(str, range(1, 13))]
 
 
 def test_a_party_that_closes_each_connection_is_told_everything_once(office: Office, receiver) -> None:

@@ -28,7 +28,9 @@ from tests.support.serving import RunningProvider
 from tests.verifier.relay import Relay
 
 REVOCATIONS = int(os.environ.get("IDP_REVOCATIONS", "360"))
-PARTS = 9
+#: Once through all that goes wrong. What ends while it does is less: until it is over, each verifier tries it again and again.
+ROUND = 10_000
+MOST_DISTURBED = 500
 BATCH = 20
 STALENESS = 5.0
 #: Longer than the promise: every verifier must have begun to refuse everything.
@@ -125,22 +127,35 @@ class Revoker:
             assert ending(tx)
 
 
+@dataclass(frozen=True)
+class Part:
+    """So many endings, and what goes wrong meanwhile: what begins it, for how many seconds at least, and what mends it."""
+
+    endings: int
+    begin: Callable[[], object] | None = None
+    seconds: float = 0.0
+    mend: Callable[[], object] | None = None
+
+
 class Trouble:
     """What goes wrong: a part of the way each, for longer than the promise, with calm before and after."""
 
     def __init__(self, provider: RunningProvider, relay: Relay) -> None:
         self._provider, self._relay = provider, relay
 
-    def parts(self) -> list[tuple[Callable[[], object] | None, float, Callable[[], object] | None]]:
-        """What begins each part, for how long it lasts at least, and what mends it."""
-        calm = (None, 0.0, None)
+    def parts(self) -> list["Part"]:
+        """Calm, and everything that goes wrong with calm in between; again and again, where much is to end."""
+        rounds = max(1, REVOCATIONS // ROUND)
         troubles = [
             (self._provider.kill, AWAY, self._provider.start),
             (self._cut, AWAY, self._relay.mend),
             (self._relay.break_all, AWAY, self._relay.mend),
             (self._provider.kill, 0.0, self._provider.start),
         ]
-        return [calm, *(part for trouble in troubles for part in (trouble, calm))]
+        disturbed = min(MOST_DISTURBED, REVOCATIONS // rounds // (2 * len(troubles) + 1))
+        calm = Part(-(-(REVOCATIONS // rounds - len(troubles) * disturbed) // (len(troubles) + 1)))
+        one = [calm, *(part for trouble in troubles for part in (Part(disturbed, *trouble), calm))]
+        return one * rounds
 
     def _cut(self) -> None:
         self._relay.cut = True
@@ -160,8 +175,8 @@ def test_nobody_accepts_what_ended_for_longer_than_was_promised(
         provider.start()
         with verifiers(provider.issuer, receiver_of(provider).auth) as ends:
             campaign = Campaign(Revoker(provider), ends, tally)
-            for begin, seconds, mend in Trouble(provider, relay).parts():
-                campaign.part(begin, seconds, mend)
+            for part in Trouble(provider, relay).parts():
+                campaign.go_through(part)
     finally:
         relay.close()
         provider.close()
@@ -175,16 +190,16 @@ class Campaign:
         self._revoker, self._ends, self._tally = revoker, ends, tally
         self._exchange([], [token for token, _ in revoker.make(_ALIVE)])
 
-    def part(self, begin: Callable[[], object] | None, seconds: float, mend: Callable[[], object] | None) -> None:
+    def go_through(self, part: Part) -> None:
         """A part of the endings, while something is wrong or nothing; at the end everybody has heard of everything."""
-        if begin is not None:
-            begin()
-        began, goal = time.monotonic(), len(self._tally.committed) + REVOCATIONS // PARTS
+        if part.begin is not None:
+            part.begin()
+        began, goal = time.monotonic(), len(self._tally.committed) + part.endings
         while len(self._tally.committed) < goal:
-            self._batch(disturbed=begin is not None)
-        if mend is not None:
-            time.sleep(max(0.0, began + seconds - time.monotonic()))
-            mend()
+            self._batch(disturbed=part.begin is not None)
+        if part.mend is not None:
+            time.sleep(max(0.0, began + part.seconds - time.monotonic()))
+            part.mend()
         deadline = time.monotonic() + _PATIENCE
         while any(len(one.ended) < len(self._tally.committed) for one in self._tally.reports):
             assert time.monotonic() < deadline, "somebody never heard of an ending"
