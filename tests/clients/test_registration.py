@@ -156,6 +156,21 @@ def test_a_body_that_is_no_json_object_is_refused(world: World, body: bytes) -> 
     refused(world.send("PUT", own.path, own.token, body), "invalid_client_metadata")
 
 
+@pytest.mark.parametrize("authorization", [None, "Basic YTpi", "Bearer", "Bearer  ", "Token x"])
+def test_who_shows_no_token_is_challenged_without_an_error_code(
+    world: World, by_token: World, authorization: str | None
+) -> None:
+    """RFC 6750 §3.1: an error code is for a token that was shown."""
+    own = world.register()
+    shown = {} if authorization is None else {"Authorization": authorization}
+    for method in ("GET", "PUT", "DELETE"):
+        answer = world.web.open(own.path, method=method, headers=shown)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="register"')
+    answer = by_token.web.post("/register", json=METADATA, headers=shown)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="register"')
+    assert 'error="invalid_token"' in own.get("wrong").headers["WWW-Authenticate"]
+
+
 def test_http_is_spoken_as_it_should_be(world: World) -> None:
     own = world.register()
     answer = world.web.post("/register", data="client_name=x")
