@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from idp.protocol import scopes
+from idp.protocol import response_types, scopes
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_registered
 from idp.runtime import secrets
@@ -17,9 +17,7 @@ AUTH_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt"
 ASSERTION_ALGORITHMS = {"client_secret_jwt": ("HS256", "HS384", "HS512"), "private_key_jwt": ALGORITHMS}
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 #: What is switched on unless `ClientService` is told of more.
-RESPONSE_TYPES = ("code",)
-#: Every response type that may be switched on, its words in the order in which the specs write them.
-KNOWN_RESPONSE_TYPES = ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token")
+SWITCHED_ON = (response_types.CODE,)
 #: No grant at the token endpoint; a client registers it for tokens that come from the authorization endpoint.
 IMPLICIT = "implicit"
 SUBJECT_TYPES = ("public", "pairwise")

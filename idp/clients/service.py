@@ -63,7 +63,7 @@ class ClientService:
         cache_seconds: int,
         loopback_http: bool,
         id_token_algs: Collection[str] = (DEFAULT_ALG,),
-        response_types: Collection[str] = rules.RESPONSE_TYPES,
+        response_types: Collection[str] = rules.SWITCHED_ON,
         issuer: str = "",
         secrets: Secrets | None = None,
         keys: ClientKeys | None = None,
