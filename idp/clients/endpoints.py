@@ -40,15 +40,13 @@ def endpoints(
     @routes.get("/register/<client_id>")
     def read(client_id: str) -> Response:
         bearer = _bearer()
-        with database.reading() as tx:
-            client = registrations.find(tx, client_id, bearer)
+        client = registrations.enter(client_id, bearer)
         return json_response(200, _managed(client, str(bearer), issuer) | dict(rules.registered(client)))
 
     @routes.put("/register/<client_id>")
     def update(client_id: str) -> Response:
         bearer = _bearer()
-        with database.reading() as tx:
-            client = registrations.find(tx, client_id, bearer)
+        client = registrations.enter(client_id, bearer)
         sent = _sent()
         _check_update(client, sent)
         clients.inspect(sent)

@@ -20,6 +20,8 @@ class ClientRow(Base):
     secret_sealed: Mapped[bytes | None]
     registration_hash: Mapped[str | None] = mapped_column(String(64))
     expires_at: Mapped[float | None]
+    registration_hash_before: Mapped[str | None] = mapped_column(String(64))
+    secret_hash_before: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         # What dynamic registration made and nobody removed: they are counted, and those that nobody uses lapse.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ class ClientRecord:
     `secret_sealed` is set beside the hash only where the secret itself is needed to verify (`client_secret_jwt`).
     `registration_hash` is of the registration access token (RFC 7592 §3) and `expires_at` the instant at which the
     registration lapses if it is not used until then; both are None for a client that an operator added.
+    `registration_hash_before` and `secret_hash_before` are what an update replaced, until its answer has arrived for sure.
     """
 
     client_id: str
@@ -45,6 +46,8 @@ class ClientRecord:
     secret_sealed: bytes | None = None
     registration_hash: str | None = None
     expires_at: Instant | None = None
+    registration_hash_before: str | None = None
+    secret_hash_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Client:
     secret_sealed: bytes | None = field(default=None, repr=False)
     registration_hash: str | None = field(default=None, repr=False)
     expires_at: Instant | None = None
+    registration_hash_before: str | None = field(default=None, repr=False)
+    secret_hash_before: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
@@ -118,7 +123,24 @@ class Client:
             secret_sealed=record.secret_sealed,
             registration_hash=record.registration_hash,
             expires_at=record.expires_at,
+            registration_hash_before=record.registration_hash_before,
+            secret_hash_before=record.secret_hash_before,
             **values,
+        )
+
+    def before_its_update(self) -> "Client":
+        """The client, with the registration access token and the secret that it had before it was last updated.
+
+        To whoever did not get the answer of that update, these are still the ones that hold.
+        """
+        kept = self.secret_hash == self.secret_hash_before
+        return replace(
+            self,
+            secret_hash=self.secret_hash_before,
+            secret_sealed=self.secret_sealed if kept else None,
+            registration_hash=self.registration_hash_before,
+            registration_hash_before=None,
+            secret_hash_before=None,
         )
 
     @property
@@ -195,7 +217,19 @@ class Client:
 
 
 #: Fields of `Client` that are no metadata as somebody registers it.
-_OURS = frozenset({"client_id", "secret_hash", "created_at", "secret_sealed", "registration_hash", "expires_at", "localised"})
+_OURS = frozenset(
+    {
+        "client_id",
+        "secret_hash",
+        "created_at",
+        "secret_sealed",
+        "registration_hash",
+        "expires_at",
+        "registration_hash_before",
+        "secret_hash_before",
+        "localised",
+    }
+)
 
 
 def registered(client: Client) -> Mapping[str, object]:

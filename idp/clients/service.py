@@ -120,7 +120,8 @@ class ClientService:
     def change(self, tx: Transaction, before: Client, sent: object, lease: Lease) -> Registration | None:
         """Put other metadata in the place of a client's, if its registration token is still the one in `before`.
 
-        None when it is not. Raises MetadataError.
+        None when it is not. The same update may be repeated with the same token, until the one in `lease` is used.
+        Raises MetadataError.
         """
         known = self.read(sent)
         secret = self.secrets.secret_for(before.client_id, _method(known), before)
@@ -133,12 +134,19 @@ class ClientService:
             secret.sealed,
             lease.registration_hash,
             lease.expires_at,
+            before.registration_hash,
+            before.secret_hash,
         )
-        if before.registration_hash is None or not store.replace(tx, record, before.registration_hash):
+        if before.registration_hash is None or not store.replace(tx, record):
             return None
         tx.after_commit(lambda: self.forget(before.client_id))
         tx.after_commit(lambda: audit.record("client.replaced", client_id=before.client_id))
         return Registration(Client.of(record), secret.shown)
+
+    def arrived(self, tx: Transaction, client: Client) -> None:
+        """The client has its registration access token: whoever still has the one before it can do nothing with that."""
+        if client.registration_hash is not None:
+            store.arrived(tx, client.client_id, client.registration_hash)
 
     def find(self, client_id: str | None) -> Client | None:
         """The client, as it was at most `clients_cache_seconds` ago. Only clients that exist are kept in memory."""

@@ -1,6 +1,6 @@
 """Statements on relying parties."""
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.clients.models import ClientAssertionRow, ClientRow
@@ -15,7 +15,13 @@ _LISTED = _ALIVE.order_by(_clients.c.created_at)
 _SEALED = _ALIVE.where(_clients.c.secret_sealed.is_not(None))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
 _INSERT = insert(_clients)
-_FORGOTTEN = {"secret_hash": None, "secret_sealed": None, "registration_hash": None}
+_FORGOTTEN = {
+    "secret_hash": None,
+    "secret_sealed": None,
+    "registration_hash": None,
+    "registration_hash_before": None,
+    "secret_hash_before": None,
+}
 _END = (
     update(_clients)
     .where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
@@ -30,13 +36,18 @@ _UNUSED = (
     .limit(bindparam("most"))
 )
 _COUNT = select(func.count()).where(_clients.c.ended_at.is_(None), _clients.c.expires_at.is_not(None))
-#: The registration access token that was presented is part of the condition: of two updates at once, one wins.
+_is_current = _clients.c.registration_hash == bindparam("presented")
+_is_a_repetition = (_clients.c.registration_hash_before == bindparam("presented")) & (
+    _clients.c.metadata == bindparam("registered")
+)
+#: The registration access token that was presented is part of the condition: of two different updates, one wins. The same
+#: one may come again with the same token: then its answer was lost.
 _REPLACE = (
     update(_clients)
     .where(
         _clients.c.client_id == bindparam("of"),
         _clients.c.ended_at.is_(None),
-        _clients.c.registration_hash == bindparam("presented"),
+        or_(_is_current, _is_a_repetition),
     )
     .values(
         {
@@ -45,9 +56,16 @@ _REPLACE = (
             "secret_sealed": bindparam("sealed"),
             "registration_hash": bindparam("next"),
             "expires_at": bindparam("until"),
+            "registration_hash_before": bindparam("presented"),
+            "secret_hash_before": bindparam("hash_before"),
         }
     )
     .returning(_clients.c.client_id)
+)
+_ARRIVED = (
+    update(_clients)
+    .where(_clients.c.client_id == bindparam("of"), _is_current)
+    .values(registration_hash_before=None, secret_hash_before=None)
 )
 _USED = update(_clients).where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
 _USED = _USED.values(expires_at=bindparam("until"))
@@ -85,11 +103,15 @@ def add(tx: Transaction, record: ClientRecord) -> None:
     tx.execute(_INSERT, values)
 
 
-def replace(tx: Transaction, record: ClientRecord, presented: str) -> bool:
-    """Put `record` in the place of what is registered; False when `presented` is not the registration token's hash any more."""
+def replace(tx: Transaction, record: ClientRecord) -> bool:
+    """Put `record` in the place of what is registered, for the registration access token that it replaces.
+
+    False when that token counts no more, or when it counts only for repeating another update.
+    """
     values = {
         "of": record.client_id,
-        "presented": presented,
+        "presented": record.registration_hash_before,
+        "hash_before": record.secret_hash_before,
         "registered": record.metadata,
         "hash": record.secret_hash,
         "sealed": record.secret_sealed,
@@ -97,6 +119,11 @@ def replace(tx: Transaction, record: ClientRecord, presented: str) -> bool:
         "until": record.expires_at,
     }
     return tx.changed(_REPLACE, values)
+
+
+def arrived(tx: Transaction, client_id: str, registration_hash: str) -> None:
+    """The client has this registration access token: forget the one before it."""
+    tx.execute(_ARRIVED, {"of": client_id, "presented": registration_hash})
 
 
 def end(tx: Transaction, client_id: str, *, unused: bool = False) -> bool:

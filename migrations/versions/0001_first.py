@@ -97,6 +97,8 @@ def upgrade() -> None:
         sa.Column("secret_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("registration_hash", sa.String(length=64), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("registration_hash_before", sa.String(length=64), nullable=True),
+        sa.Column("secret_hash_before", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
     )
     op.create_index(
