@@ -34,6 +34,15 @@ class ClientRow(Base):
     )
 
 
+class ClientOriginRow(Base):
+    """Where pages of a client are at home: the origin of a redirect URI. Those of a removed client are deleted."""
+
+    __tablename__ = "client_origins"
+
+    client_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(2048), primary_key=True, index=True)
+
+
 class ClientAssertionRow(Base):
     """A client assertion that was accepted: its `jti` counts once (RFC 7523 §3). Forgotten when it has long expired."""
 

@@ -14,6 +14,7 @@ from idp.clients.rules import Client, ClientRecord
 from idp.clients.secret import SecretKeeper
 from idp.clients.signed import Unverified
 from idp.protocol.signatures import DEFAULT_ALG
+from idp.protocol.uris import is_wellformed
 from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
@@ -86,7 +87,8 @@ class ClientService:
         self._loopback_http = loopback_http
         self._id_token_algs = tuple(id_token_algs)
         self._cache: dict[str, tuple[Instant, Client]] = {}
-        self._origins: tuple[Instant, frozenset[str]] | None = None
+        #: Origins of clients, and when that was seen. Strangers' are not kept: they could fill the memory.
+        self._origins: dict[str, Instant] = {}
 
     def read(self, sent: object) -> dict[str, Any]:
         """The members of `sent` that count, checked. Raises MetadataError."""
@@ -113,7 +115,7 @@ class ClientService:
         record = ClientRecord(
             client_id, json.dumps(known), secret.hash, tx.now, None, secret.sealed, lease.registration_hash, lease.expires_at
         )
-        store.add(tx, record)
+        store.add(tx, record, _origins(known))
         tx.after_commit(lambda: audit.record("client.added", client_id=client_id))
         return Registration(Client.of(record), secret.shown)
 
@@ -137,7 +139,7 @@ class ClientService:
             before.registration_hash,
             before.secret_hash,
         )
-        if before.registration_hash is None or not store.replace(tx, record):
+        if before.registration_hash is None or not store.replace(tx, record, _origins(known)):
             return None
         tx.after_commit(lambda: self.forget(before.client_id))
         tx.after_commit(lambda: audit.record("client.replaced", client_id=before.client_id))
@@ -180,12 +182,18 @@ class ClientService:
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may read our answers (CORS): some client's redirect URI must be at home there."""
         now = self._database.clock()
-        kept = self._origins
-        if kept is None or not now - self._cache_seconds < kept[0] <= now:
-            with self._database.reading() as tx:
-                uris = [uri for client in self.listed(tx) for uri in client.redirect_uris]
-            kept = self._origins = (now, frozenset(filter(None, map(origin_of, uris))))
-        return origin in kept[1]
+        seen = self._origins.get(origin)
+        if seen is not None and now - self._cache_seconds < seen <= now:
+            return True
+        if not is_wellformed(origin) or origin_of(origin) != origin:
+            return False  # no origin at all, or not as browsers write it
+        with self._database.reading() as tx:
+            found = store.is_origin(tx, origin)
+        if found:
+            self._origins[origin] = now
+        else:
+            self._origins.pop(origin, None)
+        return found
 
     def keys_of(self, client: Client, kid: str | None = None) -> KeySet:
         """The client's public keys. With a `kid` that is not among them they are fetched anew, though not too often.
@@ -270,6 +278,11 @@ class ClientService:
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""
         self._cache.pop(client_id, None)
+
+
+def _origins(known: Mapping[str, Any]) -> set[str]:
+    """Where pages of a client are at home: browsers send it as `Origin`."""
+    return {found for uri in known.get("redirect_uris", ()) if (found := origin_of(uri)) is not None}
 
 
 def _method(known: Mapping[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """Statements on relying parties."""
 
+from collections.abc import Collection
+
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.clients.models import ClientAssertionRow, ClientRow
+from idp.clients.models import ClientAssertionRow, ClientOriginRow, ClientRow
 from idp.clients.rules import ClientRecord
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
 
-_clients, _assertions = table_of(ClientRow), table_of(ClientAssertionRow)
+_clients, _assertions, _origins = table_of(ClientRow), table_of(ClientAssertionRow), table_of(ClientOriginRow)
 _ALIVE = select_of(ClientRow, ClientRecord).where(_clients.c.ended_at.is_(None))
 _BY_ID = _ALIVE.where(_clients.c.client_id == bindparam("client_id"))
 _LISTED = _ALIVE.order_by(_clients.c.created_at)
@@ -75,6 +77,9 @@ _RESEAL = (
     .values(secret_sealed=bindparam("sealed"))
     .returning(_clients.c.client_id)
 )
+_ADD_ORIGIN = insert(_origins)
+_FORGET_ORIGINS = delete(_origins).where(_origins.c.client_id == bindparam("of"))
+_IS_ORIGIN = select(_origins.c.origin).where(_origins.c.origin == bindparam("origin")).limit(1)
 _SPEND = {
     "sqlite": sqlite.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
     "postgresql": postgresql.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
@@ -97,13 +102,24 @@ def sealed(tx: Transaction) -> list[ClientRecord]:
     return tx.all(ClientRecord, _SEALED)
 
 
-def add(tx: Transaction, record: ClientRecord) -> None:
-    """Insert a client."""
+def add(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> None:
+    """Insert a client, whose pages are at home at `origins`."""
     values = {name: getattr(record, name) for name in ClientRecord.__dataclass_fields__}
     tx.execute(_INSERT, values)
+    _add_origins(tx, record.client_id, origins)
 
 
-def replace(tx: Transaction, record: ClientRecord) -> bool:
+def _add_origins(tx: Transaction, client_id: str, origins: Collection[str]) -> None:
+    if origins:
+        tx.execute(_ADD_ORIGIN, [{"client_id": client_id, "origin": origin} for origin in origins])
+
+
+def is_origin(tx: Transaction, origin: str) -> bool:
+    """Whether pages of some client are at home there."""
+    return tx.execute(_IS_ORIGIN, {"origin": origin}).first() is not None
+
+
+def replace(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> bool:
     """Put `record` in the place of what is registered, for the registration access token that it replaces.
 
     False when that token counts no more, or when it counts only for repeating another update.
@@ -118,7 +134,11 @@ def replace(tx: Transaction, record: ClientRecord) -> bool:
         "next": record.registration_hash,
         "until": record.expires_at,
     }
-    return tx.changed(_REPLACE, values)
+    if not tx.changed(_REPLACE, values):
+        return False
+    tx.execute(_FORGET_ORIGINS, {"of": record.client_id})
+    _add_origins(tx, record.client_id, origins)
+    return True
 
 
 def arrived(tx: Transaction, client_id: str, registration_hash: str) -> None:
@@ -128,7 +148,10 @@ def arrived(tx: Transaction, client_id: str, registration_hash: str) -> None:
 
 def end(tx: Transaction, client_id: str, *, unused: bool = False) -> bool:
     """Mark a client removed; False when there was none. `unused` does so only if its registration has lapsed."""
-    return tx.changed(_END_UNUSED if unused else _END, {"of": client_id, "now": tx.now})
+    if not tx.changed(_END_UNUSED if unused else _END, {"of": client_id, "now": tx.now}):
+        return False
+    tx.execute(_FORGET_ORIGINS, {"of": client_id})
+    return True
 
 
 def removed_since(tx: Transaction, since: Instant) -> list[str]:
