@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
-from authlib.oauth2.rfc6750.errors import InsufficientScopeError, InvalidTokenError
+from authlib.oauth2.rfc6750.errors import InvalidTokenError
 from flask import Blueprint, Response, request
 
 from idp.accounts import rules
@@ -13,19 +13,12 @@ from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.protocol import claims as protocol_claims
 from idp.protocol import scopes
+from idp.runtime.bearer import ScopeMissingError, TokenMissingError
 from idp.runtime.database import Database
 from idp.runtime.endpoints import FORM, blueprint, form_parameters, json_response
 from idp.tokens.service import TokenService
 
 _REALM = "userinfo"
-
-
-class BearerTokenMissingError(InvalidTokenError):
-    """No token at all: the challenge alone, without an error code (RFC 6750 §3.1)."""
-
-    def get_headers(self) -> list[tuple[str, str]]:
-        """The bare challenge."""
-        return [("WWW-Authenticate", f'Bearer realm="{_REALM}"')]
 
 
 def endpoints(database: Database, clients: ClientService, accounts: AccountService, tokens: TokenService) -> Blueprint:
@@ -41,7 +34,7 @@ def endpoints(database: Database, clients: ClientService, accounts: AccountServi
                 raise InvalidTokenError(realm=_REALM)
             scope = str(live.claims.get("scope", ""))
             if scopes.OPENID not in scopes.parse(scope):
-                raise InsufficientScopeError
+                raise ScopeMissingError(_REALM, scopes.OPENID)
             account = accounts.get(tx, live.family.subject)
             client = clients.find(live.family.client_id)
             if account is None or account.is_disabled or client is None:
@@ -69,5 +62,5 @@ def _bearer_token() -> str:
         description = "The access token is sent in two ways at once."
         raise InvalidRequestError(description)
     if not in_header and not in_form:
-        raise BearerTokenMissingError
+        raise TokenMissingError(_REALM)
     return in_header or in_form or ""

@@ -184,7 +184,7 @@ class SignInPage:
             action=self._at("login/select"),
             request_id=given["request"],
             username=person.account.username,
-            client=as_shown(found.client),
+            client=as_shown(found.client, found.ui_locales),
         )
 
     def choose(self) -> Response:
@@ -253,7 +253,7 @@ class SignInPage:
             request_id=given.get("request") if found is not None else None,
             username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
             error=error,
-            client=as_shown(found.client) if found is not None else None,
+            client=as_shown(found.client, found.ui_locales) if found is not None else None,
             notice=_EXPIRED if found is None and "request" in given else _AGAIN if person is not None else None,
         )
 

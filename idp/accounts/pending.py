@@ -15,6 +15,7 @@ class PendingSignIn:
     login_hint: str | None
     redirect_uri: str
     subject_required: str | None
+    ui_locales: tuple[str, ...] = ()
 
 
 class PendingRequests(Protocol):

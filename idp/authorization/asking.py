@@ -1,7 +1,8 @@
 """The parameters of an authorization request, one small check for each (OIDC Core §3.1.2.1, §3.2.2.1, §3.3.2.1).
 
-What is not named here is ignored: `display`, `ui_locales` and `claims_locales` have one answer only, since the pages are
-in one language and fit every window, and `acr_values` names what the sign-in reaches, or is not reached.
+What is not named here is ignored: `display` and `claims_locales` have one answer only, since the pages fit every window and
+claims are in one language, and `acr_values` names what the sign-in reaches, or is not reached. `ui_locales` counts where the
+client said something of itself in several languages.
 """
 
 import re

@@ -13,6 +13,7 @@ from idp.authorization import asking
 from idp.authorization.asking import SubjectOf
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import Asked
+from idp.clients import showing
 from idp.clients.rules import Client
 from idp.protocol import response_types, scopes
 from idp.protocol.parameters import Parameters
@@ -115,4 +116,5 @@ def _asked(given: Parameters, client: Client, redirect_uri: str, reader: Reader)
         max_age=asking.max_age(given, client),
         login_hint=asking.bounded(given, "login_hint", 256),
         subject_required=asking.subject_required(given, client, claims, reader.subject_of),
+        ui_locales=showing.locales(given.get("ui_locales"), client),
     )

@@ -12,7 +12,10 @@ PROMPTS = ("none", "login", "consent", "select_account")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid authorization request (OIDC Core §3.1.2.1), parsed once. `claims` is what it asks for by name (§5.5)."""
+    """A valid authorization request (OIDC Core §3.1.2.1), parsed once. `claims` is what it asks for by name (§5.5).
+
+    `ui_locales` holds those languages only in which the client can be shown.
+    """
 
     client_id: str
     redirect_uri: str
@@ -28,6 +31,7 @@ class Asked:
     max_age: int | None
     login_hint: str | None
     subject_required: str | None
+    ui_locales: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ class Asked:
     def load(cls, stored: str) -> "Asked":
         """The request again."""
         values = json.loads(stored)
-        return cls(**values | {"prompt": tuple(values["prompt"])})
+        return cls(**values | {name: tuple(values[name]) for name in ("prompt", "ui_locales")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class AuthorizationService:
             login_hint=asked.login_hint,
             redirect_uri=asked.redirect_uri,
             subject_required=asked.subject_required,
+            ui_locales=asked.ui_locales,
         )
 
     def signed_in(self, tx: Transaction, request_id: str, subject: str) -> None:
@@ -175,7 +176,7 @@ class AuthorizationService:
             return None
         client, asked, _ = found
         host = urlsplit(asked.redirect_uri).hostname or urlsplit(asked.redirect_uri).scheme
-        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host)
+        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host, asked.ui_locales)
 
     def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person allowed it."""

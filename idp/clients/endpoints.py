@@ -40,15 +40,13 @@ def endpoints(
     @routes.get("/register/<client_id>")
     def read(client_id: str) -> Response:
         bearer = _bearer()
-        with database.reading() as tx:
-            client = registrations.find(tx, client_id, bearer)
+        client = registrations.enter(client_id, bearer)
         return json_response(200, _managed(client, str(bearer), issuer) | dict(rules.registered(client)))
 
     @routes.put("/register/<client_id>")
     def update(client_id: str) -> Response:
         bearer = _bearer()
-        with database.reading() as tx:
-            client = registrations.find(tx, client_id, bearer)
+        client = registrations.enter(client_id, bearer)
         sent = _sent()
         _check_update(client, sent)
         clients.inspect(sent)
@@ -129,9 +127,11 @@ def _unfit(error: MetadataError) -> Response:
 
 
 def _not_allowed(_error: NotAllowedError) -> Response:
-    """An unknown client, a wrong token and none look the same."""
+    """An unknown client and a wrong token look the same. Who showed no token is told of no error (RFC 6750 §3.1)."""
     description = "The Bearer token is missing, expired or used up, or it is not the one of this registration."
-    challenge = f'Bearer realm="register", error="invalid_token", error_description="{description}"'
+    challenge = 'Bearer realm="register"'
+    if _bearer() is not None:
+        challenge += f', error="invalid_token", error_description="{description}"'
     body = {"error": "invalid_token", "error_description": description}
     return json_response(401, body, [("WWW-Authenticate", challenge)])
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from idp.clients import jwks, rules
-from idp.protocol import uris
+from idp.protocol import response_types, uris
 from idp.protocol.signatures import ALGORITHMS
 
 MAXIMUM_STRING = 512
@@ -96,11 +96,10 @@ def _one_of(*choices: str) -> Callable[[str, Json], str]:
 
 
 def _response_type(name: str, value: Json) -> str:
-    """A response type is a set of words: `token id_token` is `id_token token` (OAuth Multiple Response Types §3)."""
-    words = set(value.split(" ")) if isinstance(value, str) else set()
-    known = next((each for each in rules.KNOWN_RESPONSE_TYPES if set(each.split()) == words), None)
-    if known is None:
-        message = f"{name}: must be among {', '.join(rules.KNOWN_RESPONSE_TYPES)}"
+    """As `/authorize` reads it: `token id_token` is `id_token token` (OAuth Multiple Response Types §3)."""
+    known = response_types.canonical(value) if isinstance(value, str) else ""
+    if known not in response_types.RESPONSE_TYPES:
+        message = f"{name}: must be among {', '.join(response_types.RESPONSE_TYPES)}"
         raise MetadataError(message)
     return known
 

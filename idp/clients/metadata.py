@@ -24,7 +24,7 @@ def parse(
     *,
     loopback_http: bool,
     id_token_algs: Collection[str] = (DEFAULT_ALG,),
-    response_types: Collection[str] = rules.RESPONSE_TYPES,
+    response_types: Collection[str] = rules.SWITCHED_ON,
 ) -> dict[str, Json]:
     """The members that we know, checked and with defaults applied. Raises MetadataError.
 

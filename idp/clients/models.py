@@ -20,6 +20,8 @@ class ClientRow(Base):
     secret_sealed: Mapped[bytes | None]
     registration_hash: Mapped[str | None] = mapped_column(String(64))
     expires_at: Mapped[float | None]
+    registration_hash_before: Mapped[str | None] = mapped_column(String(64))
+    secret_hash_before: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         # What dynamic registration made and nobody removed: they are counted, and those that nobody uses lapse.
@@ -30,6 +32,15 @@ class ClientRow(Base):
             postgresql_where=text("ended_at IS NULL AND expires_at IS NOT NULL"),
         ),
     )
+
+
+class ClientOriginRow(Base):
+    """Where pages of a client are at home: the origin of a redirect URI. Those of a removed client are deleted."""
+
+    __tablename__ = "client_origins"
+
+    client_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(2048), primary_key=True, index=True)
 
 
 class ClientAssertionRow(Base):

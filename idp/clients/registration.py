@@ -81,15 +81,32 @@ class RegistrationService:
         return Registered(self._clients.add(tx, sent, lease), token)
 
     def find(self, tx: Transaction, client_id: str, bearer: str | None) -> Client:
-        """The client, for whoever holds its registration access token. Raises NotAllowedError, for an unknown client too."""
+        """The client, for whoever holds its registration access token. Raises NotAllowedError, for an unknown client too.
+
+        The token before it counts until it is used for the first time: the answer that it was in may have been lost. Then
+        the client is as it was before that update, as far as its token and its secret go.
+        """
         client = self._clients.get(tx, client_id) if _ID.fullmatch(client_id) else None
-        known = None if client is None else client.registration_hash
-        if client is None or known is None or bearer is None or not secrets.same(secrets.digest(bearer), known):
+        if client is None or bearer is None:
             raise NotAllowedError
+        presented = secrets.digest(bearer)
+        if _same(presented, client.registration_hash):
+            return client
+        if _same(presented, client.registration_hash_before):
+            return client.before_its_update()
+        raise NotAllowedError
+
+    def enter(self, client_id: str, bearer: str | None) -> Client:
+        """As `find`, in transactions of its own. A token that is used has arrived: the one before it is worthless."""
+        with self._database.reading() as tx:
+            client = self.find(tx, client_id, bearer)
+        if client.registration_hash_before is not None:
+            with self._database.writing() as tx:
+                self._clients.arrived(tx, client)
         return client
 
     def replace(self, tx: Transaction, before: Client, sent: Mapping[str, object]) -> Registered:
-        """Put other metadata in the place of what is registered. The token that did it is worthless afterwards.
+        """Put other metadata in the place of what is registered. The token that did it can only repeat it afterwards.
 
         Raises NotAllowedError when another update was faster, and MetadataError.
         """
@@ -142,6 +159,10 @@ class RegistrationService:
     def tidy(self, tx: Transaction) -> int:
         """Forget tokens that are used up or over, and windows that are."""
         return store.forget(tx)
+
+
+def _same(presented: str, known: str | None) -> bool:
+    return known is not None and secrets.same(presented, known)
 
 
 Ends = Callable[[Transaction, str], bool]

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from idp.protocol import scopes
+from idp.protocol import response_types, scopes
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_registered
 from idp.runtime import secrets
@@ -17,9 +17,7 @@ AUTH_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt"
 ASSERTION_ALGORITHMS = {"client_secret_jwt": ("HS256", "HS384", "HS512"), "private_key_jwt": ALGORITHMS}
 GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
 #: What is switched on unless `ClientService` is told of more.
-RESPONSE_TYPES = ("code",)
-#: Every response type that may be switched on, its words in the order in which the specs write them.
-KNOWN_RESPONSE_TYPES = ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token")
+SWITCHED_ON = (response_types.CODE,)
 #: No grant at the token endpoint; a client registers it for tokens that come from the authorization endpoint.
 IMPLICIT = "implicit"
 SUBJECT_TYPES = ("public", "pairwise")
@@ -37,6 +35,7 @@ class ClientRecord:
     `secret_sealed` is set beside the hash only where the secret itself is needed to verify (`client_secret_jwt`).
     `registration_hash` is of the registration access token (RFC 7592 §3) and `expires_at` the instant at which the
     registration lapses if it is not used until then; both are None for a client that an operator added.
+    `registration_hash_before` and `secret_hash_before` are what an update replaced, until its answer has arrived for sure.
     """
 
     client_id: str
@@ -47,6 +46,8 @@ class ClientRecord:
     secret_sealed: bytes | None = None
     registration_hash: str | None = None
     expires_at: Instant | None = None
+    registration_hash_before: str | None = None
+    secret_hash_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Client:
     secret_sealed: bytes | None = field(default=None, repr=False)
     registration_hash: str | None = field(default=None, repr=False)
     expires_at: Instant | None = None
+    registration_hash_before: str | None = field(default=None, repr=False)
+    secret_hash_before: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
@@ -120,7 +123,24 @@ class Client:
             secret_sealed=record.secret_sealed,
             registration_hash=record.registration_hash,
             expires_at=record.expires_at,
+            registration_hash_before=record.registration_hash_before,
+            secret_hash_before=record.secret_hash_before,
             **values,
+        )
+
+    def before_its_update(self) -> "Client":
+        """The client, with the registration access token and the secret that it had before it was last updated.
+
+        To whoever did not get the answer of that update, these are still the ones that hold.
+        """
+        kept = self.secret_hash == self.secret_hash_before
+        return replace(
+            self,
+            secret_hash=self.secret_hash_before,
+            secret_sealed=self.secret_sealed if kept else None,
+            registration_hash=self.registration_hash_before,
+            registration_hash_before=None,
+            secret_hash_before=None,
         )
 
     @property
@@ -197,7 +217,19 @@ class Client:
 
 
 #: Fields of `Client` that are no metadata as somebody registers it.
-_OURS = frozenset({"client_id", "secret_hash", "created_at", "secret_sealed", "registration_hash", "expires_at", "localised"})
+_OURS = frozenset(
+    {
+        "client_id",
+        "secret_hash",
+        "created_at",
+        "secret_sealed",
+        "registration_hash",
+        "expires_at",
+        "registration_hash_before",
+        "secret_hash_before",
+        "localised",
+    }
+)
 
 
 def registered(client: Client) -> Mapping[str, object]:

@@ -14,6 +14,7 @@ from idp.clients.rules import Client, ClientRecord
 from idp.clients.secret import SecretKeeper
 from idp.clients.signed import Unverified
 from idp.protocol.signatures import DEFAULT_ALG
+from idp.protocol.uris import is_wellformed
 from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
@@ -63,7 +64,7 @@ class ClientService:
         cache_seconds: int,
         loopback_http: bool,
         id_token_algs: Collection[str] = (DEFAULT_ALG,),
-        response_types: Collection[str] = rules.RESPONSE_TYPES,
+        response_types: Collection[str] = rules.SWITCHED_ON,
         issuer: str = "",
         secrets: Secrets | None = None,
         keys: ClientKeys | None = None,
@@ -86,7 +87,8 @@ class ClientService:
         self._loopback_http = loopback_http
         self._id_token_algs = tuple(id_token_algs)
         self._cache: dict[str, tuple[Instant, Client]] = {}
-        self._origins: tuple[Instant, frozenset[str]] | None = None
+        #: Origins of clients, and when that was seen. Strangers' are not kept: they could fill the memory.
+        self._origins: dict[str, Instant] = {}
 
     def read(self, sent: object) -> dict[str, Any]:
         """The members of `sent` that count, checked. Raises MetadataError."""
@@ -113,14 +115,15 @@ class ClientService:
         record = ClientRecord(
             client_id, json.dumps(known), secret.hash, tx.now, None, secret.sealed, lease.registration_hash, lease.expires_at
         )
-        store.add(tx, record)
+        store.add(tx, record, _origins(known))
         tx.after_commit(lambda: audit.record("client.added", client_id=client_id))
         return Registration(Client.of(record), secret.shown)
 
     def change(self, tx: Transaction, before: Client, sent: object, lease: Lease) -> Registration | None:
         """Put other metadata in the place of a client's, if its registration token is still the one in `before`.
 
-        None when it is not. Raises MetadataError.
+        None when it is not. The same update may be repeated with the same token, until the one in `lease` is used.
+        Raises MetadataError.
         """
         known = self.read(sent)
         secret = self.secrets.secret_for(before.client_id, _method(known), before)
@@ -133,12 +136,19 @@ class ClientService:
             secret.sealed,
             lease.registration_hash,
             lease.expires_at,
+            before.registration_hash,
+            before.secret_hash,
         )
-        if before.registration_hash is None or not store.replace(tx, record, before.registration_hash):
+        if before.registration_hash is None or not store.replace(tx, record, _origins(known)):
             return None
         tx.after_commit(lambda: self.forget(before.client_id))
         tx.after_commit(lambda: audit.record("client.replaced", client_id=before.client_id))
         return Registration(Client.of(record), secret.shown)
+
+    def arrived(self, tx: Transaction, client: Client) -> None:
+        """The client has its registration access token: whoever still has the one before it can do nothing with that."""
+        if client.registration_hash is not None:
+            store.arrived(tx, client.client_id, client.registration_hash)
 
     def find(self, client_id: str | None) -> Client | None:
         """The client, as it was at most `clients_cache_seconds` ago. Only clients that exist are kept in memory."""
@@ -172,12 +182,18 @@ class ClientService:
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may read our answers (CORS): some client's redirect URI must be at home there."""
         now = self._database.clock()
-        kept = self._origins
-        if kept is None or not now - self._cache_seconds < kept[0] <= now:
-            with self._database.reading() as tx:
-                uris = [uri for client in self.listed(tx) for uri in client.redirect_uris]
-            kept = self._origins = (now, frozenset(filter(None, map(origin_of, uris))))
-        return origin in kept[1]
+        seen = self._origins.get(origin)
+        if seen is not None and now - self._cache_seconds < seen <= now:
+            return True
+        if not is_wellformed(origin) or origin_of(origin) != origin:
+            return False  # no origin at all, or not as browsers write it
+        with self._database.reading() as tx:
+            found = store.is_origin(tx, origin)
+        if found:
+            self._origins[origin] = now
+        else:
+            self._origins.pop(origin, None)
+        return found
 
     def keys_of(self, client: Client, kid: str | None = None) -> KeySet:
         """The client's public keys. With a `kid` that is not among them they are fetched anew, though not too often.
@@ -262,6 +278,11 @@ class ClientService:
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""
         self._cache.pop(client_id, None)
+
+
+def _origins(known: Mapping[str, Any]) -> set[str]:
+    """Where pages of a client are at home: browsers send it as `Origin`."""
+    return {found for uri in known.get("redirect_uris", ()) if (found := origin_of(uri)) is not None}
 
 
 def _method(known: Mapping[str, Any]) -> str:

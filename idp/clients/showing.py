@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from idp.clients.rules import LOCALISED, Client
 
+_MAXIMUM_LOCALES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ShownClient:
@@ -27,9 +29,25 @@ def show(client: Client, languages: Iterable[str], *, logos: bool) -> ShownClien
     return ShownClient(client.client_id, **values)
 
 
+def locales(ui_locales: str | None, client: Client) -> tuple[str, ...]:
+    """Those of the languages that a request asks for in which the client registered something, the best first.
+
+    `ui_locales` is a list of language tags with spaces between (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). What is
+    none, or is not there, is no error.
+    """
+    registered = {_language(name) for name in client.localised}
+    asked = dict.fromkeys((ui_locales or "").lower().split())
+    return tuple(each for each in asked if not registered.isdisjoint(_fallbacks(each)))[:_MAXIMUM_LOCALES]
+
+
+def _language(name: str) -> str:
+    """`de-at` of `client_name#de-AT`."""
+    return name.partition("#")[2].lower()
+
+
 def _in_a_language(client: Client, member: str, wanted: Iterable[str]) -> str | None:
     """The first language that there is; else what was registered for everybody; else whatever there is."""
-    found = {name.partition("#")[2].lower(): value for name, value in client.localised.items() if name.startswith(f"{member}#")}
+    found = {_language(name): value for name, value in client.localised.items() if name.startswith(f"{member}#")}
     for language in wanted:
         if language in found:
             return found[language]

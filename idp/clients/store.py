@@ -1,21 +1,29 @@
 """Statements on relying parties."""
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from collections.abc import Collection
+
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.clients.models import ClientAssertionRow, ClientRow
+from idp.clients.models import ClientAssertionRow, ClientOriginRow, ClientRow
 from idp.clients.rules import ClientRecord
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
 
-_clients, _assertions = table_of(ClientRow), table_of(ClientAssertionRow)
+_clients, _assertions, _origins = table_of(ClientRow), table_of(ClientAssertionRow), table_of(ClientOriginRow)
 _ALIVE = select_of(ClientRow, ClientRecord).where(_clients.c.ended_at.is_(None))
 _BY_ID = _ALIVE.where(_clients.c.client_id == bindparam("client_id"))
 _LISTED = _ALIVE.order_by(_clients.c.created_at)
 _SEALED = _ALIVE.where(_clients.c.secret_sealed.is_not(None))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
 _INSERT = insert(_clients)
-_FORGOTTEN = {"secret_hash": None, "secret_sealed": None, "registration_hash": None}
+_FORGOTTEN = {
+    "secret_hash": None,
+    "secret_sealed": None,
+    "registration_hash": None,
+    "registration_hash_before": None,
+    "secret_hash_before": None,
+}
 _END = (
     update(_clients)
     .where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
@@ -30,13 +38,18 @@ _UNUSED = (
     .limit(bindparam("most"))
 )
 _COUNT = select(func.count()).where(_clients.c.ended_at.is_(None), _clients.c.expires_at.is_not(None))
-#: The registration access token that was presented is part of the condition: of two updates at once, one wins.
+_is_current = _clients.c.registration_hash == bindparam("presented")
+_is_a_repetition = (_clients.c.registration_hash_before == bindparam("presented")) & (
+    _clients.c.metadata == bindparam("registered")
+)
+#: The registration access token that was presented is part of the condition: of two different updates, one wins. The same
+#: one may come again with the same token: then its answer was lost.
 _REPLACE = (
     update(_clients)
     .where(
         _clients.c.client_id == bindparam("of"),
         _clients.c.ended_at.is_(None),
-        _clients.c.registration_hash == bindparam("presented"),
+        or_(_is_current, _is_a_repetition),
     )
     .values(
         {
@@ -45,9 +58,16 @@ _REPLACE = (
             "secret_sealed": bindparam("sealed"),
             "registration_hash": bindparam("next"),
             "expires_at": bindparam("until"),
+            "registration_hash_before": bindparam("presented"),
+            "secret_hash_before": bindparam("hash_before"),
         }
     )
     .returning(_clients.c.client_id)
+)
+_ARRIVED = (
+    update(_clients)
+    .where(_clients.c.client_id == bindparam("of"), _is_current)
+    .values(registration_hash_before=None, secret_hash_before=None)
 )
 _USED = update(_clients).where(_clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None))
 _USED = _USED.values(expires_at=bindparam("until"))
@@ -57,6 +77,9 @@ _RESEAL = (
     .values(secret_sealed=bindparam("sealed"))
     .returning(_clients.c.client_id)
 )
+_ADD_ORIGIN = insert(_origins)
+_FORGET_ORIGINS = delete(_origins).where(_origins.c.client_id == bindparam("of"))
+_IS_ORIGIN = select(_origins.c.origin).where(_origins.c.origin == bindparam("origin")).limit(1)
 _SPEND = {
     "sqlite": sqlite.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
     "postgresql": postgresql.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
@@ -79,29 +102,56 @@ def sealed(tx: Transaction) -> list[ClientRecord]:
     return tx.all(ClientRecord, _SEALED)
 
 
-def add(tx: Transaction, record: ClientRecord) -> None:
-    """Insert a client."""
+def add(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> None:
+    """Insert a client, whose pages are at home at `origins`."""
     values = {name: getattr(record, name) for name in ClientRecord.__dataclass_fields__}
     tx.execute(_INSERT, values)
+    _add_origins(tx, record.client_id, origins)
 
 
-def replace(tx: Transaction, record: ClientRecord, presented: str) -> bool:
-    """Put `record` in the place of what is registered; False when `presented` is not the registration token's hash any more."""
+def _add_origins(tx: Transaction, client_id: str, origins: Collection[str]) -> None:
+    if origins:
+        tx.execute(_ADD_ORIGIN, [{"client_id": client_id, "origin": origin} for origin in origins])
+
+
+def is_origin(tx: Transaction, origin: str) -> bool:
+    """Whether pages of some client are at home there."""
+    return tx.execute(_IS_ORIGIN, {"origin": origin}).first() is not None
+
+
+def replace(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> bool:
+    """Put `record` in the place of what is registered, for the registration access token that it replaces.
+
+    False when that token counts no more, or when it counts only for repeating another update.
+    """
     values = {
         "of": record.client_id,
-        "presented": presented,
+        "presented": record.registration_hash_before,
+        "hash_before": record.secret_hash_before,
         "registered": record.metadata,
         "hash": record.secret_hash,
         "sealed": record.secret_sealed,
         "next": record.registration_hash,
         "until": record.expires_at,
     }
-    return tx.changed(_REPLACE, values)
+    if not tx.changed(_REPLACE, values):
+        return False
+    tx.execute(_FORGET_ORIGINS, {"of": record.client_id})
+    _add_origins(tx, record.client_id, origins)
+    return True
+
+
+def arrived(tx: Transaction, client_id: str, registration_hash: str) -> None:
+    """The client has this registration access token: forget the one before it."""
+    tx.execute(_ARRIVED, {"of": client_id, "presented": registration_hash})
 
 
 def end(tx: Transaction, client_id: str, *, unused: bool = False) -> bool:
     """Mark a client removed; False when there was none. `unused` does so only if its registration has lapsed."""
-    return tx.changed(_END_UNUSED if unused else _END, {"of": client_id, "now": tx.now})
+    if not tx.changed(_END_UNUSED if unused else _END, {"of": client_id, "now": tx.now}):
+        return False
+    tx.execute(_FORGET_ORIGINS, {"of": client_id})
+    return True
 
 
 def removed_since(tx: Transaction, since: Instant) -> list[str]:

@@ -30,6 +30,7 @@ class PendingConsent:
     scopes: Sequence[str]
     redirect_uri: str
     redirect_host: str
+    ui_locales: Sequence[str]
 
 
 class PendingConsents(Protocol):
@@ -100,7 +101,7 @@ def pages(
             "consent.html",
             action="consent",
             request_id=request_id,
-            client=as_shown(found.client),
+            client=as_shown(found.client, found.ui_locales),
             username=current_user.account.username,
             scopes=shown,
             redirect_host=found.redirect_host,

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from authlib.oauth2.rfc6749 import AuthorizationServer as _AuthorizationServer
-from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.errors import (
+    InvalidRequestError,
+    OAuth2Error,
+    UnauthorizedClientError,
+    UnsupportedGrantTypeError,
+)
 from authlib.oauth2.rfc6749.requests import OAuth2Payload, OAuth2Request
 
 from idp.clients.authentication import METHODS
@@ -18,6 +23,7 @@ from idp.clients.service import ClientService
 from idp.grants.rules import Code
 from idp.grants.service import CodeService
 from idp.logout.service import LogoutService
+from idp.protocol import errors
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
 from idp.sessions.service import SessionService
@@ -150,6 +156,10 @@ class AuthorizationServer(_AuthorizationServer):
 
     def create_token_response(self, request: ParsedRequest) -> Response:
         """Answer a token request; errors go to the edge, which knows whether their changes must be kept."""
+        asked, client = str(request.parameters.get("grant_type")), request.client
+        if not client.check_grant_type(asked):
+            description = f"The client did not register grant_type {asked}; it registered {', '.join(client.grant_types)}."
+            raise UnauthorizedClientError(errors.description(description))
         grant: TokenGrant = self.get_token_grant(request)  # type: ignore[assignment]
         grant.validate_token_request()
         return grant.create_token_response()

@@ -96,7 +96,7 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
     is_live = ago < _LIVE_FOR and is_waited_for
     client, go_on = clients.find(kept.get("client_id")), kept.get("go_on")
     found = {
-        "client": as_shown(client) if client is not None else None,
+        "client": as_shown(client, kept.get("ui_locales", ())) if client is not None else None,
         "apps": apps,
         "frames": frames,
         "go_on": go_on,
@@ -125,7 +125,7 @@ def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
         "logout.html",
         action="logout",
         username=username,
-        client=as_shown(asked.client) if asked.client is not None else None,
+        client=as_shown(asked.client, asked.ui_locales) if asked.client is not None else None,
         fields=fields,
     )
 
@@ -139,12 +139,13 @@ def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) 
     if not was_signed_in:
         return render(
             "logout_done.html",
-            client=as_shown(asked.client) if asked.client is not None else None,
+            client=as_shown(asked.client, asked.ui_locales) if asked.client is not None else None,
             was_signed_in=False,
             apps=[],
         )
     client_id = None if asked.client is None else asked.client.client_id
-    browser_session[_LEFT] = browser_session[_LEFT] | {"client_id": client_id, "go_on": back}
+    named = {"client_id": client_id, "go_on": back, "ui_locales": asked.ui_locales}
+    browser_session[_LEFT] = browser_session[_LEFT] | named
     return see_other("logout/done")
 
 

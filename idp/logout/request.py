@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.clients.showing import locales
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
 from idp.tokens.service import TokenService
@@ -27,6 +28,7 @@ class LogoutRequest:
     hint_sid: str | None
     redirect_uri: str | None
     state: str | None
+    ui_locales: tuple[str, ...]
 
 
 def read(tx: Transaction, parameters: Parameters, clients: ClientService, tokens: TokenService) -> LogoutRequest:
@@ -46,4 +48,10 @@ def read(tx: Transaction, parameters: Parameters, clients: ClientService, tokens
     trusted = client is not None and wanted is not None and (hint is None or claims is not None)
     allowed = wanted if trusted and client is not None and client.check_post_logout_redirect_uri(str(wanted)) else None
     sid = claims.get("sid") if claims is not None else None
-    return LogoutRequest(client, sid if isinstance(sid, str) else None, allowed, parameters.get("state"))
+    return LogoutRequest(
+        client=client,
+        hint_sid=sid if isinstance(sid, str) else None,
+        redirect_uri=allowed,
+        state=parameters.get("state"),
+        ui_locales=() if client is None else locales(parameters.get("ui_locales"), client),
+    )

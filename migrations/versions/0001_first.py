@@ -88,6 +88,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_client_assertions_expires_at"), "client_assertions", ["expires_at"], unique=False)
     op.create_table(
+        "client_origins",
+        sa.Column("client_id", sa.String(length=128), nullable=False),
+        sa.Column("origin", sa.String(length=2048), nullable=False),
+        sa.PrimaryKeyConstraint("client_id", "origin", name=op.f("pk_client_origins")),
+    )
+    op.create_index(op.f("ix_client_origins_origin"), "client_origins", ["origin"], unique=False)
+    op.create_table(
         "clients",
         sa.Column("client_id", sa.String(length=128), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
@@ -97,6 +104,8 @@ def upgrade() -> None:
         sa.Column("secret_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("registration_hash", sa.String(length=64), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("registration_hash_before", sa.String(length=64), nullable=True),
+        sa.Column("secret_hash_before", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("client_id", name=op.f("pk_clients")),
     )
     op.create_index(

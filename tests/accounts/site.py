@@ -15,7 +15,7 @@ from idp.accounts.models import AccountRow, LikenessRow, SignInThrottleRow
 from idp.accounts.pending import PendingSignIn
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService
-from idp.clients.models import ClientRow
+from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.pages import LOGOS
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
@@ -29,7 +29,15 @@ from idp.sessions.rules import Policy, Session, SignIn
 from idp.sessions.service import SessionService
 
 PASSWORD = "correct horse battery staple"
-ROWS: tuple[type[Base], ...] = (AccountRow, LikenessRow, SignInThrottleRow, SessionRow, SessionClientRow, ClientRow)
+ROWS: tuple[type[Base], ...] = (
+    AccountRow,
+    LikenessRow,
+    SignInThrottleRow,
+    SessionRow,
+    SessionClientRow,
+    ClientRow,
+    ClientOriginRow,
+)
 _CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 

@@ -109,7 +109,10 @@ def test_a_grant_that_the_client_did_not_register_is_refused(provider: RunningPr
     plain = RelyingParty.register(provider, grant_types=["authorization_code"])
     tokens = plain.redeem(code(plain, person)).json()
     assert "refresh_token" not in tokens
-    refused(plain.token("client_credentials"), "unauthorized_client")
+    answer = plain.token("client_credentials")
+    refused(answer, "unauthorized_client")
+    for word in ("grant_type client_credentials", "registered authorization_code"):
+        assert word in answer.json()["error_description"]
     refused(plain.refresh("x"), "unauthorized_client")
     for unknown in ("password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x" * 5000, "<script>"):
         refused(plain.token(unknown), "unsupported_grant_type")

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from idp.runtime.secrets import digest
 from tests.clients.conftest import by_token, narrow, world
 from tests.clients.registering import METADATA, Own, World, refused
 from tests.clients.registering import site as a_site
@@ -268,6 +269,33 @@ def test_of_two_updates_with_one_token_one_wins(world: World) -> None:
     assert own.get(winners[0].json["registration_access_token"]).json["client_name"] == winners[0].json["client_name"]
 
 
+def test_the_token_before_an_update_repeats_that_update_and_makes_no_other(world: World) -> None:
+    """Else whoever kept an old token could undo what its owner did."""
+    own, other = world.register(), world.register()
+    updated = own.put(client_name="By the owner").json
+    refused(own.put(redirect_uris=["https://evil.example/cb"], client_name="By the owner"), "invalid_token", status=401)
+    refused(own.put(), "invalid_token", status=401)
+    for answer in (other.get(own.token), other.put(own.token, client_name="By the owner"), other.delete(own.token)):
+        refused(answer, "invalid_token", status=401)
+    found = own.get(str(updated["registration_access_token"])).json
+    assert (found["client_name"], found["redirect_uris"]) == ("By the owner", METADATA["redirect_uris"])
+    refused(own.get(), "invalid_token", status=401)
+
+
+def test_however_often_one_update_comes_at_once_the_last_answer_holds(world: World) -> None:
+    own = world.register()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: own.put(client_name="Once"), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    with world.provider.database.reading() as tx:
+        kept = world.provider.clients.get(tx, own.client_id)
+    assert kept is not None
+    tokens = [str(answer.json["registration_access_token"]) for answer in answers]
+    good = [token for token in tokens if digest(token) == kept.registration_hash]
+    assert len(good) == 1
+    assert [token for token in tokens if own.get(token).status_code == 200] == good
+
+
 REACH = [
     ({"first_party": True}, "first_party"),
     ({"resources": ["https://api.example/"]}, "resources"),
@@ -301,7 +329,18 @@ def test_nobody_chooses_what_is_given(world: World, members: dict[str, object]) 
 
 @pytest.mark.parametrize(
     "name",
-    ["secret_hash", "secret_sealed", "registration_hash", "expires_at", "localised", "__class__", "metadata", "ended_at"],
+    [
+        "secret_hash",
+        "secret_sealed",
+        "registration_hash",
+        "expires_at",
+        "registration_hash_before",
+        "secret_hash_before",
+        "localised",
+        "__class__",
+        "metadata",
+        "ended_at",
+    ],
 )
 def test_our_own_fields_are_no_metadata(world: World, name: str) -> None:
     own = world.register(**{name: {"client_name#de": "<x>"}})
@@ -381,9 +420,12 @@ def test_where_logos_are_allowed_only_that_one_origin_may_be_loaded(tmp_path_fac
 
 def test_no_secret_and_no_token_of_a_registration_is_in_the_database(world: World) -> None:
     own = world.register()
+    updated = own.put()
+    assert updated.status_code == 200
     with world.provider.database.reading() as tx:
         found = [tx.connection.exec_driver_sql(f"SELECT * FROM {table}").all() for table in ("clients", "registration_quotas")]
     assert own.token not in repr(found)
+    assert updated.json["registration_access_token"] not in repr(found)
     assert str(own.answer["client_secret"]) not in repr(found)
     assert world.address not in repr(found)
 

@@ -108,7 +108,7 @@ def test_a_client_with_keys_and_languages_is_shown_whole(idp: RunningProvider) -
     shown = run(idp, "client", "show", response["client_id"], "--json").json
     assert {name: shown[name] for name in more} == more
     assert "Notizen" in run(idp, "client", "show", response["client_id"]).out
-    for member in ("secret_sealed", "registration_hash", "localised"):
+    for member in ("secret_sealed", "registration_hash", "registration_hash_before", "secret_hash_before", "localised"):
         assert member not in shown
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from idp.clients import ending
 from idp.clients.authentication import ClientAuthenticationError, Presented, authenticate
-from idp.clients.models import ClientRow
+from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.rules import Client
 from idp.clients.service import ClientService, Registration
 from idp.runtime.database import Base, Database, table_of
@@ -23,7 +23,7 @@ ENDPOINTS = ("token", "introspection", "revocation")
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     made = Database(f"sqlite:///{tmp_path_factory.mktemp('clients') / 'db.sqlite3'}")
-    Base.metadata.create_all(made.engine, tables=[table_of(ClientRow)])
+    Base.metadata.create_all(made.engine, tables=[table_of(ClientRow), table_of(ClientOriginRow)])
     yield made
     made.dispose()
 

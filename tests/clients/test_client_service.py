@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from idp.clients import ending
-from idp.clients.models import ClientRow
-from idp.clients.service import ClientService
+from idp.clients.models import ClientOriginRow, ClientRow
+from idp.clients.rules import Client
+from idp.clients.service import ClientService, Lease
 from idp.runtime.database import Database
 from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
 
+MODELS = (ClientRow, ClientOriginRow)
 METADATA = {"redirect_uris": ["https://app.example/callback"]}
 
 
@@ -26,13 +28,13 @@ def clock(_clock: Clock) -> Clock:
 
 @pytest.fixture(scope="module", params=DATABASES)
 def _database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _clock: Clock) -> Iterator[Database]:
-    with database_for(request, tmp_path_factory.mktemp("clients"), _clock, [ClientRow]) as made:
+    with database_for(request, tmp_path_factory.mktemp("clients"), _clock, MODELS) as made:
         yield made
 
 
 @pytest.fixture
 def database(_database: Database, clock: Clock) -> Database:
-    empty(_database, [ClientRow])
+    empty(_database, MODELS)
     return _database
 
 
@@ -102,3 +104,43 @@ def test_only_the_origins_of_registered_redirect_uris_may_read_answers(
     assert clients.allows_origin("https://app.example")
     for other in ("https://app.example:8443", "http://app.example", "https://app.example.evil", "null", "*", ""):
         assert not clients.allows_origin(other)
+
+
+def test_an_origin_counts_for_as_long_as_some_client_has_it(database: Database, clients: ClientService, clock: Clock) -> None:
+    lease = Lease("h", EPOCH + 1e9)
+    with database.writing() as tx:
+        first, second = clients.add(tx, METADATA, lease).client, clients.add(tx, METADATA, lease).client
+    with database.writing() as tx:
+        moved = {"redirect_uris": ["https://new.example:8443/cb", "https://new.example:8443/other"]}
+        assert clients.change(tx, first, moved, lease) is not None
+    assert clients.allows_origin("https://new.example:8443")
+    assert clients.allows_origin("https://app.example")
+    with database.writing() as tx:
+        ending.mark_removed(tx, second.client_id)
+    clock.now += 5.1
+    assert not clients.allows_origin("https://app.example")
+    assert clients.allows_origin("https://new.example:8443")
+    with database.writing() as tx:
+        ending.mark_removed(tx, first.client_id)
+    clock.now += 5.1
+    assert not clients.allows_origin("https://new.example:8443")
+
+
+def test_whether_an_origin_is_a_clients_costs_the_same_however_many_there_are(
+    database: Database, clients: ClientService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.writing() as tx:
+        for number in range(20):
+            clients.add(tx, {"redirect_uris": [f"https://app{number}.example/cb"]})
+    monkeypatch.setattr(Client, "of", lambda _record: pytest.fail("a client was parsed"))
+    assert clients.allows_origin("https://app7.example")
+    monkeypatch.setattr(database, "reading", lambda: pytest.fail("what is known is not looked up again"))
+    assert clients.allows_origin("https://app7.example")
+
+
+@pytest.mark.parametrize(
+    "origin", ["x" * 100_000, "https://\x00.example", "https://ä.example", "\udcff", "http://[", "null", "https://a.example/"]
+)
+def test_strange_origins_are_nobodys_and_fill_no_memory(clients: ClientService, origin: str) -> None:
+    assert not clients.allows_origin(origin)
+    assert clients._origins == {}

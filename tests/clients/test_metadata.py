@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from idp.clients.members import MEMBERS
 from idp.clients.metadata import MAXIMUM_LIST, MAXIMUM_STRING, MetadataError, parse
-from idp.clients.rules import AUTH_METHODS, KNOWN_RESPONSE_TYPES, Client, ClientRecord, registered
+from idp.clients.rules import AUTH_METHODS, Client, ClientRecord, registered
+from idp.protocol.response_types import RESPONSE_TYPES
 from idp.protocol.signatures import ALGORITHMS
 from idp.protocol.uris import is_wellformed
 from tests.clients.keys import ec, okp, public, rsa
@@ -308,12 +309,12 @@ def test_every_good_value_comes_back_as_it_was_registered() -> None:
         assert registered(client)[name] == value
 
 
-@pytest.mark.parametrize("response_type", KNOWN_RESPONSE_TYPES)
+@pytest.mark.parametrize("response_type", RESPONSE_TYPES)
 def test_a_response_type_is_registered_where_it_is_switched_on_with_the_grants_that_it_needs(response_type: str) -> None:
     with_code, implicit = "code" in response_type.split(), response_type != "code"
     grants = ["authorization_code"] * with_code + ["implicit"] * implicit
     for sent in (response_type, " ".join(reversed(response_type.split()))):
-        known = parse(MINIMAL | {"response_types": [sent]}, loopback_http=False, response_types=KNOWN_RESPONSE_TYPES)
+        known = parse(MINIMAL | {"response_types": [sent]}, loopback_http=False, response_types=RESPONSE_TYPES)
         assert known["response_types"] == [response_type]
         assert known["grant_types"] == grants
     if response_type != "code":
@@ -324,8 +325,21 @@ def test_a_response_type_is_registered_where_it_is_switched_on_with_the_grants_t
                 MINIMAL
                 | {"response_types": [response_type], "grant_types": ["authorization_code", "implicit"][::-1][with_code:]},
                 loopback_http=False,
-                response_types=KNOWN_RESPONSE_TYPES,
+                response_types=RESPONSE_TYPES,
             )
+
+
+@pytest.mark.parametrize(
+    "sent", ["code code", "id_token id_token", "code id_token code", "", " ", "none", "Code", "code,token"]
+)
+def test_a_response_type_that_authorize_would_refuse_is_not_registered(sent: str) -> None:
+    with pytest.raises(MetadataError, match="response_types: must be among code, id_token") as refused:
+        parse(
+            MINIMAL | {"response_types": [sent], "grant_types": ["authorization_code", "implicit"]},
+            loopback_http=False,
+            response_types=RESPONSE_TYPES,
+        )
+    assert refused.value.error == "invalid_client_metadata"
 
 
 @pytest.mark.parametrize("method", ["client_secret_jwt", "private_key_jwt"])

@@ -63,13 +63,86 @@ def test_an_update_puts_everything_in_the_place_of_what_was_there(world: World) 
     assert client.check_client_secret(str(own.answer["client_secret"]))
 
 
-def test_an_update_rotates_the_token_and_the_old_one_opens_nothing(world: World) -> None:
+@pytest.mark.parametrize("use", ["get", "put", "refused put"])
+def test_an_update_rotates_the_token_and_once_the_new_one_is_used_the_old_one_opens_nothing(world: World, use: str) -> None:
     own = world.register()
     rotated = str(own.put().json["registration_access_token"])
     assert rotated != own.token
+    if use == "get":
+        assert own.get(rotated).status_code == 200
+    elif use == "put":
+        rotated = str(own.put(rotated).json["registration_access_token"])
+    else:
+        assert own.put(rotated, client_name="").status_code == 400
     for answer in (own.get(), own.put(), own.delete()):
         refused(answer, "invalid_token", status=401)
     assert own.get(rotated).status_code == 200
+
+
+def test_an_update_whose_answer_was_lost_can_be_repeated(world: World) -> None:
+    own = world.register()
+    lost = own.put(client_name="Another name").json
+    assert own.get().json["client_name"] == "Another name"  # did it arrive? The old token may ask
+    again = own.put(client_name="Another name")
+    assert again.status_code == 200, again.text
+    assert again.json == lost | {"registration_access_token": again.json["registration_access_token"]}
+    refused(own.get(lost["registration_access_token"]), "invalid_token", status=401)
+    assert own.put(client_name="Another name").status_code == 200
+    rotated = str(own.put(client_name="Another name").json["registration_access_token"])
+    assert own.get(rotated).json["client_name"] == "Another name"
+    refused(own.put(client_name="Another name"), "invalid_token", status=401)
+
+
+def test_a_client_that_lost_an_answer_can_still_remove_itself(world: World) -> None:
+    own = world.register()
+    lost = own.put().json
+    assert own.delete().status_code == 204
+    for token in (own.token, str(lost["registration_access_token"])):
+        refused(own.get(token), "invalid_token", status=401)
+
+
+def test_only_the_last_token_but_one_can_repeat_anything(world: World) -> None:
+    own = world.register()
+    second = str(own.put().json["registration_access_token"])
+    own.put(second)
+    refused(own.put(), "invalid_token", status=401)
+    assert own.put(second).status_code == 200
+
+
+@pytest.mark.parametrize("repeats_its_secret", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("client_secret_basic", "client_secret_post"),
+        ("client_secret_basic", "client_secret_jwt"),
+        ("client_secret_jwt", "client_secret_jwt"),
+        ("client_secret_jwt", "client_secret_basic"),
+        ("none", "client_secret_basic"),
+        ("none", "client_secret_jwt"),
+        ("client_secret_basic", "none"),
+    ],
+)
+def test_a_secret_that_was_in_a_lost_answer_is_given_when_it_is_repeated(
+    world: World, before: str, after: str, repeats_its_secret: bool
+) -> None:
+    """And one that both sides know already stays what it is."""
+    own = world.register(token_endpoint_auth_method=before)
+    mine = {"client_secret": own.answer["client_secret"]} if repeats_its_secret and before != "none" else {}
+    lost = own.put(token_endpoint_auth_method=after, **mine)
+    again = own.put(token_endpoint_auth_method=after, **mine)
+    assert (lost.status_code, again.status_code) == (200, 200), again.text
+    assert ("client_secret" in again.json) == ("client_secret" in lost.json)
+    known = again.json.get("client_secret", own.answer.get("client_secret") if after != "none" else None)
+    clients = world.provider.clients
+    client = clients.find(own.client_id)
+    assert client is not None
+    assert (known is None) == (client.secret_hash is None)
+    if known is not None:
+        assert client.check_client_secret(str(known))
+    opened = clients.secrets.opened(client.client_id, client.secret_sealed)
+    assert opened == (str(known).encode() if after == "client_secret_jwt" else None)
+    if "client_secret" in lost.json:
+        assert not client.check_client_secret(lost.json["client_secret"])
 
 
 def test_reading_does_not_rotate(world: World) -> None:
@@ -154,6 +227,21 @@ def test_a_body_that_is_no_json_object_is_refused(world: World, body: bytes) -> 
     refused(world.send("POST", "/register", None, body), "invalid_client_metadata")
     own = world.register()
     refused(world.send("PUT", own.path, own.token, body), "invalid_client_metadata")
+
+
+@pytest.mark.parametrize("authorization", [None, "Basic YTpi", "Bearer", "Bearer  ", "Token x"])
+def test_who_shows_no_token_is_challenged_without_an_error_code(
+    world: World, by_token: World, authorization: str | None
+) -> None:
+    """RFC 6750 §3.1: an error code is for a token that was shown."""
+    own = world.register()
+    shown = {} if authorization is None else {"Authorization": authorization}
+    for method in ("GET", "PUT", "DELETE"):
+        answer = world.web.open(own.path, method=method, headers=shown)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="register"')
+    answer = by_token.web.post("/register", json=METADATA, headers=shown)
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="register"')
+    assert 'error="invalid_token"' in own.get("wrong").headers["WWW-Authenticate"]
 
 
 def test_http_is_spoken_as_it_should_be(world: World) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from idp.clients.rules import Client
-from idp.clients.showing import show
+from idp.clients.showing import locales, show
 
 CLIENT = Client(
     "id",
@@ -40,3 +40,22 @@ def test_what_there_is_in_one_language_only_is_shown_in_that() -> None:
 def test_a_logo_is_shown_only_where_that_is_switched_on() -> None:
     assert show(CLIENT, [], logos=True).logo_uri == "https://app.example/logo.png"
     assert show(CLIENT, [], logos=False).logo_uri is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (None, ()),
+        ("", ()),
+        ("de", ("de",)),
+        ("fr-CA en de-CH", ("fr-ca", "de-ch")),
+        ("de  DE de", ("de",)),
+        ("en se", ()),
+        ("anything at all, \n<script>", ()),
+        (" ".join(f"de-x{number}" for number in range(1000)), tuple(f"de-x{number}" for number in range(8))),
+    ],
+)
+def test_of_the_languages_that_an_app_asks_for_those_are_kept_that_it_registered(
+    sent: str | None, kept: tuple[str, ...]
+) -> None:
+    assert locales(sent, CLIENT) == kept

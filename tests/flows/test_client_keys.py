@@ -1,6 +1,7 @@
 """Walking as clients that prove who they are by a signature: by their own keys, which they rotate, or by their secret."""
 
 import json
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -119,6 +120,40 @@ def test_the_consent_page_says_in_the_persons_language_who_asks(provider: Runnin
     apps = person.open("account/apps").response.text
     link = f'href="https://app.example/begin?at=idp&amp;iss={provider.issuer.replace(":", "%3A").replace("/", "%2F")}"'
     assert link in apps
+
+
+def test_the_languages_that_the_app_asks_for_win_over_the_browsers(provider: RunningProvider, person: Person) -> None:
+    """`ui_locales` (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2), on every page of the request."""
+    names = {"client_name#de": "Notizen", "client_name#fr": "Carnet", "tos_uri#fr": "https://app.example/cgu"}
+    app = RelyingParty.register(provider, first_party=False, client_name="Notes", client_uri="https://app.example/", **names)
+    person.http.headers["Accept-Language"] = "de-CH, en;q=0.5"
+    wanted = {"ui_locales": "ja fr-CA fr de"}
+    login = person.open(app.authorization_url(**wanted))
+    consent = person.sign_in(login, "alice", "correct horse battery staple")
+    select = person.open(app.authorization_url(prompt="select_account", **wanted))
+    signing_out = {"client_id": app.client_id} | wanted
+    logout = person.open(f"logout?{urlencode(signing_out)}")
+    done = person.submit(logout, "logout-confirm")
+    again = person.open(f"logout?{urlencode(signing_out)}")
+    pages = {
+        "login-page": login,
+        "consent-page": consent,
+        "select-account-page": select,
+        "logout-page": logout,
+        "logout-done": done,
+    }
+    for main, page in pages.items():
+        assert page.main == main
+        assert "Carnet" in page.response.text
+        assert "Notizen" not in page.response.text
+    assert 'id="client-tos" href="https://app.example/cgu"' in consent.response.text
+    assert (again.main, "Carnet" in again.response.text) == ("logout-done", True)
+
+
+def test_a_language_that_the_app_has_nothing_in_leaves_it_to_the_browser(provider: RunningProvider, person: Person) -> None:
+    app = RelyingParty.register(provider, client_name="Notes", **{"client_name#de": "Notizen"})
+    person.http.headers["Accept-Language"] = "de"
+    assert "Notizen" in person.open(app.authorization_url(ui_locales="ja x-_ fr")).response.text
 
 
 def test_a_sign_in_can_begin_here_at_an_app_that_wants_it(provider: RunningProvider, person: Person) -> None:

@@ -3,8 +3,10 @@
 import time
 from base64 import urlsafe_b64encode
 from hashlib import sha256
+from itertools import permutations
 
 import httpx
+import pytest
 
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
@@ -121,6 +123,55 @@ def test_max_age_asks_again_only_when_the_sign_in_is_older(provider: RunningProv
     app.sign_in(person)
     assert person.open(app.authorization_url(max_age="1000")).query.get("code")
     assert person.open(app.authorization_url(max_age="0")).main == "login-page"
+
+
+def test_a_client_registers_how_old_a_sign_in_may_be_and_a_request_may_say_otherwise(
+    provider: RunningProvider, person: Person
+) -> None:
+    """`default_max_age` (OIDC Registration 1.0 §2): overridden by `max_age`."""
+    app, strict = RelyingParty.register(provider), RelyingParty.register(provider, default_max_age=0)
+    app.sign_in(person)
+    assert strict.code_from(person.open(strict.authorization_url(max_age="1000")))
+    assert person.open(strict.authorization_url(prompt="none")).query["error"] == "login_required"
+    page = person.open(strict.authorization_url())
+    assert page.main == "login-page"
+    code = strict.code_from(person.sign_in(page, "alice", "correct horse battery staple"))
+    assert strict.verified(strict.redeem(code).json()["id_token"], audience=strict.client_id, typ="JWT")["auth_time"]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_auth_time_and_acr_are_in_every_id_token_so_in_one_whose_client_demands_them(
+    provider: RunningProvider, person: Person, required: bool
+) -> None:
+    """`require_auth_time`, and `default_acr_values` as a voluntary wish (OIDC Registration 1.0 §2)."""
+    wishes = {"require_auth_time": True, "default_acr_values": ["urn:example:gold", "1"]} if required else {}
+    app = RelyingParty.register(provider, **wishes)
+    tokens = app.sign_in(person)
+    first = app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")
+    later = app.verified(app.refresh(tokens["refresh_token"]).json()["id_token"], audience=app.client_id, typ="JWT")
+    assert 0 <= time.time() - int(str(first["auth_time"])) < 60
+    assert later["auth_time"] == first["auth_time"]
+    assert first["acr"] == later["acr"] == "1"
+
+
+PROMPTS = ("login", "consent", "select_account")
+
+
+@pytest.mark.parametrize("prompt", [" ".join(each) for count in (2, 3) for each in permutations(PROMPTS, count)])
+def test_prompts_together_ask_each_once_whatever_their_order(provider: RunningProvider, person: Person, prompt: str) -> None:
+    """A sign-in that was just asked for is the choice of an account, too."""
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    page, seen = person.open(app.authorization_url(prompt=prompt)), []
+    while page.main is not None:
+        seen.append(page.main)
+        if page.main == "login-page":
+            page = person.sign_in(page, "alice", "correct horse battery staple")
+        else:
+            page = person.submit(page, {"consent-page": "consent-allow", "select-account-page": "select-continue"}[page.main])
+    app.code_from(page)
+    first = "login-page" if "login" in prompt else "select-account-page"
+    assert seen == [first, *(["consent-page"] if "consent" in prompt else [])]
 
 
 def test_an_id_token_hint_of_somebody_else_is_login_required(provider: RunningProvider, person: Person) -> None:

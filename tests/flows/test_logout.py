@@ -2,8 +2,12 @@
 
 import re
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
+import jwt
+
+from tests.conformance import forward
 from tests.support.browsing import Page, Person
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
@@ -40,6 +44,21 @@ def test_a_hint_of_this_very_session_signs_out_at_once_and_returns_the_state(
     assert list(receiver.bodies[0]) == ["logout_token"]
     assert app.userinfo(tokens["access_token"]).status_code == 401
     assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_an_expired_hint_of_this_very_session_signs_out_at_once_too(tmp_path: Path) -> None:
+    """RP-Initiated Logout 1.0 §4: a hint is not presented to prove anything, and outlives its `exp`."""
+    later = RunningProvider(tmp_path, program="tests.conformance.forward")
+    later.start().add_user()
+    app, person = RelyingParty.register(later), Person(later.issuer)
+    hint = app.sign_in(person)["id_token"]
+    (later.data_dir / forward.FILE).write_text("3600")
+    lifetime = jwt.decode(hint, options={"verify_signature": False})
+    assert lifetime["exp"] - lifetime["iat"] < 3600
+    page = logout(person, id_token_hint=hint, post_logout_redirect_uri=bye(app), state="x", logout_hint="alice")
+    assert page.url == f"{bye(app)}?state=x"
+    assert not is_signed_in(app, person)
+    later.close()
 
 
 def test_every_app_of_the_session_hears_of_it_and_no_other(provider: RunningProvider, person: Person) -> None:

@@ -71,6 +71,21 @@ def test_the_token_may_come_by_header_or_form_and_never_by_query(provider: Runni
     assert twice.json()["error"] == "invalid_request"
 
 
+def test_a_token_without_openid_is_told_which_scope_is_needed(provider: RunningProvider, person: Person) -> None:
+    """RFC 6750 §3: the challenge comes with 403 too."""
+    token = RelyingParty.register(provider).sign_in(person, scope="profile")["access_token"]
+    answer = httpx.get(f"{provider.issuer}/userinfo", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    assert "openid" in answer.json()["error_description"]
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="userinfo", error="insufficient_scope", scope="openid"'
+
+
+def test_who_sends_no_token_is_told_how_and_of_no_error(provider: RunningProvider) -> None:
+    answer = httpx.get(f"{provider.issuer}/userinfo")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="userinfo"')
+    assert "Authorization: Bearer" in answer.json()["error_description"]
+
+
 def test_a_client_may_have_it_signed(provider: RunningProvider, person: Person) -> None:
     app = RelyingParty.register(provider, userinfo_signed_response_alg="RS256")
     tokens = app.sign_in(person)

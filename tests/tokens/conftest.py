@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from idp.clients.models import ClientRow
+from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.keys.models import SigningKeyRow
@@ -29,7 +29,7 @@ POLICY = Policy(ISSUER, 300, 600, 30 * 86_400, 60)
 SESSIONS = SessionPolicy(idle_timeout=7200, absolute_timeout=43_200)
 #: One key for the whole run: rotation is tested in `tests/keys`.
 KEYS = KeyPolicy(rotation_period=10**9, max_age=300, clock_skew=60, longest_life=600)
-MODELS = (ClientRow, SigningKeyRow, SessionRow, SessionClientRow, FamilyRow, EndedTokenRow, PairwiseSubjectRow)
+MODELS = (ClientRow, ClientOriginRow, SigningKeyRow, SessionRow, SessionClientRow, FamilyRow, EndedTokenRow, PairwiseSubjectRow)
 
 
 @dataclass
