@@ -22,9 +22,9 @@ READ = 1600
 #: And as long as nothing is under way.
 FIRST_READ = 160
 #: Something is due in a lane that is another worker's, which may hold on to it or not: who has little to do looks again this
-#: soon, and after twice as long each time that there is still nothing to be had.
+#: soon, and after twice as long each time that there is still nothing to be had; not so where there is much to be had.
 _CONTENTION_PAUSE = 0.02
-_LONGEST_VAIN = 16
+_LONGEST_VAIN, _SHORTEST_VAIN = 5, 1
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
 _LEFT = 0.25
 _MEASURE_SECONDS = 5.0
@@ -166,18 +166,31 @@ class Ledger:
 
     def _due(self, tx: Transaction, underway: Underway) -> tuple[list[str], float]:
         """The lanes of which to read, and for how long there will be nothing else."""
-        ours, low = underway.lanes, underway.low
-        found = store.heads(tx, self._name)
-        more = [head.lane for head in found if self._is_read_more(head.lane, low)]
-        heads = [head for head in found if head.lane not in ours]
-        free = [head.lane for head in heads if not head.taken and (head.lane not in self._lanes or self._jitter() >= _LEFT)]
-        wanted = free[: max(0, self._concurrency - len(ours))]
+        found = store.heads(tx)
+        share = self._share(found)
+        spare = max(0, sum(head.lane in underway.lanes for head in found) - share)
+        more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][spare:]
+        heads = [head for head in found if head.lane not in underway.lanes]
+        free = [head.lane for head in heads if head.holder in {None, self._name} and self._may_have(head.lane, spare)]
+        wanted = free[: min(max(1, len(free) // 2), max(0, self._concurrency - len(underway.lanes)))]
         next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
-        self._in_vain = 0 if wanted or len(heads) == 0 else min(self._in_vain + 1, _LONGEST_VAIN)
-        if len(wanted) < len(heads) and len(low) == len(ours):
-            pause = min(pause, _CONTENTION_PAUSE * 2.0**self._in_vain)
+        self._in_vain = 0 if wanted or not heads else self._in_vain + 1
+        if len(wanted) < len(heads) and len(underway.low) == len(underway.lanes):
+            longest = _LONGEST_VAIN if len(heads) == 1 else _SHORTEST_VAIN
+            pause = min(pause, _CONTENTION_PAUSE * 2 ** min(self._in_vain, longest))
+        elif len(wanted) < len(free):
+            pause = 0.0
         return wanted + more, pause
+
+    def _share(self, found: Sequence[store.Head]) -> int:
+        """How many lanes are ours, where each worker has as many as the others."""
+        holders = {self._name, *(head.holder for head in found if head.holder is not None)}
+        return -(-len(found) // len(holders))
+
+    def _may_have(self, lane: str, spare: int) -> bool:
+        """Whether a lane is taken that is free: one of ours that has just ended is also for others."""
+        return lane not in self._lanes or (spare == 0 and self._jitter() >= _LEFT)
 
     def _is_read_more(self, lane: str, low: Collection[str]) -> bool:
         """Whether more is read of a lane under way. What has places would overtake what a failure gives back just then."""

@@ -114,15 +114,15 @@ _first_of_lane = (
     .limit(1)
     .correlate(_lanes)
 )
-_is_taken = exists().where(_leases.c.lane == _lanes.c.lane, _live, _leases.c.holder != bindparam("by"))
+_holder = select(_leases.c.holder).where(_leases.c.lane == _lanes.c.lane, _live).scalar_subquery()
 _heads = select(
     _lanes.c.lane,
     _first_of_lane.with_only_columns(_first.c.attempts).scalar_subquery().label("attempts"),
     _first_of_lane.scalar_subquery().label("due_at"),
-    _is_taken.label("taken"),
+    _holder.label("holder"),
 ).subquery()
 # First attempts go first: where threads are short, parties that failed before are the ones that wait.
-_HEADS = select(_heads.c.lane, _heads.c.taken).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
+_HEADS = select(_heads.c.lane, _heads.c.holder).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
 _NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_attempt_at > bindparam("now"))
 
 
@@ -262,10 +262,10 @@ _IN_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A lane in which something may go. `taken`: another worker holds it."""
+    """A lane in which something may go, and which worker holds it just now."""
 
     lane: str
-    taken: bool
+    holder: str | None
 
 
 def add(tx: Transaction, dialect: str, deliveries: Sequence[Delivery]) -> None:
@@ -283,9 +283,9 @@ def of_session(tx: Transaction, sid: str) -> list[Delivery]:
     return tx.all(Delivery, _OF_SESSION, {"sid": sid})
 
 
-def heads(tx: Transaction, by: str) -> list[Head]:
-    """The lanes in which something may go, first attempts before others, as the worker `by` sees them."""
-    return tx.all(Head, _HEADS, {"now": tx.now, "by": by})
+def heads(tx: Transaction) -> list[Head]:
+    """The lanes in which something may go, first attempts before others."""
+    return tx.all(Head, _HEADS, {"now": tx.now})
 
 
 def next_due(tx: Transaction) -> Instant | None:
