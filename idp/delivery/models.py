@@ -61,9 +61,8 @@ class PartyRow(Base):
 
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))
 
-# What waits is few among millions that are done, and the worker asks for it several times a second: these indices
-# hold the pending rows alone. One is read lane by lane, in the order in which they go, the other for the moment at which
-# the next one is due.
+# What waits is few among millions that are done, and the worker asks for it several times a second: this index holds the
+# pending rows alone, lane by lane, in the order in which they go. It must be the only one of them: see `store`.
 Index(
     "ix_deliveries_lane",
     DeliveryRow.lane,
@@ -72,7 +71,6 @@ Index(
     sqlite_where=_pending,
     postgresql_where=_pending,
 )
-Index("ix_deliveries_due", DeliveryRow.next_attempt_at, sqlite_where=_pending, postgresql_where=_pending)
 Index(
     "ix_deliveries_dead_at",
     DeliveryRow.dead_at,

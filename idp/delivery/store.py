@@ -50,7 +50,8 @@ _OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid"
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
 # The lanes in which something waits, each found by one step into the index: one with 100,000 waiting rows costs the
-# same as one with a single row, and hides nobody.
+# same as one with a single row, and hides nobody. There must be no other index of what waits: as long as PostgreSQL has no
+# statistics it would take that one, and read everything at every step.
 _lanes = select(func.min(_t.c.lane).label("lane")).where(_pending).cte("lanes", recursive=True)
 _following = select(func.min(_t.c.lane)).where(_pending, _t.c.lane > _lanes.c.lane).scalar_subquery()
 _lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
@@ -110,7 +111,7 @@ _first = _t.alias("first")
 _first_of_lane = (
     select(_first.c.next_attempt_at)
     .where(_first.c.lane == _lanes.c.lane, _may_go(_first), _is_next(_first))
-    .order_by(_first.c.next_attempt_at)
+    .order_by(_first.c.next_attempt_at, _first.c.created_at)
     .limit(1)
     .correlate(_lanes)
 )
@@ -123,7 +124,20 @@ _heads = select(
 ).subquery()
 # First attempts go first: where threads are short, parties that failed before are the ones that wait.
 _HEADS = select(_heads.c.lane, _heads.c.holder).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
-_NEXT_DUE = select(func.min(_t.c.next_attempt_at)).where(_pending, _t.c.next_attempt_at > bindparam("now"))
+_later = _t.alias("later")
+_next_of_lane = (
+    select(_later.c.next_attempt_at)
+    .where(
+        _later.c.lane == _lanes.c.lane,
+        _later.c.delivered_at.is_(None),
+        _later.c.dead_at.is_(None),
+        _later.c.next_attempt_at > bindparam("now"),
+    )
+    .order_by(_later.c.next_attempt_at, _later.c.created_at)
+    .limit(1)
+    .correlate(_lanes)
+)
+_NEXT_DUE = select(func.min(_next_of_lane.scalar_subquery()))
 
 
 # Lanes are taken in two steps. One whose worker died is found in its row, and whoever else is just taking it is not waited for;

@@ -169,14 +169,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("dead_at IS NOT NULL"),
     )
     op.create_index(
-        "ix_deliveries_due",
-        "deliveries",
-        ["next_attempt_at"],
-        unique=False,
-        sqlite_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
-        postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
-    )
-    op.create_index(
         "ix_deliveries_lane",
         "deliveries",
         ["lane", "next_attempt_at", "created_at"],
