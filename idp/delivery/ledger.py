@@ -172,16 +172,13 @@ class Ledger:
         more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][spare:]
         heads = [head for head in found if head.lane not in underway.lanes]
         free = [head.lane for head in heads if head.holder in {None, self._name} and self._may_have(head.lane, spare)]
-        # Half of them: other workers may be looking at this very moment. What they leave is found in the next one.
-        wanted = free[: min(max(1, len(free) // 2), max(0, self._concurrency - len(underway.lanes)))]
+        wanted = free[: max(0, self._concurrency - len(underway.lanes))]
         next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         self._in_vain = 0 if wanted or not heads else self._in_vain + 1
         if len(wanted) < len(heads) and len(underway.low) == len(underway.lanes):
             longest = _LONGEST_VAIN if len(heads) == 1 else _SHORTEST_VAIN
             pause = min(pause, _CONTENTION_PAUSE * 2 ** min(self._in_vain, longest))
-        elif len(wanted) < len(free):
-            pause = 0.0
         return wanted + more, pause
 
     def _share(self, found: Sequence[store.Head]) -> int:
