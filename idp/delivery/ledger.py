@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prometheus_client import Gauge, Histogram
 
-from idp.delivery import rules, store
+from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, Outcome, Party, Result, Verdict
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
@@ -140,7 +140,7 @@ class Ledger:
             held = self._hold(tx, underway, wanted, until)
             batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
             empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
-            store.give_back(tx, self._name, empty)
+            lanes.give_back(tx, self._name, empty)
         self._unwritten = []
         self._lanes = {lane: until for lane, until in held.items() if lane not in empty}
         batches = {lane: batch for lane, batch in batches.items() if batch}
@@ -152,7 +152,7 @@ class Ledger:
         """Write down what came of attempts, and hold no lane any more."""
         with self._database.writing() as tx:
             self._settle(tx)
-            store.give_back(tx, self._name, self._lanes)
+            lanes.give_back(tx, self._name, self._lanes)
         self._unwritten, self._lanes = [], {}
 
     def _has_to_write(self, underway: Underway) -> bool:
@@ -166,14 +166,13 @@ class Ledger:
 
     def _due(self, tx: Transaction, underway: Underway) -> tuple[list[str], float]:
         """The lanes of which to read, and for how long there will be nothing else."""
-        found = store.heads(tx)
+        found, next_due = lanes.waiting(tx)
         share = self._share(found)
         spare = max(0, sum(head.lane in underway.lanes for head in found) - share)
         more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][spare:]
         heads = [head for head in found if head.lane not in underway.lanes]
         free = [head.lane for head in heads if head.holder in {None, self._name} and self._may_have(head.lane, spare)]
         wanted = free[: max(0, self._concurrency - len(underway.lanes))]
-        next_due = store.next_due(tx)
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         self._in_vain = 0 if wanted or not heads else self._in_vain + 1
         if len(wanted) < len(heads) and len(underway.low) == len(underway.lanes):
@@ -181,7 +180,7 @@ class Ledger:
             pause = min(pause, _CONTENTION_PAUSE * 2 ** min(self._in_vain, longest))
         return wanted + more, pause
 
-    def _share(self, found: Sequence[store.Head]) -> int:
+    def _share(self, found: Sequence[lanes.Head]) -> int:
         """How many lanes are ours, where each worker has as many as the others."""
         holders = {self._name, *(head.holder for head in found if head.holder is not None)}
         return -(-len(found) // len(holders))
@@ -199,12 +198,12 @@ class Ledger:
         needed = {*wanted, *underway.lanes}
         renewed = [lane for lane in self._lanes if lane in wanted or (lane in needed and self._lapses(lane, tx.now))]
         kept = [lane for lane in self._lanes if lane in needed and lane not in renewed]
-        store.give_back(tx, self._name, self._lanes.keys() - needed)
-        longer = store.renew(tx, self._name, renewed, until)
-        longer |= store.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], until)
+        lanes.give_back(tx, self._name, self._lanes.keys() - needed)
+        longer = lanes.renew(tx, self._name, renewed, until)
+        longer |= lanes.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], until)
         return {lane: self._lanes[lane] for lane in kept} | dict.fromkeys(longer, until)
 
-    def _read(self, tx: Transaction, underway: Underway, lane: str, lanes: int) -> list[Delivery]:
+    def _read(self, tx: Transaction, underway: Underway, lane: str, among: int) -> list[Delivery]:
         """What is to go out next in a lane that is ours.
 
         Little where nothing is under way: every worker looks then, and the first may not take everybody's lanes for long.
@@ -212,7 +211,7 @@ class Ledger:
         """
         known = underway.low.get(lane, ())
         most = READ * (0.5 + self._jitter() / 2) if underway.lanes else FIRST_READ
-        found = store.next_of(tx, lane, max(1, int(most / max(1, lanes))) + len(known))
+        found = lanes.next_of(tx, lane, max(1, int(most / max(1, among))) + len(known))
         return [delivery for delivery in found if delivery.delivery_id not in known]
 
     def _settle(self, tx: Transaction) -> None:

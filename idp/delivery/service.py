@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from idp.delivery import rules, store
+from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
 from idp.runtime.database import Database, Transaction
@@ -99,7 +99,7 @@ class DeliveryService:
 
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago; returns their number."""
-        return store.forget_lanes(tx, tx.now - _ABANDONED)
+        return lanes.forget(tx, tx.now - _ABANDONED)
 
     def queue(self, tx: Transaction) -> Queue:
         """What waits."""

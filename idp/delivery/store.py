@@ -1,18 +1,14 @@
 """Statements on the outbox, prepared once.
 
-A worker leases a lane, not what waits in it: what goes out is written once, when its outcome is known. Only an attempt that
-takes long is noted in its row, for operators.
+What goes out is written once, when its outcome is known. Only an attempt that takes long is noted in its row, for operators.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 from sqlalchemy import (
     ARRAY,
-    ColumnElement,
     Double,
-    FromClause,
     Integer,
     String,
     and_,
@@ -27,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.delivery import rules
+from idp.delivery.lanes import held, pending
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
@@ -38,9 +34,7 @@ _leases = table_of(LaneRow)
 _parties = table_of(PartyRow)
 _all = columns_for(DeliveryRow, Delivery)
 _once = ("kind", "client_id", "once")
-_pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
-_leased = and_(_pending, _t.c.leased_until > bindparam("now"))
-_live = _leases.c.leased_until > bindparam("now")
+_leased = and_(pending, _t.c.leased_until > bindparam("now"))
 
 _INSERT = {
     "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=_once),
@@ -49,127 +43,12 @@ _INSERT = {
 _OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
-# The lanes in which something waits, each found by one step into the index: one with 100,000 waiting rows costs the
-# same as one with a single row, and hides nobody. There must be no other index of what waits: as long as PostgreSQL has no
-# statistics it would take that one, and read everything at every step.
-_lanes = select(func.min(_t.c.lane).label("lane")).where(_pending).cte("lanes", recursive=True)
-_following = select(func.min(_t.c.lane)).where(_pending, _t.c.lane > _lanes.c.lane).scalar_subquery()
-_lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
-
-
-def _may_go(row: FromClause) -> ColumnElement[bool]:
-    """It is due, its party's circuit is not open, and nothing of the same session waits before it."""
-    is_open = exists().where(_parties.c.client_id == row.c.party, _parties.c.open_until > bindparam("now"))
-    before = _t.alias("before")
-    # Not an EXISTS, of which PostgreSQL would make a join of everything, and not `_pending`, for which it would take the
-    # index of all that waits, as long as it has no statistics: the session's own few rows are looked at.
-    one_before = (
-        select(before.c.delivery_id)
-        .where(
-            before.c.sid == row.c.sid,
-            before.c.client_id == row.c.client_id,
-            before.c.created_at < row.c.created_at,
-            func.coalesce(before.c.delivered_at, before.c.dead_at).is_(None),
-        )
-        .limit(1)
-        .correlate(row)
-        .scalar_subquery()
-    )
-    return and_(
-        row.c.delivered_at.is_(None),
-        row.c.dead_at.is_(None),
-        row.c.next_attempt_at <= bindparam("now"),
-        # What has expired is not sent, so that an open circuit does not keep it from dying.
-        or_(row.c.expires_at <= bindparam("now"), ~is_open),
-        one_before.is_(None),
-    )
-
-
-def _is_next(row: FromClause) -> ColumnElement[bool]:
-    """It has no place, or nothing with a smaller one waits before it.
-
-    What has a smaller place and may go as well does not count: it goes with it, and first.
-    """
-    ahead = _t.alias("ahead")
-    one_ahead = (
-        select(ahead.c.delivery_id)
-        .where(
-            ahead.c.lane == row.c.lane,
-            ahead.c.place < row.c.place,
-            ahead.c.next_attempt_at > bindparam("now"),
-            ahead.c.delivered_at.is_(None),
-            ahead.c.dead_at.is_(None),
-        )
-        .limit(1)
-        .correlate(row)
-        .scalar_subquery()
-    )
-    return or_(row.c.place.is_(None), one_ahead.is_(None))
-
-
-_first = _t.alias("first")
-_first_of_lane = (
-    select(_first.c.next_attempt_at)
-    .where(_first.c.lane == _lanes.c.lane, _may_go(_first), _is_next(_first))
-    .order_by(_first.c.next_attempt_at, _first.c.created_at)
-    .limit(1)
-    .correlate(_lanes)
-)
-_holder = select(_leases.c.holder).where(_leases.c.lane == _lanes.c.lane, _live).scalar_subquery()
-_heads = select(
-    _lanes.c.lane,
-    _first_of_lane.with_only_columns(_first.c.attempts).scalar_subquery().label("attempts"),
-    _first_of_lane.scalar_subquery().label("due_at"),
-    _holder.label("holder"),
-).subquery()
-# First attempts go first: where threads are short, parties that failed before are the ones that wait.
-_HEADS = select(_heads.c.lane, _heads.c.holder).where(_heads.c.due_at.is_not(None)).order_by(_heads.c.attempts, _heads.c.due_at)
-_later = _t.alias("later")
-_next_of_lane = (
-    select(_later.c.next_attempt_at)
-    .where(
-        _later.c.lane == _lanes.c.lane,
-        _later.c.delivered_at.is_(None),
-        _later.c.dead_at.is_(None),
-        _later.c.next_attempt_at > bindparam("now"),
-    )
-    .order_by(_later.c.next_attempt_at, _later.c.created_at)
-    .limit(1)
-    .correlate(_lanes)
-)
-_NEXT_DUE = select(func.min(_next_of_lane.scalar_subquery()))
-
-
-# Lanes are taken in two steps. One whose worker died is found in its row, and whoever else is just taking it is not waited for;
-# SQLite has no row locks, and there the clause is left out: BEGIN IMMEDIATE has let only one in. Any other has no row.
-# A CTE, and not a subquery: PostgreSQL may run a subquery with locks more than once, and lock more each time.
-_wanted = _leases.c.lane.in_(bindparam("of", expanding=True))
-_is_free = or_(~_live, _leases.c.holder == bindparam("by"))
-_abandoned = select(_leases.c.lane).where(_wanted, _is_free).with_for_update(skip_locked=True).cte("abandoned")
-_leasing: dict[str, ColumnElement[Any]] = {"holder": bindparam("by"), "leased_until": bindparam("until")}
-_TAKE_OVER = update(_leases).where(_leases.c.lane.in_(select(_abandoned.c.lane))).values(_leasing).returning(_leases.c.lane)
-_TAKE = {
-    "sqlite": sqlite.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
-    "postgresql": postgresql.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
-}
-_held = and_(_leases.c.holder == bindparam("by"), _live)
-_RENEW = update(_leases).where(_wanted, _held).values(leased_until=bindparam("until")).returning(_leases.c.lane)
-_GIVE_BACK = delete(_leases).where(_wanted, _leases.c.holder == bindparam("by"))
-_FORGET_LANES = delete(_leases).where(_leases.c.leased_until < bindparam("before"))
-
-# As it will be: with the attempt that is about to be made.
-_next = select(*[column + 1 if column is _t.c.attempts else column for column in _all]).where(
-    _t.c.lane == bindparam("of"), _may_go(_t)
-)
-# In the order of the index, so that no more of a lane is looked at than goes out.
-_NEXT = _next.order_by(_t.c.next_attempt_at, _t.c.created_at).limit(bindparam("most"))
-_NEXT_IN_ORDER = _next.where(_is_next(_t)).order_by(_t.c.place).limit(bindparam("most"))
 _NOTE = (
     update(_t)
-    .where(_t.c.delivery_id == bindparam("of"), _pending)
+    .where(_t.c.delivery_id == bindparam("of"), pending)
     .values(leased_until=bindparam("until"), attempts=bindparam("so_many"))
 )
-_in_lane = and_(_t.c.lane == bindparam("of"), _pending)
+_in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
 _HAS_ARRIVED = select(_t.c.delivery_id).where(
@@ -210,7 +89,7 @@ _ARRIVED = {
     ),
 }
 _SETTLE = _settle.where(
-    _t.c.delivery_id == bindparam("of"), _pending, exists().where(_leases.c.lane == bindparam("in_lane"), _held)
+    _t.c.delivery_id == bindparam("of"), pending, exists().where(_leases.c.lane == bindparam("in_lane"), held)
 )
 
 _RETRY = (
@@ -235,7 +114,7 @@ _RETRY_OF_CLIENT = (
 )
 _worst = (
     select(_t.c.delivery_id)
-    .where(_pending)
+    .where(pending)
     .order_by(_t.c.attempts.desc(), _t.c.created_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -246,7 +125,7 @@ _GIVE_UP = (
     .where(_t.c.delivery_id.in_(select(_worst.c.delivery_id)))
     .values(dead_at=bindparam("now"), last_error=bindparam("error"))
 )
-_QUEUE = select(func.count(), func.min(_t.c.created_at)).where(_pending)
+_QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
 _ANSWERED_ALL = delete(_parties).where(
     or_(
         _parties.c.client_id == bindparam("of"),
@@ -267,19 +146,11 @@ _FAILED = {
     ),
 }
 _IN_STATE = {
-    State.WAITING: and_(_pending, or_(_t.c.leased_until.is_(None), _t.c.leased_until <= bindparam("now"))),
+    State.WAITING: and_(pending, or_(_t.c.leased_until.is_(None), _t.c.leased_until <= bindparam("now"))),
     State.IN_FLIGHT: _leased,
     State.DELIVERED: _t.c.delivered_at.is_not(None),
     State.DEAD: and_(_t.c.dead_at.is_not(None), _t.c.delivered_at.is_(None)),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A lane in which something may go, and which worker holds it just now."""
-
-    lane: str
-    holder: str | None
 
 
 def add(tx: Transaction, dialect: str, deliveries: Sequence[Delivery]) -> None:
@@ -295,53 +166,6 @@ def by_id(tx: Transaction, delivery_id: str) -> Delivery | None:
 def of_session(tx: Transaction, sid: str) -> list[Delivery]:
     """The deliveries of one session, oldest first."""
     return tx.all(Delivery, _OF_SESSION, {"sid": sid})
-
-
-def heads(tx: Transaction) -> list[Head]:
-    """The lanes in which something may go, first attempts before others."""
-    return tx.all(Head, _HEADS, {"now": tx.now})
-
-
-def next_due(tx: Transaction) -> Instant | None:
-    """When the next delivery will be due that is not due yet."""
-    found: Instant | None = tx.execute(_NEXT_DUE, {"now": tx.now}).scalar()
-    return found
-
-
-def take(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
-    """Lease those of the lanes that nobody holds, for the worker `by`, until `until`; returns which."""
-    if not lanes:
-        return set()
-    leasing = {"by": by, "until": until}
-    taken = {row.lane for row in tx.execute(_TAKE_OVER, leasing | {"of": list(lanes), "now": tx.now})}
-    # In one order always: two workers that wait for each other's rows would wait for ever.
-    rows = [{"lane": lane, "holder": by, "leased_until": until} for lane in sorted(set(lanes) - taken)]
-    if rows:
-        taken |= {row.lane for row in tx.execute(_TAKE[tx.connection.dialect.name], rows)}
-    return taken
-
-
-def renew(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
-    """Hold on to lanes until `until`; returns those that `by` still holds."""
-    if not lanes:
-        return set()
-    return {row.lane for row in tx.execute(_RENEW, {"of": list(lanes), "by": by, "now": tx.now, "until": until})}
-
-
-def give_back(tx: Transaction, by: str, lanes: Collection[str]) -> None:
-    """Hold lanes no more."""
-    if lanes:
-        tx.execute(_GIVE_BACK, {"of": list(lanes), "by": by})
-
-
-def forget_lanes(tx: Transaction, before: Instant) -> int:
-    """Delete what workers that died have left of lanes that nobody took over; returns the number."""
-    return tx.execute(_FORGET_LANES, {"before": before}).rowcount
-
-
-def next_of(tx: Transaction, lane: str, most: int) -> list[Delivery]:
-    """What may go in a lane, in the order in which it is to go, each counted as attempted once more. For who holds the lane."""
-    return tx.all(Delivery, _NEXT_IN_ORDER if rules.is_in_order(lane) else _NEXT, {"of": lane, "most": most, "now": tx.now})
 
 
 def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> None:

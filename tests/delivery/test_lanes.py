@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from idp.delivery import ledger, store, worker
+from idp.delivery import lanes, ledger, worker
 from idp.delivery.ledger import FIRST_READ
 from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, lane_in_order
 from idp.delivery.service import DeliveryService
@@ -64,7 +64,7 @@ def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
         for place in range(1, 13):
             one = NewDelivery("test", "app", None, None, party.url(), {"jti": f"app-{place}"}, tx.now + 60, lane, place)
             office.service.enqueue(tx, [one])
-    real = store.next_of
+    real = lanes.next_of
 
     def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
         found = real(tx, of, most)
@@ -74,7 +74,7 @@ def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
             eventually(lambda: not running._runs)
         return found
 
-    monkeypatch.setattr(store, "next_of", next_of)
+    monkeypatch.setattr(lanes, "next_of", next_of)
     running = office.open()
     eventually(lambda: party.requests)
     time.sleep(0.3)  # several looks

@@ -4,11 +4,12 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from idp.delivery import store
+from idp.delivery import lanes, store
 from idp.delivery.rules import Outcome
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
@@ -75,14 +76,14 @@ def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
     taken: list[str] = []
     together = threading.Barrier(8)
 
-    def take(name: str, lanes: list[str]) -> None:
+    def take(name: str, wanted: list[str]) -> None:
         together.wait()
         with office.database.writing() as tx:
-            for lane in store.take(tx, name, lanes, tx.now + 60):
-                taken.extend(one.delivery_id for one in store.next_of(tx, lane, 10))
+            for lane in lanes.take(tx, name, wanted, tx.now + 60):
+                taken.extend(one.delivery_id for one in lanes.next_of(tx, lane, 10))
 
-    lanes = [f"app-{number}" for number in range(50)]
-    threads = [threading.Thread(target=take, args=(f"worker {n}", random.sample(lanes, 50))) for n in range(8)]
+    names = [f"app-{number}" for number in range(50)]
+    threads = [threading.Thread(target=take, args=(f"worker {n}", random.sample(names, 50))) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,8 +95,8 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
     party = receiver()
     office.send(party.url())
     with office.database.writing() as tx:
-        assert store.take(tx, "killed", ["app"], tx.now + 60) == {"app"}
-        lost = store.next_of(tx, "app", 1)
+        assert lanes.take(tx, "killed", ["app"], tx.now + 60) == {"app"}
+        lost = lanes.next_of(tx, "app", 1)
         store.note(tx, lost, tx.now + 60)
     office.open()
     office.clock.now += 59
@@ -111,16 +112,16 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
 def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(office: Office) -> None:
     office.send("http://127.0.0.1:9/")
     with office.database.writing() as tx:
-        store.take(tx, "slow", ["app"], tx.now + 60)
-        (one,) = store.next_of(tx, "app", 1)
+        lanes.take(tx, "slow", ["app"], tx.now + 60)
+        (one,) = lanes.next_of(tx, "app", 1)
     office.clock.now += 61
     before = office.only()
     with office.database.writing() as tx:
-        assert store.take(tx, "quick", ["app"], tx.now + 60) == {"app"}
-        assert store.renew(tx, "slow", ["app"], tx.now + 120) == set()
-        store.give_back(tx, "slow", ["app"])
+        assert lanes.take(tx, "quick", ["app"], tx.now + 60) == {"app"}
+        assert lanes.renew(tx, "slow", ["app"], tx.now + 120) == set()
+        lanes.give_back(tx, "slow", ["app"])
         assert not store.settle_other(tx, "slow", one, Outcome(None, tx.now, tx.now, 400, "answered 400"))
-        assert store.take(tx, "third", ["app"], tx.now + 60) == set(), "it is the quick one's still"
+        assert lanes.take(tx, "third", ["app"], tx.now + 60) == set(), "it is the quick one's still"
     assert office.only() == before
     with office.database.writing() as tx:
         store.settle_arrived(tx, office.database.dialect, [(one, Outcome(tx.now, None, tx.now, 200, None))])
@@ -129,12 +130,12 @@ def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(o
 
 
 class Trouble:
-    """Makes a function of `store` fail so many times, as when the database is away."""
+    """Makes a function fail so many times, as when the database is away."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, times: int) -> None:
         self.left = times
-        self._real = getattr(store, name)
-        monkeypatch.setattr(store, name, self)
+        self._real = getattr(module, name)
+        monkeypatch.setattr(module, name, self)
 
     def __call__(self, *arguments: object) -> object:
         if self.left > 0:
@@ -147,7 +148,7 @@ def test_an_arrival_is_written_down_though_the_database_was_away(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party = receiver()
-    trouble = Trouble(monkeypatch, "settle_arrived", 3)
+    trouble = Trouble(monkeypatch, store, "settle_arrived", 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     eventually(lambda: trouble.left == 0)
@@ -160,7 +161,7 @@ def test_a_failure_that_could_not_be_written_down_is_attempted_again_after_its_l
 ) -> None:
     party = receiver()
     party.answers(500, 200)
-    trouble = Trouble(monkeypatch, "settle_other", 10**9)
+    trouble = Trouble(monkeypatch, store, "settle_other", 10**9)
     office.open(poll_seconds=0.02, lease=30)
     office.send(party.url())
     eventually(lambda: trouble.left < 10**9)
@@ -171,12 +172,12 @@ def test_a_failure_that_could_not_be_written_down_is_attempted_again_after_its_l
     assert len(party.requests) == 2
 
 
-@pytest.mark.parametrize("what", ["heads", "take", "next_of", "next_due"])
+@pytest.mark.parametrize("what", ["waiting", "take", "next_of"])
 def test_a_database_that_fails_before_the_attempt_stops_no_worker(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     party = receiver()
-    Trouble(monkeypatch, what, 3)
+    Trouble(monkeypatch, lanes, what, 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     office.until(lambda one: one.delivered_at is not None)
