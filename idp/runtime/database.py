@@ -27,13 +27,15 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from idp.runtime.clock import Clock, Instant, system_clock
 
 BUSY_TIMEOUT_MS = 10_000
+#: How soon, in seconds, the writer's lock of SQLite is asked for again: about as long as a writer holds it.
+_BUSY_PAUSE = 0.001
 POOL_SIZE = 20
 
 
@@ -254,5 +256,29 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 def _begin_sqlite(connection: Connection) -> None:
     """A writer takes its lock at once: a reader that turns writer may fail at the worst moment instead of waiting."""
-    writing = connection.get_execution_options().get("idp_writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    if not connection.get_execution_options().get("idp_writing", False):
+        connection.exec_driver_sql("BEGIN")
+    elif not _begin_writing(connection.connection.cursor()):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # says what is wrong
+
+
+def _begin_writing(cursor: DBAPICursor) -> bool:
+    """Whether the writer's lock came in time.
+
+    SQLite's own waiting sleeps longer and longer, up to 0.1 s, so that whoever comes later takes the lock first.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < until:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    return False
+                time.sleep(_BUSY_PAUSE)
+            else:
+                return True
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    return False
