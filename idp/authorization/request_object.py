@@ -76,13 +76,13 @@ class RequestObjects:
             description = "request and request_uri exclude each other: send one of them."
             raise InvalidRequestError(description)
         text = sent[BY_VALUE] if given == [BY_VALUE] else self.documents.fetch(sent[BY_REFERENCE], client)
-        return _merged(sent, self._claims(text, client, fetched=given == [BY_REFERENCE]))
+        return _merged(sent, self._claims(text, client))
 
-    def _claims(self, text: str, client: Client, *, fetched: bool) -> Mapping[str, object]:
+    def _claims(self, text: str, client: Client) -> Mapping[str, object]:
         """The claims of the object, once it is certain who made it, for whom, and that it is not too old."""
         try:
             found = signed.take_apart(text)
-            self._check_signature(found, client, fetched=fetched)
+            self._check_signature(found, client)
         except BadSignatureError as error:
             raise RefusedError(_ERROR, f"The request object cannot be used: {error}.") from None
         except ClientKeysError as error:
@@ -94,14 +94,13 @@ class RequestObjects:
         _check_time(found.claims, self.clock())
         return found.claims
 
-    def _check_signature(self, found: Unverified, client: Client, *, fetched: bool) -> None:
+    def _check_signature(self, found: Unverified, client: Client) -> None:
         """By the algorithm that the client registered, or else by any (OIDC Registration 1.0 §2) but `none`.
 
-        From an address that the client registered, `none` is one of them: what stands there is the client's own word
-        (OIDC Core §6.2), and a dynamic provider must take it (§15.2).
+        `none` counts only where the client registered it, at its `request_uri`s too.
         """
         registered = client.request_object_signing_alg
-        if registered == _UNSIGNED or (fetched and registered is None and found.alg == _UNSIGNED):
+        if registered == _UNSIGNED:
             if found.alg != _UNSIGNED or found.signature:
                 raise BadSignatureError("its alg must be none, with an empty signature, as the client registered")
             return

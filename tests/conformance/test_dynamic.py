@@ -15,7 +15,7 @@ from tests.clients.registering import site
 from tests.conformance import forward
 from tests.conformance.plans import CODE, Flow
 from tests.conformance.rp import Rp, key
-from tests.conformance.suite import CLAIMS, SETTINGS, decoded, discovery
+from tests.conformance.suite import CLAIMS, SETTINGS, check_error, decoded, discovery
 from tests.conformance.test_requests import shows_an_error
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
@@ -271,8 +271,15 @@ def test_oidcc_request_uri_signed_rs256(op: RunningProvider, person: Person, obj
 
 
 def test_oidcc_request_uri_unsigned(op: RunningProvider, person: Person, objects: Objects) -> None:
-    """An unsigned one, from an address that the client registered, when it registered no algorithm (Core §6.2, §15.2)."""
-    asks_by_reference(Rp.register(op, BY_KEY, request_uris=[objects.uri]), person, objects, signed=False)
+    """The suite leaves it out where `none` is not announced. Who registers it is understood, and nobody else."""
+    assert "none" not in discovery(op)["request_object_signing_alg_values_supported"]
+    known = Rp.register(op, BY_KEY, request_uris=[objects.uri], request_object_signing_alg="none")
+    asks_by_reference(known, person, objects, signed=False)
+    silent = Rp.register(op, BY_KEY, request_uris=[objects.uri])
+    objects.body = unsigned(silent.parameters()).encode()
+    page = silent.ask(person, request_uri=objects.uri)
+    check_error(silent.answered(page), "invalid_request_object")
+    silent.unregister()
 
 
 def test_oidcc_ensure_client_assertion_with_iss_aud_succeeds(op: RunningProvider, person: Person) -> None:
