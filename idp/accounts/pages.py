@@ -173,7 +173,7 @@ class SignInPage:
         return self._page(given, self._find(given), status=400, error=_STALE)
 
     def ask(self) -> Response:
-        """`prompt=select_account`: go on as who is signed in, or as somebody else."""
+        """`prompt=select_account`: go on as who is signed in, as somebody else, or not at all."""
         given, person = parameters(), signed_in()
         found = self._find(given)
         if found is None or person is None:
@@ -191,10 +191,14 @@ class SignInPage:
         """The person's choice."""
         given = parameters()
         found, person = self._find(given), signed_in()
-        if found is None or person is None or given.get("choice") != "continue":
+        choice = given.get("choice")
+        if found is None or person is None or choice not in {"continue", "cancel"}:
             return see_other(self._at("login", request=given.get("request"), other="1" if found else None))
         with self._needs.database.writing() as tx:
-            self._pending.select(tx, given["request"], person.account.subject)
+            if choice == "cancel":
+                self._pending.deny(tx, given["request"])
+            else:
+                self._pending.select(tx, given["request"], person.account.subject)
         return see_other(self._at(self._pending.location(given["request"])))
 
     def _enter(self, account: Account, given: Parameters) -> Response:

@@ -30,5 +30,8 @@ class PendingRequests(Protocol):
     def select(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person goes on as who they are."""
 
+    def deny(self, tx: Transaction, request_id: str) -> None:
+        """The person selects no account, and goes back to the app (OIDC Core §3.1.2.1)."""
+
     def location(self, request_id: str) -> str:
         """Where the request goes on, relative to the issuer."""

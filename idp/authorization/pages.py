@@ -23,6 +23,7 @@ _UNTRUSTED = (
 )
 _REFUSALS = {
     Step.DENIED: ("access_denied", "The person did not allow it."),
+    Step.NOT_SELECTED: ("account_selection_required", "The person was asked for an account, and selected none."),
     Step.WRONG_PERSON: ("login_required", "Another person signed in than the one id_token_hint names."),
 }
 

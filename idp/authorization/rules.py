@@ -105,33 +105,32 @@ class Step(Enum):
     CONSENT = auto()
     ISSUE = auto()
     DENIED = auto()
+    NOT_SELECTED = auto()
     WRONG_PERSON = auto()
 
 
-#: What `prompt=none` is answered with where a page would have been shown (OIDC Core §3.1.2.6).
-SILENT_ERRORS = {
-    Step.SIGN_IN: "login_required",
-    Step.SELECT_ACCOUNT: "account_selection_required",
-    Step.CONSENT: "consent_required",
-}
+#: What `prompt=none` is answered with where a page would have been shown (OIDC Core §3.1.2.6). An account is never to be
+#: selected there: a browser has one session at a time, and `select_account` does not go with `none`.
+SILENT_ERRORS = {Step.SIGN_IN: "login_required", Step.CONSENT: "consent_required"}
 
 
 def next_step(asked: Asked, progress: Progress, person: Person | None, now: Instant, *, consent_needed: bool) -> Step:
     """The next step of a request.
 
     A sign-in counts for `prompt=login` and `max_age` when it was done for this request, or came after it: the first does
-    not depend on two instances having the same time.
+    not depend on two instances having the same time. A sign-in is the choice of an account, too; consent is asked for after it.
     """
+    fresh = person is not None and (progress.signed_in_by == person.subject or person.auth_time >= progress.began_at)
+    selected = fresh or (person is not None and progress.selected_by == person.subject)
     if progress.denied:
-        return Step.DENIED
+        return Step.NOT_SELECTED if "select_account" in asked.prompt and not selected else Step.DENIED
     if person is None:
         return Step.SIGN_IN
-    fresh = progress.signed_in_by == person.subject or person.auth_time >= progress.began_at
     if not fresh and ("login" in asked.prompt or (asked.max_age is not None and now - person.auth_time > asked.max_age)):
         return Step.SIGN_IN
     if asked.subject_required is not None and person.subject != asked.subject_required:
         return Step.WRONG_PERSON if fresh else Step.SIGN_IN
-    if "select_account" in asked.prompt and not (fresh or progress.selected_by == person.subject):
+    if "select_account" in asked.prompt and not selected:
         return Step.SELECT_ACCOUNT
     if progress.consented_by != person.subject and (consent_needed or "consent" in asked.prompt):
         return Step.CONSENT

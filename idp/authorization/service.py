@@ -183,7 +183,7 @@ class AuthorizationService:
         store.done_by(tx, request_id, "consented_by", subject)
 
     def deny(self, tx: Transaction, request_id: str) -> None:
-        """The person did not allow it."""
+        """The person did not allow it, or selected no account: they want to go back to the app."""
         store.deny(tx, request_id)
 
     def location(self, request_id: str) -> str:

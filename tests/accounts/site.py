@@ -88,6 +88,7 @@ class StoredRequests:
     browsers: dict[str, str] = field(default_factory=dict)
     signed: list[str] = field(default_factory=list)
     selected: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
 
     def add(self, request_id: str = "a-request", login_hint: str | None = None, subject_required: str | None = None) -> str:
         client = Client("app", None, 0.0, client_name="The App")
@@ -105,6 +106,9 @@ class StoredRequests:
 
     def select(self, _tx: Transaction, request_id: str, _subject: str) -> None:
         self.selected.append(request_id)
+
+    def deny(self, tx: Transaction, request_id: str) -> None:
+        self.denied.append(request_id)
 
     def location(self, request_id: str) -> str:
         return f"authorize?continue={request_id}"

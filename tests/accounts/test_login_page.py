@@ -225,6 +225,15 @@ def test_a_person_may_go_on_as_somebody_else(site: Site) -> None:
     assert site.pending.selected == []
 
 
+def test_a_person_may_choose_nobody_and_go_back_to_the_app(site: Site) -> None:
+    site.add()
+    browser, request_id = site.browser(), site.pending.add()
+    browser.sign_in()
+    answer = browser.submit(f"/login/select?request={request_id}", "/login/select", request=request_id, choice="cancel")
+    assert (answer.status_code, answer.location) == (303, "/authorize?continue=a-request")
+    assert (site.pending.selected, site.pending.denied) == ([], [request_id])
+
+
 def test_there_is_nothing_to_choose_for_a_stranger_or_without_a_request(site: Site) -> None:
     site.add()
     browser, request_id = site.browser(), site.pending.add()

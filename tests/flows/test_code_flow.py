@@ -198,6 +198,11 @@ def test_select_account_asks_who_goes_on(provider: RunningProvider, person: Pers
     page = person.open(app.authorization_url(prompt="select_account"))
     assert person.submit(page, "select-other").main == "login-page"
 
+    page = person.open(app.authorization_url(prompt="select_account"))
+    page = person.submit(page, "select-cancel")
+    assert (page.query["error"], page.query["state"]) == ("account_selection_required", app.state)
+    assert app.code_from(person.open(app.authorization_url()))
+
 
 def test_consent_is_asked_once_and_again_when_scopes_grow(provider: RunningProvider, person: Person) -> None:
     app = RelyingParty.register(provider, first_party=False)
