@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.registering import site
 from tests.conformance.suite import CLAIMS, PASSWORD
 from tests.support import npm
 from tests.support.browsing import Page, Person
@@ -17,6 +18,7 @@ from tests.support.serving import RunningProvider
 PROGRAM = Path(__file__).parent / "openid_client"
 REDIRECT_URI = "https://node.example.org/callback"
 BYE = "https://node.example.org/bye"
+OBJECT = "/request.jwt"
 
 
 def metadata(method: str = "client_secret_basic", **more: object) -> dict[str, object]:
@@ -61,11 +63,15 @@ def running(op: RunningProvider, **scenario: object) -> Iterator[Program]:
         program.process.kill()
 
 
-def walk(op: RunningProvider, **scenario: object) -> dict[str, Any]:
-    """Be its person, until it says what it found."""
-    person = Person(op.issuer)
+def walk(
+    op: RunningProvider, *, person: Person | None = None, documents: dict[str, object] | None = None, **scenario: object
+) -> dict[str, Any]:
+    """Be its person, and the server where its request object stands, until it says what it found."""
+    person, served = person or Person(op.issuer), {} if documents is None else documents
     with running(op, **scenario) as program:
         while "found" not in (heard := program.hear()):
+            if heard.get("request"):
+                served[OBJECT] = str(heard["request"]).encode()
             page = _through(person, person.open(heard["url"]))
             program.say(
                 {"url": REDIRECT_URI, "form": page.forms[0].fields} if page.main == "form-post-page" else {"url": page.url}
@@ -110,19 +116,41 @@ def test_signed_userinfo_with_every_signature_verified(op: RunningProvider) -> N
     whole(walk(op, metadata=metadata(userinfo_signed_response_alg="RS256"), signed_userinfo=True))
 
 
-def test_id_tokens_and_userinfo_that_are_encrypted_to_the_client(op: RunningProvider) -> None:
-    encryption = {"alg": "RSA-OAEP-256", "enc": "A256GCM"}
+@pytest.mark.parametrize("alg", ["RSA-OAEP-256", "ECDH-ES"])
+def test_id_tokens_and_userinfo_that_are_encrypted_to_the_client(op: RunningProvider, alg: str) -> None:
+    encryption = {"alg": alg, "enc": "A256GCM"}
     wishes = {
         f"{what}_encrypted_response_{name}": value for what in ("id_token", "userinfo") for name, value in encryption.items()
     }
     signed = {"userinfo_signed_response_alg": "RS256"}
-    found = walk(op, metadata=metadata("private_key_jwt", **wishes, **signed), encrypted=True)
+    found = walk(op, metadata=metadata("private_key_jwt", **wishes, **signed), encrypted=alg)
     assert found["userinfo"]["name"] == CLAIMS["name"]
     assert found["after"] == "invalid_grant"
 
 
 def test_a_signed_request_object(op: RunningProvider) -> None:
     whole(walk(op, metadata=metadata("private_key_jwt", request_object_signing_alg="RS256"), request_object=True))
+
+
+def test_a_signed_request_object_by_reference(op: RunningProvider) -> None:
+    documents: dict[str, object] = {}
+    with site(documents) as home:
+        members = {"request_uris": [home + OBJECT], "request_object_signing_alg": "RS256"}
+        whole(walk(op, metadata=metadata("private_key_jwt", **members), request_uri=home + OBJECT, documents=documents))
+    assert documents[OBJECT]
+
+
+def test_pairwise_subjects(op: RunningProvider) -> None:
+    """Two clients of one sector know a person by one name, and one of another sector by another."""
+    person = Person(op.issuer)
+    with site({"/sector.json": [REDIRECT_URI]}) as home:
+        sector = {"subject_type": "pairwise", "sector_identifier_uri": f"{home}/sector.json"}
+        found = [walk(op, person=person, metadata=metadata(**members)) for members in (sector, sector, {})]
+    for each in found:
+        whole(each)
+        assert each["userinfo"]["sub"] == each["claims"]["sub"]
+    names = [each["claims"]["sub"] for each in found]
+    assert names[0] == names[1] != names[2]
 
 
 def test_an_answer_by_form_post(op: RunningProvider) -> None:

@@ -1,5 +1,6 @@
 // A relying party made of npm's openid-client: `node relying_party.mjs SCENARIO`. It says where the person must go
-// ({"url": ...}), is told where they arrived ({"url": ..., "form": ...}), and says what it found ({"found": ...}).
+// ({"url": ...}, and "request" for the object that must stand at its request_uri), is told where they arrived
+// ({"url": ..., "form": ...}), and says what it found ({"found": ...}).
 import { createInterface } from "node:readline";
 import * as oidc from "openid-client";
 import { exportJWK, generateKeyPair } from "jose";
@@ -10,11 +11,12 @@ const say = (line) => console.log(JSON.stringify(line));
 const hear = async () => JSON.parse((await lines.next()).value);
 
 const keys = await generateKeyPair("RS256", { extractable: true });
-const forMe = await generateKeyPair("RSA-OAEP-256", { extractable: true });
+const toMe = scenario.encrypted ?? "RSA-OAEP-256";
+const forMe = await generateKeyPair(toMe, { extractable: true });
 const jwks = {
   keys: [
     { ...(await exportJWK(keys.publicKey)), kid: "sig", use: "sig", alg: "RS256" },
-    { ...(await exportJWK(forMe.publicKey)), kid: "enc", use: "enc", alg: "RSA-OAEP-256" },
+    { ...(await exportJWK(forMe.publicKey)), kid: "enc", use: "enc", alg: toMe },
   ],
 };
 const own = { key: keys.privateKey, kid: "sig" };
@@ -32,7 +34,7 @@ const config = scenario.client_id
   ? await oidc.discovery(server, scenario.client_id, scenario.metadata, proof, options)
   : await oidc.dynamicClientRegistration(server, { ...scenario.metadata, jwks }, proof, options);
 if (scenario.signed_userinfo) oidc.enableNonRepudiationChecks(config);
-if (scenario.encrypted) oidc.enableDecryptingResponses(config, ["A256GCM"], { key: forMe.privateKey, alg: "RSA-OAEP-256", kid: "enc" });
+if (scenario.encrypted) oidc.enableDecryptingResponses(config, ["A256GCM"], { key: forMe.privateKey, alg: toMe, kid: "enc" });
 if (scenario.response_type === "code id_token") oidc.useCodeIdTokenResponseType(config);
 if (scenario.response_type === "id_token") oidc.useIdTokenResponseType(config);
 
@@ -52,10 +54,14 @@ async function signIn() {
     parameters.code_challenge = await oidc.calculatePKCECodeChallenge(pkceCodeVerifier);
     parameters.code_challenge_method = "S256";
   }
-  const url = scenario.request_object
-    ? await oidc.buildAuthorizationUrlWithJAR(config, parameters, own)
-    : oidc.buildAuthorizationUrl(config, parameters);
-  say({ url: url.href });
+  const withObject = scenario.request_object || scenario.request_uri;
+  let url = await (withObject ? oidc.buildAuthorizationUrlWithJAR(config, parameters, own) : oidc.buildAuthorizationUrl(config, parameters));
+  const request = url.searchParams.get("request");
+  if (scenario.request_uri) {
+    const beside = { request_uri: scenario.request_uri, response_type: "code", scope: "openid" };
+    url = oidc.buildAuthorizationUrl(config, beside);
+  }
+  say({ url: url.href, request });
   const arrived = await hear();
   const form = { method: "POST", body: new URLSearchParams(arrived.form), headers: { "Content-Type": "application/x-www-form-urlencoded" } };
   const current = arrived.form ? new Request(arrived.url, form) : new URL(arrived.url);
