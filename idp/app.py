@@ -49,9 +49,9 @@ from idp.logout.service import LogoutService
 from idp.runtime import audit
 from idp.runtime.clock import Clock, system_clock
 from idp.runtime.database import Database
-from idp.runtime.endpoints import json_response
+from idp.runtime.endpoints import in_words, json_response
 from idp.runtime.front import Front
-from idp.runtime.headers import HSTS, STRICT, content_security_policy
+from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Lane
 from idp.runtime.outbound import Outbound
 from idp.runtime.pages import PageError, error_page
@@ -467,11 +467,12 @@ def _handle_errors(app: Flask) -> None:
         code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(status, "invalid_request")
         if status >= InternalServerError.code:
             code = "server_error"
-        if request.path.startswith(_FOR_MACHINES):
-            response = json_response(status, {"error": code, "error_description": str(error.name)})
-        else:
-            response = error_page(PageError(code, str(error.name), "This page is not there, or not in this way.", status))
         allowed = dict(error.get_headers()).get("Allow")
+        description = in_words(error)
+        if request.path.startswith(_FOR_MACHINES):
+            response = json_response(status, {"error": code, "error_description": description}, tuple(NO_STORE.items()))
+        else:
+            response = error_page(PageError(code, description, "This page is not there, or not in this way.", status))
         if allowed is not None:
             response.headers["Allow"] = allowed
         return response

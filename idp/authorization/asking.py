@@ -49,7 +49,7 @@ def check_names(given: Parameters) -> None:
 def response_type(given: Parameters, client: Client, switched_on: Collection[str]) -> str:
     """What is asked for: something that is switched on, and that the client registered."""
     if "response_type" not in given:
-        description = "response_type is missing."
+        description = f"response_type is missing: it must be {_one_of(switched_on)}."
         raise InvalidRequestError(description)
     asked = response_types.canonical(given["response_type"])
     if asked not in switched_on:
@@ -133,7 +133,7 @@ def prompt(given: Parameters) -> tuple[str, ...]:
     """What the person is asked in any case, or that nothing is asked (§3.1.2.1)."""
     values = tuple(dict.fromkeys(given.get("prompt", "").split()))
     if any(value not in PROMPTS for value in values):
-        description = f"prompt may hold: {', '.join(PROMPTS)}."
+        description = f"prompt holds an unknown value: it may hold, separated by spaces, {', '.join(PROMPTS)}."
         raise InvalidRequestError(description)
     if "none" in values and len(values) > 1:
         description = "prompt=none goes with no other value."
@@ -147,7 +147,7 @@ def max_age(given: Parameters, client: Client) -> int | None:
     if value is None:
         return client.default_max_age
     if not _SECONDS.fullmatch(value):
-        description = "max_age must be a number of seconds."
+        description = "max_age must be a number of seconds, of at most 9 digits."
         raise InvalidRequestError(description)
     return int(value)
 

@@ -57,7 +57,7 @@ def _client(sent: Parameters, find: Callable[[str], Client | None]) -> Client:
             raise UntrustedRequestError("invalid_request", message)
     client_id = sent.get("client_id")
     if client_id is None:
-        message = "client_id is missing."
+        message = "client_id is missing: send the one that the app got when it was registered."
         raise UntrustedRequestError("invalid_request", message)
     client = find(client_id)
     if client is None:

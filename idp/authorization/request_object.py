@@ -129,7 +129,7 @@ def _check_time(claims: Mapping[str, object], now: Instant) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise RefusedError(_ERROR, f"The {name} of the request object must be a number of seconds.")
         if name == "exp" and value <= now - _SKEW:
-            raise RefusedError(_ERROR, "The request object has expired.")
+            raise RefusedError(_ERROR, "The exp of the request object lies in the past.")
         if name != "exp" and value > now + _SKEW:
             raise RefusedError(_ERROR, f"The {name} of the request object lies in the future.")
 
@@ -153,9 +153,8 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and name == "max_age":
         value = str(value)
     if not isinstance(value, str) or "\x00" in value or not _is_unicode(value):
-        raise RefusedError(
-            _ERROR, f"The {name} of the request object must be {'an object' if name == 'claims' else 'a string'}."
-        )
+        expected = {"claims": "an object", "registration": "an object", "max_age": "a whole number of seconds"}.get(name)
+        raise RefusedError(_ERROR, f"The {name} of the request object must be {expected or 'a string without NUL'}.")
     return value
 
 

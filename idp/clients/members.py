@@ -70,7 +70,7 @@ def _boolean(name: str, value: Json) -> bool:
 
 def _seconds(name: str, value: Json) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2**31:
-        message = f"{name}: must be a number of seconds"
+        message = f"{name}: must be a whole number of seconds, from 0 to {2**31}"
         raise MetadataError(message)
     return value
 

@@ -16,7 +16,7 @@ class ReplayedCodeError(InvalidGrantError, KeptError):
 
 
 class AuthorizationCodeGrant(_AuthorizationCodeGrant):
-    """Authlib checks client, code and redirect URI in their order; consuming, PKCE and issuing are ours."""
+    """Authlib checks client, code and redirect URI in their order; consuming, PKCE, issuing and what is said are ours."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
     server: AuthorizationServer
@@ -27,6 +27,9 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         services, tx = self.server.services, self.request.tx
         spent = services.codes.spend(tx, code, client.client_id, services.tokens.new_family_id())
         if spent is not None:
+            if spent.redirect_uri not in {None, self.request.parameters.get("redirect_uri")}:
+                description = "redirect_uri must be the one of the authorization request, to the letter."
+                raise InvalidGrantError(description)
             return spent
         given = services.codes.given_by(tx, code, client.client_id)
         for family_id in given:
@@ -39,6 +42,9 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
 
     def validate_token_request(self) -> None:
         """Authlib's checks, then PKCE: whoever began with a challenge must prove it, and nobody may bring a proof alone."""
+        if "code" not in self.request.parameters:
+            description = "code is missing: send the one that the authorization response brought."
+            raise InvalidRequestError(description)
         super().validate_token_request()
         code = self.request.authorization_code
         verifier = self.request.parameters.get("code_verifier")

@@ -93,7 +93,7 @@ def check_grant_type(parameters: Parameters) -> None:
     """Refuse what no client may ask for, before anybody has to prove who they are; errors say what there is."""
     grant_type = parameters.get("grant_type")
     if grant_type is None:
-        description = "grant_type is missing."
+        description = f"grant_type is missing: it must be one of {', '.join(GRANT_TYPES)}."
         raise InvalidRequestError(description)
     if grant_type not in GRANT_TYPES:
         error = UnsupportedGrantTypeError(grant_type)

@@ -1,10 +1,12 @@
 """Request parameters, parsed once and strictly: UTF-8, bounded, and each name once (RFC 6749 §3.1, §3.2)."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
 
 MAXIMUM_PARAMETERS = 64
+_NAME = re.compile(r"[a-z_]{1,40}")
 
 
 class MalformedParametersError(ValueError):
@@ -32,9 +34,10 @@ class Parameters(Mapping[str, str]):
         except ValueError:
             message = f"there are more than {MAXIMUM_PARAMETERS} parameters"
             raise MalformedParametersError(message) from None
-        if any("\x00" in name or "\x00" in value for name, value in pairs):
-            message = "a parameter holds a NUL character"
-            raise MalformedParametersError(message)
+        for name, value in pairs:
+            if "\x00" in name or "\x00" in value:
+                message = f"the parameter {name if _NAME.fullmatch(name) else 'with a strange name'} holds a NUL character"
+                raise MalformedParametersError(message)
         counted = Counter(name for name, _ in pairs)
         values: dict[str, str] = {}
         for name, value in pairs:

@@ -7,7 +7,8 @@ class TokenMissingError(InvalidTokenError):
     """No token at all: 401, and the challenge alone, without an error code (RFC 6750 §3.1)."""
 
     def __init__(self, realm: str) -> None:
-        super().__init__("No access token was sent: send it in the header, as Authorization: Bearer TOKEN.", realm=realm)
+        description = "No access token was sent: send it in the header, as Authorization: Bearer TOKEN, never in the query."
+        super().__init__(description, realm=realm)
 
     def get_headers(self) -> list[tuple[str, str]]:
         """The bare challenge."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from idp.protocol import errors
 from idp.protocol.parameters import MalformedParametersError, Parameters
@@ -72,6 +73,17 @@ def json_response(status: int, body: object, headers: Sequence[tuple[str, str]] 
         if name.lower() != "content-type":
             response.headers[name] = value
     return response
+
+
+def in_words(error: HTTPException) -> str:
+    """What was wrong with a request as far as HTTP goes, and what is expected."""
+    if isinstance(error, MethodNotAllowed):
+        return errors.description(
+            f"{request.method} is not possible here: use {' or '.join(sorted(error.valid_methods or ()))}."
+        )
+    if isinstance(error, RequestEntityTooLarge):
+        return f"The body is too large: it may have {request.max_content_length} bytes."
+    return str(error.name)
 
 
 def error_response(error: OAuth2Error) -> Response:

@@ -1,5 +1,7 @@
 """HTTP itself: methods, media types, challenges, caches, and which pages of a browser may read what."""
 
+import re
+
 import httpx
 import pytest
 
@@ -33,6 +35,18 @@ def test_another_method_is_405_and_allow_says_which_there_are(op: RunningProvide
         answer = httpx.request(method, op.issuer + path)
         assert answer.status_code == 405, (method, answer.status_code)
         assert set(answer.headers["Allow"].split(", ")) == METHODS[path]
+        if answer.headers.get("Content-Type") == "application/json":
+            assert method in answer.json()["error_description"]
+            assert "use " in answer.json()["error_description"]
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/token", "/register", "/authorize"])
+def test_a_body_that_is_too_large_is_413_and_says_what_may_be(op: RunningProvider, path: str) -> None:
+    kind = "application/json" if path == "/register" else "application/x-www-form-urlencoded"
+    answer = httpx.post(op.issuer + path, content=b"a=" + b"x" * 2_000_000, headers={"Content-Type": kind})
+    assert answer.status_code == 413
+    assert re.search("it may have [0-9]+ bytes", answer.text)
 
 
 @pytest.mark.parametrize("path", ["/token", "/introspect", "/revoke"])
