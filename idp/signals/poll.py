@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from idp.runtime import audit
 from idp.runtime.headers import HSTS, NO_STORE, STRICT
 from idp.runtime.lane import Answer, Desk, Request
-from idp.signals import requests
+from idp.signals import requests, rules
 from idp.signals.answers import Answers, Asked, Collected, Refusal, busy
 from idp.signals.hub import Hub
 from idp.signals.requests import MalformedError, Poll
@@ -32,7 +32,6 @@ PATH = "/ssf/poll/"
 _LOOK_SECONDS = 0.5
 #: A look that does not come at all: the database does not answer.
 _LOST_SECONDS = 5.0
-_MAXIMUM_ID = 64
 
 _FOLLOWERS = Gauge("idp_signals_followers", "Polls that wait for events", multiprocess_mode="livesum")
 
@@ -128,7 +127,7 @@ class PollLane:
         stream_id = request.path.removeprefix(self._prefix)
         if request.method != "POST":
             raise Refusal(405, "invalid_request", "A poll is a POST.", (("Allow", "POST"),))
-        if not 0 < len(stream_id) <= _MAXIMUM_ID or not stream_id.isascii():
+        if not rules.is_name(stream_id):
             raise Refusal(404, "access_denied", "This client has no such stream.")
         try:
             sent = requests.body(request.body) if request.body else {}

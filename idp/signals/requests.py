@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from idp.protocol import uris
+from idp.protocol import strict_json, uris
 from idp.signals import rules
 
 _T = TypeVar("_T")
@@ -57,8 +57,8 @@ class Poll:
 def body(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises MalformedError."""
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = strict_json.loads(data)
+    except ValueError:
         message = "The body must be JSON."
         raise MalformedError(message) from None
     if not isinstance(document, dict):
@@ -84,7 +84,7 @@ def configuration(sent: Mapping[str, Any], *, loopback_http: bool) -> Configurat
 
 
 def _delivery(value: Any, *, loopback_http: bool) -> Delivery:
-    if not isinstance(value, dict) or value.get("method") not in {rules.POLL, rules.PUSH}:
+    if not isinstance(value, dict) or value.get("method") not in (rules.POLL, rules.PUSH):
         message = f"delivery: its method must be {rules.POLL} or {rules.PUSH}."
         raise MalformedError(message)
     if value["method"] == rules.POLL:  # its address is for the transmitter to say
@@ -116,7 +116,8 @@ def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
     wait = longest_wait if asked is None else min(longest_wait, float(asked.group(1)))
     words = {str(jti): str(error.get("err", "")) if isinstance(error, dict) else "" for jti, error in errors.items()}
     # `maxEvents` of 0 acknowledges and asks for nothing. RFC 8936 §2.4.2 lets it wait all the same; here it never does.
-    return Poll((*acked, *words), words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
+    received = tuple(jti for jti in (*acked, *words) if rules.is_name(jti))
+    return Poll(received, words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
 
 
 def _optional(sent: Mapping[str, Any], name: str, read: Callable[[str, Any], _T]) -> _T | None:
@@ -191,7 +192,12 @@ def subject(sent: Mapping[str, Any]) -> dict[str, Any]:
 def state(sent: Mapping[str, Any]) -> str | None:
     """What a receiver wants to find in its verification event (SSF 1.0 §8.1.4.2). Raises MalformedError."""
     found = sent.get("state")
-    if found is not None and (not isinstance(found, str) or len(found) > _MAXIMUM_STATE):
+    if found is not None and (not isinstance(found, str) or len(found) > _MAXIMUM_STATE or not _is_unicode(found)):
         message = f"state: must be a string of at most {_MAXIMUM_STATE} characters."
         raise MalformedError(message)
     return found
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be signed at all: JSON can hold half a character (RFC 8259 §8.2)."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -85,7 +85,7 @@ class StreamService:
 
     def get(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
         """A client's stream. Raises StreamError when it has none of that name."""
-        return _own(stream_store.by_id(tx, stream_id), client_id)
+        return _own(stream_store.by_id(tx, _possible(stream_id)), client_id)
 
     def note(self, tx: Transaction, stream: Stream) -> None:
         """Its receiver was here."""
@@ -234,7 +234,7 @@ class StreamService:
             place = batch[-1].place
 
     def _hold(self, tx: Transaction, client_id: str, stream_id: str) -> Stream:
-        return _own(stream_store.hold(tx, stream_id), client_id)
+        return _own(stream_store.hold(tx, _possible(stream_id)), client_id)
 
     def _changed(self, tx: Transaction, stream: Stream, values: Mapping[str, object]) -> Stream:
         stream_store.change(tx, stream.stream_id, **values, seen_at=tx.now)
@@ -283,6 +283,12 @@ def _at(stream: Stream, progress: Progress, now: Instant) -> Stream:
 
 _POLLED = Delivery(rules.POLL)
 _MISSING = StreamError(404, "This client has no such stream.")
+
+
+def _possible(stream_id: str) -> str:
+    if not rules.is_name(stream_id):
+        raise _MISSING
+    return stream_id
 
 
 def _own(stream: Stream | None, client_id: str) -> Stream:

@@ -124,16 +124,31 @@ def test_a_poll_that_makes_no_sense_is_refused(sent: dict[str, object]) -> None:
         requests.poll(sent, "", 30.0)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"1", b'"a"', json.dumps(None).encode()])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"1", b'"a"', json.dumps(None).encode(), b'{"a": NaN}', b'{"a": 1e999}', b'{"a": 1, "a": 2}'],
+)  # fmt: skip
 def test_a_body_that_is_no_json_object_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError):
         requests.body(data)
 
 
+@pytest.mark.parametrize("jti", ["\x00", "\ud800", "", "a b", "x" * 65])
+def test_what_no_event_is_called_is_no_question_for_the_database(jti: str) -> None:
+    found = requests.poll({"ack": [jti, "j1"], "setErrs": {jti: {"err": "invalid_key"}}}, "", 30.0)
+    assert found.acked == ("j1",)
+
+
+@pytest.mark.parametrize("state", [5, "x" * 1025, "\ud800"])
+def test_a_state_that_cannot_be_signed_is_refused(state: object) -> None:
+    with pytest.raises(MalformedError):
+        requests.state({"state": state})
+
+
 @pytest.mark.parametrize(
     "delivery",
     [
-        {"method": "urn:example:pigeon"}, {}, "poll", {"method": rules.PUSH}, {"method": rules.PUSH, "endpoint_url": 5},
+        {"method": "urn:example:pigeon"}, {"method": []}, {}, "poll", {"method": rules.PUSH}, {"method": rules.PUSH, "endpoint_url": 5},
         {"method": rules.PUSH, "endpoint_url": "http://app.example/events"},
         {"method": rules.PUSH, "endpoint_url": "https://user:pw@app.example/events"},
         {"method": rules.PUSH, "endpoint_url": "https://app.example/events", "authorization_header": "a\r\nb: c"},
