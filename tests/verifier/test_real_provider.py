@@ -1,5 +1,7 @@
 """Against `idp serve` on both databases: each thing of the matrix that ends is refused by a verifier, and nothing else is."""
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +16,7 @@ from idp.verifier import EndedTokenError, Poll, Push, TokenError, UnknownKeyErro
 from tests.endings.matrix import DEAD
 from tests.endings.test_matrix import TRIGGERS
 from tests.endings.world import World
+from tests.house.code import ROOT
 from tests.signals.follower import receiver_of
 from tests.support.browsing import Person
 from tests.support.databases import DIALECTS
@@ -90,6 +93,24 @@ def test_what_ended_before_a_verifier_was_there_is_known_to_it(provider: Running
             assert accepted(late, world.tokens["one there"]["access_token"])
     finally:
         world.close()
+
+
+def test_the_client_of_the_manual_may_introspect_while_nothing_is_known(provider: RunningProvider) -> None:
+    provider.add_user()
+    manual = (ROOT / "docs/verifier.md").read_text(encoding="utf-8")
+    (metadata,) = re.findall(r"^echo '(\{.*\})' > api.json$", manual, re.MULTILINE)
+    api = RelyingParty(provider, provider.add_client(json.loads(metadata)))
+    (audience,) = json.loads(metadata)["resources"]
+    app = RelyingParty.register(provider, resources=[audience])
+    person = Person(provider.issuer)
+    token = app.sign_in(person)["access_token"]
+    person.http.close()
+    verifier = Verifier(provider.issuer, audience, follow=Poll(*api.auth), on_stale="introspect")  # not started: always stale
+    assert verifier.verify(token)["aud"] == [provider.issuer, audience]
+    assert app.revoke(token).status_code == 200
+    with pytest.raises(EndedTokenError):
+        verifier.verify(token)
+    verifier.close()
 
 
 def test_a_stream_that_is_deleted_or_paused_under_it_is_made_anew(provider: RunningProvider) -> None:
