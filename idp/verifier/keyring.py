@@ -103,6 +103,6 @@ def _is_ours(key: Mapping[str, object]) -> bool:
 def _imported(text: str) -> RSAKey:
     try:
         return RSAKey.import_key(json.loads(text))
-    except JoseError as error:
+    except (JoseError, ValueError) as error:  # cryptography's own say nothing of a key, and some say nothing at all
         message = f"a key of the JWKS cannot be read ({type(error).__name__})"
         raise ValueError(message) from None

@@ -55,6 +55,9 @@ def test_a_jwks_is_read_as_it_is_meant() -> None:
         b'{"keys": [1]}',
         b"[" * 100_000,
         b'{"keys": [{"kty": "RSA", "kid": "x"}]}',
+        b'{"keys": [{"kty": "RSA", "kid": "x", "n": "***", "e": "AQAB"}]}',
+        b'{"keys": [{"kty": "RSA", "kid": "x", "n": "", "e": "AQAB"}]}',
+        json.dumps({"keys": [good | {"kid": "x", "e": "Ag"}]}).encode(),
     ):
         with pytest.raises(ValueError, match="JWKS"):
             ring.take(broken, None, 2.0, 1.0)
