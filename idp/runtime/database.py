@@ -31,8 +31,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from idp.runtime import secrets
 from idp.runtime.clock import Clock, Instant, system_clock
 
+_NAME_BYTES = 16
 BUSY_TIMEOUT_MS = 10_000
 #: How soon, in seconds, the writer's lock of SQLite is asked for again: about as long as a writer holds it.
 _BUSY_PAUSE = 0.001
@@ -84,6 +86,13 @@ class Transaction:
     connection: Connection
     now: Instant
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
+    _name: str = ""
+
+    @property
+    def name(self) -> str:
+        """A random name of its own, made when it is asked for: what is written down in one go can be known by it."""
+        self._name = self._name or secrets.token(_NAME_BYTES)
+        return self._name
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None

@@ -25,13 +25,13 @@ SEEN_SECONDS = 60.0
 SUPPORTED = tuple(sorted({*events.DEADLY, events.CREDENTIAL_CHANGE}))
 
 #: Events that name a person or a session.
-_NAMING = frozenset({events.SESSION_REVOKED, events.CREDENTIAL_CHANGE})
+NAMING = frozenset({events.SESSION_REVOKED, events.CREDENTIAL_CHANGE})
 
 ENABLED, PAUSED, DISABLED = "enabled", "paused", "disabled"
 STATUSES = (ENABLED, PAUSED, DISABLED)
 
 Subject: TypeAlias = Mapping[str, Any]
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def is_name(text: str) -> bool:
@@ -78,6 +78,11 @@ class Signal:
     occurred_at: Instant
     tokens_until: Instant
     sector: str | None = None
+
+    @property
+    def txn(self) -> str:
+        """What it shares with others that tell of the same cause (RFC 8417 §2.2): the part of its name before the dot."""
+        return self.signal_id.partition(".")[0]
 
     @property
     def place(self) -> int:
@@ -128,7 +133,7 @@ class Stream:
 
         Any other follows as an API that verifies everybody's tokens, and must know every name that stands in one.
         """
-        return self.sector is None or signal.sector == self.sector or signal.event not in _NAMING
+        return self.sector is None or signal.sector == self.sector or signal.event not in NAMING
 
     def owes(self, signal: Signal) -> bool:
         """Whether the event is for this stream and was not acknowledged yet."""
@@ -242,6 +247,7 @@ def set_claims(issuer: str, audience: str, signal: Signal) -> dict[str, object]:
         "iss": issuer,
         "iat": int(signal.occurred_at),
         "jti": signal.signal_id,
+        "txn": signal.txn,
         "aud": audience,
         "sub_id": signal.subject,
         "events": {signal.event: payload},

@@ -1,6 +1,7 @@
 """Writing security events down, and numbering them after the commit."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 from idp.protocol import events
 from idp.runtime import secrets
@@ -8,6 +9,9 @@ from idp.runtime.database import Database, Glance, Transaction
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.rules import BATCH, Known, NewSignal, Reach, Signal, Subject
+
+#: What tells an event from others of its `txn`.
+_OWN_BYTES = 8
 
 
 class SignalService:
@@ -155,9 +159,20 @@ class SignalService:
         return store.forget(tx, tx.now - self._retention)
 
 
+def _txn(tx: Transaction, new: NewSignal) -> str:
+    """What happened in one go to a person is told by one `txn` (SSF 1.0 §4.1.9), as far as one sector hears of it.
+
+    If it were the same for two sectors, it would tell them of whom both know (docs/adr/0017); so would one that families share,
+    of which everybody hears.
+    """
+    if new.event not in rules.NAMING:
+        return secrets.token(rules.ID_BYTES)
+    return sha256(f"{tx.name} {new.sector or ''}".encode()).hexdigest()[: 2 * rules.ID_BYTES]
+
+
 def _new(tx: Transaction, new: NewSignal) -> Signal:
     return Signal(
-        signal_id=secrets.token(rules.ID_BYTES),
+        signal_id=f"{_txn(tx, new)}.{secrets.token(_OWN_BYTES)}",
         seq=None,
         event=new.event,
         subject=new.subject,

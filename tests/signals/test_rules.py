@@ -32,10 +32,18 @@ def test_a_set_says_what_the_specifications_want_and_nothing_that_makes_it_anoth
         "iss": "https://id.example",
         "iat": 1000,
         "jti": "j7",
+        "txn": "j7",
         "aud": "api",
         "sub_id": SESSION,
         "events": {events.SESSION_REVOKED: {"reason_admin": {"en": "x"}, "event_timestamp": 1000, "tokens_until": 1361}},
     }
+
+
+def test_what_a_set_shares_with_others_is_the_part_of_its_name_before_the_dot() -> None:
+    told = Signal("cause.own", 1, events.SESSION_REVOKED, SESSION, {}, "s", None, 1000.0, 1000.0)
+    claims = rules.set_claims("https://id.example", "api", told)
+    assert (claims["jti"], claims["txn"]) == ("cause.own", "cause")
+    assert rules.is_name(told.signal_id)
 
 
 def test_a_verification_event_holds_the_state_alone() -> None:

@@ -19,9 +19,6 @@ from tests.signals.test_polling import end, signed_in
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
 
-#: SSF 1.0 §4.1.9 says SHOULD of it: nothing here needs what happened in one go to be known as such.
-NO_TXN = "txn"
-
 
 def changed_password(provider: RunningProvider) -> None:
     accounts, database = provider.services.accounts, provider.services.database
@@ -61,7 +58,9 @@ def test_every_set_has_the_envelope_of_the_examples(provider: RunningProvider, p
             theirs = {name: value for name, value in example.items() if name not in {"events", "sub", "sid"}} | {"events": {}}
             differing = difference(around, theirs)
             assert differing.left_out == frozenset(), section
-            assert differing.added == {"sub_id"}, section  # RFC 9493 §4, in the place of the example's `sub` (SSF 1.0 §4.1.2)
+            # `sub_id` is in the place of the example's `sub` (RFC 9493 §4, SSF 1.0 §4.1.2), and SSF 1.0 §4.1.9 says SHOULD of `txn`.
+            assert differing.added == {"sub_id", "txn"}, section
+            assert isinstance(claims["txn"], str)  # RFC 8417 §2.2
             assert differing.retyped <= {"aud"}, section  # one audience, or a list of them (RFC 7519 §4.1.3)
         assert claims.keys() & {"sub", "exp"} == set()  # SSF 1.0 §4.1.3
         assert len(claims["events"]) == 1  # SSF 1.0 §4.2.1
@@ -87,13 +86,13 @@ def test_the_events_of_caep_have_the_members_of_their_examples(
     revoked, changed = found[events.SESSION_REVOKED], found[events.CREDENTIAL_CHANGE]
     assert set(revoked["events"]) == set(spec.SESSION_REVOKED["events"])
     assert difference(revoked, spec.SESSION_REVOKED) == Difference(
-        left_out=frozenset({NO_TXN, "sub_id.tenant", "events.event.reason_user"}),
+        left_out=frozenset({"sub_id.tenant", "events.event.reason_user"}),
         added=frozenset({"events.event.tokens_until"}),  # ours; additional fields may stand anywhere (SSF 1.0 §4.2.3)
     )
     assert set(changed["events"]) == set(spec.CREDENTIAL_CHANGE["events"])
     example = spec.CREDENTIAL_CHANGE | {"sub_id": {"format": "complex", "user": spec.CREDENTIAL_CHANGE["sub_id"]}}
     optional = {"fido2_aaguid", "friendly_name", "reason_admin"}
-    assert difference(changed, example) == Difference(frozenset({NO_TXN, *(f"events.event.{name}" for name in optional)}))
+    assert difference(changed, example) == Difference(frozenset(f"events.event.{name}" for name in optional))
     for claims in (revoked, changed):
         _, payload = only_event(claims)
         assert payload["initiating_entity"] in spec.ENTITIES
@@ -116,7 +115,7 @@ def test_events_of_our_own_say_what_caep_says_and_until_when_they_matter(
 def test_a_verification_is_the_example_to_the_member(provider: RunningProvider, person: Person, follow: Follow) -> None:
     follower = follow()
     claims = sets_of_every_kind(provider, person, follower)[events.VERIFICATION]
-    assert difference(claims, spec.VERIFICATION) == Difference()
+    assert difference(claims, spec.VERIFICATION) == Difference(added=frozenset({"txn"}))
     assert claims["events"] == spec.VERIFICATION["events"]
     assert claims["sub_id"] == {"format": "opaque", "id": follower.stream_id}
 
@@ -212,5 +211,5 @@ def test_a_push_is_the_request_of_the_example(provider: RunningProvider, receive
     receiver.wait(lambda: spec.STATE in receiver.taken(), 60)
     one = next(one for one in receiver.came if one.state == spec.STATE)
     assert {name: one.headers[name] for name in spec.PUSHED} == spec.PUSHED
-    assert difference(follower.verified(one.body), spec.VERIFICATION) == Difference()
+    assert difference(follower.verified(one.body), spec.VERIFICATION) == Difference(added=frozenset({"txn"}))
     follower.close()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import httpx
 
@@ -303,6 +304,7 @@ def test_a_client_with_pairwise_subjects_hears_its_sectors_names_and_an_api_hear
     for each in (within, api):
         while each.follow():
             pass
+        each.heard.clear()
     end(provider, str(told[0]["sid"]))
 
     def heard_by(follower: Follower, count: int) -> list[tuple[object, object]]:
@@ -317,11 +319,38 @@ def test_a_client_with_pairwise_subjects_hears_its_sectors_names_and_an_api_hear
     names = [(claims["sid"], claims["sub"]) for claims in told]
     assert heard_by(within, 1) == [names[1]]
     assert sorted(heard_by(api, 3)) == sorted(names)
+    assert len({one["txn"] for one in (*within.heard, *api.heard)}) == len(names), "nothing links one's names"
     with provider.services.database.reading() as tx:
         known = provider.services.streams.exposure(tx, str(told[0]["sid"]))
     assert (known.confirmed, known.followers) == (2, 2)
     for each in (within, api):
         each.close()
+
+
+def test_what_one_act_did_to_a_person_is_told_by_one_txn(provider: RunningProvider, follow: Follow) -> None:
+    follower = follow()
+    sessions = {signed_in(provider, Person(provider.issuer)) for _ in range(2)}
+    services = provider.services
+    with services.database.writing() as tx:
+        account = services.accounts.find(tx, "alice")
+        assert account is not None
+        services.logout.end_after_password_change(tx, account.subject)
+        services.signals.families_ended(tx, [f"family-{follower.stream_id}"], "a test")
+    last = signed_in(provider, Person(provider.issuer))
+    end(provider, last)
+    heard: list[dict[str, Any]] = []
+    while last not in str(heard):
+        found = follower.follow(wait=5)
+        assert found, heard
+        heard += found
+    here = [
+        one for one in heard if one["sub_id"].get("user", {}).get("sub") == account.subject
+    ]  # other sectors have other names
+    ended = {one["sub_id"]["session"]["id"]: one["txn"] for one in here if events.SESSION_REVOKED in one["events"]}
+    (changed,) = [one["txn"] for one in here if events.CREDENTIAL_CHANGE in one["events"]]
+    (family,) = [one["txn"] for one in heard if events.FAMILY_REVOKED in one["events"]]
+    assert {ended[sid] for sid in sessions} == {changed}
+    assert len({changed, family, ended[last]}) == 3
 
 
 def test_a_changed_password_is_told_by_the_name_that_each_sector_knows(provider: RunningProvider, person: Person) -> None:
