@@ -2,8 +2,10 @@
 
 @sock.route("/live")
 def live(socket):
-    with guarded(guard, socket, verifier.verify(token)) as handle:
+    with guarded(guard, socket, claims) as handle:
         ...  # serve it; a refresh is handle.extend(newer_claims)
+
+A token that `verify` refuses is answered by closing the socket: what a handler raises becomes an HTTP answer on top of it.
 """
 
 import selectors

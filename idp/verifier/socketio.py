@@ -4,10 +4,14 @@
 
     @server.event
     def connect(sid, environ, auth):
-        sockets.bind(sid, verifier.verify(auth["token"]))
+        try:
+            claims = verifier.verify((auth or {}).get("token"))
+        except TokenError as error:
+            raise ConnectionRefusedError(str(error), SESSION_ENDED) from None
+        sockets.bind(sid, claims)
 
     @server.event
-    def disconnect(sid):
+    def disconnect(sid, reason):
         sockets.release(sid)
 
 Whoever is disconnected is told first, by an event `session_ended` with `code` and `reason`: socket.io has no close codes.

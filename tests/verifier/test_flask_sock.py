@@ -17,6 +17,7 @@ from idp.verifier.flask_sock import guarded
 from idp.verifier.guard import ENDED, EXPIRED, STALE, Guard
 from idp.verifier.holding import OtherSessionError
 from tests.verifier.feeding import SID, ToldFeed, claims, until
+from tests.verifier.manual import Knowing, example
 from tests.verifier.serving import served_by_werkzeug
 
 HANDSHAKE = f"""GET /echo?sid={SID} HTTP/1.1
@@ -126,6 +127,20 @@ def test_a_session_that_has_ended_gets_no_served_socket(open_socket: Open, feed:
         pass
     assert closing(connection) == (4401, ENDED)
     assert app.heard == []
+
+
+def test_the_manuals_handler_serves_a_good_token_and_closes_for_any_other(guard: Guard, feed: ToldFeed) -> None:
+    flask = Flask(__name__)
+    exec(example("sockets.md", "Flask-Sock"), {"sock": Sock(flask), "guard": guard, "verifier": Knowing(), "answer": str.upper})
+    with served_by_werkzeug(flask) as address:
+        with connect(f"ws://{address}/live", proxy=None, close_timeout=0.2) as page:
+            page.send(SID)
+            assert say(page, "hello") == "HELLO"
+            feed.end("sid", SID)
+            assert closing(page) == (4401, ENDED)
+        with connect(f"ws://{address}/live", proxy=None, close_timeout=0.2) as page:
+            page.send("another")
+            assert closing(page) == (4401, "Sign in again")
 
 
 def test_a_handler_is_woken_though_its_page_never_answers_the_close(app: App, guard: Guard, feed: ToldFeed) -> None:

@@ -12,6 +12,7 @@ from idp.verifier.guard import ENDED, EXPIRED, STALE, Guard
 from idp.verifier.holding import OtherSessionError
 from idp.verifier.socketio import AsyncSocketIOGuard, SocketIOGuard
 from tests.verifier.feeding import SID, ToldFeed, claims, until
+from tests.verifier.manual import Knowing, example
 from tests.verifier.serving import served, served_by_werkzeug
 
 
@@ -155,6 +156,28 @@ def test_a_session_that_has_ended_connects_no_more(open_page: Open, feed: ToldFe
     with pytest.raises(socketio.exceptions.ConnectionError):
         open_page()
     assert len(guard) == 0
+
+
+def test_the_manuals_server_refuses_what_is_no_good_token_and_says_why(
+    guard: Guard, feed: ToldFeed, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = socketio.Server(async_mode="threading")
+    exec(example("sockets.md", "python-socketio"), {"server": server, "guard": guard, "verifier": Knowing()})
+    with served_by_werkzeug(socketio.WSGIApp(server)) as address:
+        page = Page(address, SID, ["websocket"])
+        assert (page.ask("token", SID), page.ask("token", "another")) == ("extended", "refused")
+        for auth in ({"token": "another"}, {}, None):
+            client = socketio.Client(reconnection=False)
+            refused: list[object] = []
+            client.on("connect_error", refused.append)
+            with pytest.raises(socketio.exceptions.ConnectionError):
+                client.connect(f"http://{address}", auth=auth, transports=["websocket"], wait_timeout=5)
+            until(lambda refused=refused: refused == [{"message": "not a token", "data": 4401}])
+            client.disconnect()
+        feed.end("sid", SID)
+        until(page.is_gone)
+        assert page.told == [{"code": 4401, "reason": ENDED}]
+    assert "Traceback" not in caplog.text
 
 
 def test_a_refresh_extends_the_open_socket_and_another_session_does_not(open_page: Open, feed: ToldFeed, guard: Guard) -> None:
