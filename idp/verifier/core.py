@@ -14,7 +14,7 @@ from idp.verifier.errors import EndedTokenError, StaleError
 from idp.verifier.events import Ended
 from idp.verifier.keyring import KeyRing
 from idp.verifier.revocations import Revocations
-from idp.verifier.rules import Claims, EndedListener, Kind, StaleListener, Staleness
+from idp.verifier.rules import Claims, EndedListener, Ending, Kind, StaleListener, Staleness
 
 #: Where no staleness is promised: for how long keys are believed beyond their `max-age`, in seconds.
 _KEYS_LAST = 3600.0
@@ -38,6 +38,9 @@ class Knowledge(Protocol):
 
     def is_stale(self, now: float) -> bool:
         """Whether it is older than it may be."""
+
+    def has_ended(self, place: str) -> bool:
+        """Whether a status list says that the tokens of this place have ended."""
 
     def proof(self) -> Proof:
         """What is proved at this moment, whatever is proved later."""
@@ -96,7 +99,9 @@ class Core:
 
     def has_ended(self, names: Iterable[tuple[Kind, str]]) -> bool:
         """Whether one of these is known to have ended."""
-        return any(self.revocations.has(kind, value) for kind, value in names)
+        return any(
+            self.knowledge.has_ended(value) if kind == "status" else self.revocations.has(kind, value) for kind, value in names
+        )
 
     # -- what is learnt -------------------------------------------------------------------------------------------
 
@@ -104,6 +109,10 @@ class Core:
         """Things ended. Listeners hear of what is news, after it is known here."""
         with self._lock:
             news = [one.ending for one in ended if self.revocations.add(one.ending.kind, one.ending.value, one.tokens_until)]
+        self.tell(news)
+
+    def tell(self, news: Iterable[Ending]) -> None:
+        """Tell the listeners of endings that are known already."""
         for ending in news:
             self._tell(self._ended_listeners, ending)
 

@@ -11,7 +11,7 @@ from idp.verifier.errors import EndedTokenError, StaleError, TokenError, Uncerta
 from idp.verifier.following import Follower
 from idp.verifier.jwks import KeyFetcher
 from idp.verifier.provider import Provider
-from idp.verifier.rules import Claims, family_of
+from idp.verifier.rules import Claims, Ending, family_of, place
 from idp.verifier.status_list import Reference
 from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Request, ask, expect, seconds
 
@@ -56,6 +56,12 @@ class StatusLists:
     def is_stale(self, now: float) -> bool:
         """Whether one list is older than it may be."""
         return self.max_staleness is not None and self.age(now) > self.max_staleness
+
+    def has_ended(self, place: str) -> bool:
+        """Whether its list says that the tokens of this place have ended."""
+        index, _, uri = place.partition(" ")
+        kept = self.kept.get(uri)
+        return kept is not None and kept.found.status(int(index)) == INVALID
 
     def proof(self) -> "StatusLists":
         """Each list says by itself how old it is."""
@@ -146,6 +152,8 @@ class ListFetcher(Follower):
         kept.used_at = sent_at if old is None else old.used_at
         if old is None or kept.current_at >= old.current_at:
             self._lists.kept[uri] = kept
+            ended = found.ended_since(None if old is None else old.found)
+            self._core.tell(Ending("status", place(uri, index), "status list", found.issued_at) for index in ended)
 
 
 def _age(answer: Answer, found: status_list.StatusList, now: float) -> float:

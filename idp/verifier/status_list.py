@@ -1,6 +1,6 @@
 """One status list (draft-ietf-oauth-status-list-21): read from its JWT, and asked for the status of one token."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from joserfc.jwk import RSAKey
@@ -54,6 +54,15 @@ class StatusList:
             return status_list.status(self.array, self.bits, index)
         except StatusListError:
             return INVALID
+
+    def ended_since(self, old: "StatusList | None") -> Iterator[int]:
+        """The places at which tokens have ended since an older list was made, and perhaps some at which they had before."""
+        before = old.array if old is not None and old.bits == self.bits else b""
+        in_a_byte = 8 // self.bits
+        for number, byte in enumerate(self.array):
+            if byte and byte != (before[number] if number < len(before) else 0):
+                places = range(number * in_a_byte, (number + 1) * in_a_byte)
+                yield from (index for index in places if self.status(index) == INVALID)
 
 
 def read(text: str, keys: Mapping[str, RSAKey], issuer: str, uri: str) -> StatusList:

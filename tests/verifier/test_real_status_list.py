@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from idp.verifier import EndedTokenError, StatusList, Verifier
+from idp.verifier import EndedTokenError, Guard, StatusList, Verifier
 from tests.endings.world import World
 from tests.support.databases import DIALECTS
 from tests.support.serving import RunningProvider
@@ -46,10 +46,15 @@ def test_what_ended_is_refused_within_the_time_of_the_list_and_nothing_else(prov
         ) as following:
             assert following.wait(20), following.state
             assert all(accepted(following, token) for token in tokens.values())
+            guard, closed = Guard(following), set[str]()
+            for name, token in tokens.items():
+                guard.bind(following.verify(token), None, lambda _code, _reason, name=name: closed.add(name))
             provider.cli("session", "end", world.sids["one here"])
             assert world.one.revoke(tokens["one there"]).status_code == 200
             dead = {"one here", "two here", "one there"}
             until(lambda: {name for name, token in tokens.items() if not accepted(following, token)} == dead, 20)
+            until(lambda: closed == {"one here", "two here"})
+            guard.close()
             other = world.one.refresh(world.tokens["one there"]["refresh_token"]).json()["access_token"]
             assert accepted(following, other), "another token of the same family, about which the provider was asked"
             assert not following.is_stale

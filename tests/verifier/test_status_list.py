@@ -5,8 +5,10 @@ import zlib
 
 import pytest
 
+from idp.protocol.status_list import packed as pack
 from idp.verifier import (
     EndedTokenError,
+    Guard,
     MalformedTokenError,
     StaleError,
     StatusList,
@@ -16,6 +18,8 @@ from idp.verifier import (
     Verifier,
     status_list,
 )
+from idp.verifier.guard import ENDED
+from idp.verifier.rules import status_of
 from tests.verifier.clocks import Clock
 from tests.verifier.conftest import Make, until
 from tests.verifier.signing import access_token, b64, key, signed
@@ -150,6 +154,52 @@ def test_a_token_without_a_status_is_not_accepted(transmitter: Transmitter, publ
 def test_a_token_beyond_the_end_of_its_list_is_dead(publisher: Publisher, verifier: Verifier) -> None:
     with pytest.raises(EndedTokenError):
         verifier.verify(publisher.token(10**9))
+
+
+def test_a_socket_is_closed_when_the_list_says_that_its_family_ended(
+    publisher: Publisher, verifier: Verifier, clock: Clock
+) -> None:
+    closed: dict[int, tuple[int, str]] = {}
+    publisher.statuses |= {9: 1}
+    publisher.publish()
+    with Guard(verifier) as guard:
+        for index in (5, 6, 7):
+            guard.bind(verifier.verify(publisher.token(index)), None, lambda *why, index=index: closed.update({index: why}))
+        publisher.statuses |= {5: 1, 6: 3}  # of 6 a single token was revoked, perhaps another one
+        publisher.publish()
+        clock.pass_by(15)
+        until(lambda: closed)
+        assert closed == {5: (4401, ENDED)}
+        assert len(guard) == 2
+        late = guard.bind({"status": {"status_list": {"idx": 9, "uri": publisher.uri}}}, time.time() + 60, lambda *_: None)
+        assert late.closed, "what had ended before the list was there"
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_what_has_ended_since_an_older_list_is_found(bits: int) -> None:
+    def made(statuses: dict[int, int], size: int = 64) -> status_list.StatusList:
+        return status_list.StatusList(bits, pack(statuses, size, bits), 0.0, None, 1.0)
+
+    old, new = made({1: 1, 40: 1}), made({1: 1, 2: 1, 40: 1, 63: 1})
+    assert {2, 63} <= set(new.ended_since(old)) <= {1, 2, 63}
+    assert set(new.ended_since(new)) == set()
+    assert set(new.ended_since(None)) == set(new.ended_since(made({}, 8))) == {1, 2, 40, 63}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        None,
+        5,
+        {},
+        {"status_list": 5},
+        {"status_list": {"uri": "x"}},
+        {"status_list": {"idx": 5, "uri": 5}},
+        {"status_list": {"idx": True, "uri": "x"}},
+    ],
+)
+def test_claims_without_a_place_name_none(status: object) -> None:
+    assert status_of({"status": status}) is None
 
 
 def test_when_the_list_cannot_be_fetched_tokens_are_refused_after_max_staleness(
