@@ -78,10 +78,12 @@ def _credentials(follow: Source, given: tuple[str, str] | None) -> Credentials |
 
 
 def _problem(
-    audiences: frozenset[str], follow: Source, max_staleness: float | None, on_stale: str, leeway: float
+    audiences: frozenset[str], follow: object, max_staleness: float | None, on_stale: str, leeway: float
 ) -> str | None:
     if not audiences or not all(audiences):
         return "audience must name what access tokens are for here: an empty one would accept those of other apps"
+    if not isinstance(follow, Source):
+        return f"follow must be a Poll, Push, StatusList or BackChannel, not {follow!r}"
     if isinstance(follow, BackChannel) and max_staleness is not None:
         return (
             "BackChannel hears of endings and proves nothing by silence, so no max_staleness can be promised:"

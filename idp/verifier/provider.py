@@ -68,7 +68,7 @@ class Provider:
             expect(answer, url, 200)
             found = parsed(answer, url)
             if found.get("issuer") != self.issuer:
-                message = f"{url} is of another issuer"
+                message = f"{url} is of another issuer: {str(found.get('issuer'))[:200]!r}, not {self.issuer!r}"
                 raise ExchangeError(message)
             self._documents[document] = found
         return self.check_address(str(self._documents[document].get(name)))

@@ -4,6 +4,7 @@ A flow is a generator of steps. It knows nothing of threads, event loops or HTTP
 `AsyncVerifier` walk the very same ones.
 """
 
+import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from secrets import SystemRandom
@@ -13,6 +14,8 @@ from typing import TypeAlias, TypeVar
 MAXIMUM_ANSWER = 16 * 1024 * 1024
 #: For an ordinary request, in seconds; the provider answers those in milliseconds.
 ORDINARY_SECONDS = 5.0
+#: So much of what an error answer says is repeated.
+_LONGEST_SAID = 300
 #: A number of seconds that is longer is none.
 _DIGITS = 10
 _random = SystemRandom()
@@ -71,8 +74,20 @@ def ask(request: Request) -> Flow[Answer]:
 def expect(answer: Answer, what: str, *statuses: int) -> None:
     """Raise ExchangeError for an answer with another status."""
     if answer.status not in statuses:
-        message = f"{what} was answered {answer.status}"
+        said = _said(answer.body)
+        message = f"{what} was answered {answer.status}{f' ({said})' if said else ''}"
         raise ExchangeError(message, seconds(answer.headers.get("retry-after", "")))
+
+
+def _said(body: bytes) -> str:
+    """What an error answer says of itself, by OAuth's members or those of RFC 8935: it may be all that helps an operator."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    members = ("error", "error_description", "err", "description") if isinstance(found, dict) else ()
+    said = ": ".join(found[name] for name in members if isinstance(found.get(name), str) and found[name])
+    return "".join(char for char in said if char.isprintable())[:_LONGEST_SAID]
 
 
 def seconds(text: str) -> float:

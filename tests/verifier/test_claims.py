@@ -123,6 +123,7 @@ def test_what_a_token_may_die_of() -> None:
 @pytest.mark.parametrize(
     ("choices", "said"),
     [
+        ({"follow": "poll"}, "must be a Poll, Push, StatusList or BackChannel"),
         ({"follow": BackChannel("c")}, "max_staleness=None"),
         ({"follow": BackChannel("c"), "max_staleness": 30.0}, "max_staleness=None"),
         ({"follow": Poll("c", "s"), "max_staleness": None}, "must be a number"),

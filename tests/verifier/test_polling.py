@@ -1,5 +1,6 @@
 """Following by long poll: what ended is refused, and what cannot be known is refused after `max_staleness`, never before."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -262,8 +263,28 @@ def test_documents_of_another_issuer_are_not_believed(transmitter: Transmitter, 
         document = as_json({"issuer": "https://evil.example", "jwks_uri": f"{transmitter.issuer}/jwks"})
         transmitter.fault = lambda _method, asked, path=path, document=document: document if asked == path else None
         verifier = verifier_of(transmitter.issuer, fresh=False)
-        until(lambda verifier=verifier: "another issuer" in verifier.state.problem)
+        said = f"another issuer: 'https://evil.example', not {transmitter.issuer!r}"
+        until(lambda verifier=verifier, said=said: said in verifier.state.problem)
         assert verifier.is_stale
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": "invalid_client", "error_description": "The secret is wrong."}', "401 (invalid_client: The secret is wrong.)"),
+        (b'{"err": "access_denied", "description": "x\\u001b[31my"}', "401 (access_denied: x[31my)"),
+        (b'{"error": 5, "error_description": ["x"]}', "answered 401"),
+        (json.dumps({"error": "x" * 5000}).encode(), f"401 ({'x' * 300})"),
+        (b"<html>", "answered 401"),
+        (b"[" * 100_000, "answered 401"),
+    ],
+)  # fmt: skip
+def test_what_the_provider_says_of_an_error_is_what_the_operator_reads(
+    transmitter: Transmitter, verifier_of: Make, body: bytes, said: str
+) -> None:
+    transmitter.fault = lambda _method, path: (401, {}, body) if path == "/token" else None
+    verifier = verifier_of(transmitter.issuer, fresh=False)
+    until(lambda: verifier.state.problem.endswith(said))
 
 
 def test_an_address_that_secrets_must_not_be_sent_to_is_not_used(transmitter: Transmitter, verifier_of: Make) -> None:
