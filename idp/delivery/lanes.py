@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery import rules
@@ -32,8 +32,7 @@ _lanes = _lanes.union_all(select(_following).where(_lanes.c.lane.is_not(None)))
 
 
 def _may_go(row: FromClause) -> ColumnElement[bool]:
-    """It is due, its party's circuit is not open, and nothing of the same session waits before it."""
-    is_open = exists().where(_parties.c.client_id == row.c.party, _parties.c.open_until > bindparam("now"))
+    """It is due, and nothing of the same session waits before it."""
     before = _t.alias("before")
     # Not an EXISTS, of which PostgreSQL would make a join of everything, and not `pending`, for which it would take the
     # index of all that waits, as long as it has no statistics: the session's own few rows are looked at.
@@ -53,8 +52,6 @@ def _may_go(row: FromClause) -> ColumnElement[bool]:
         row.c.delivered_at.is_(None),
         row.c.dead_at.is_(None),
         row.c.next_attempt_at <= bindparam("now"),
-        # What has expired is not sent, so that an open circuit does not keep it from dying.
-        or_(row.c.expires_at <= bindparam("now"), ~is_open),
         one_before.is_(None),
     )
 
@@ -89,6 +86,17 @@ _first_of_lane = (
     .limit(1)
     .correlate(_lanes)
 )
+# Asked once for a lane, all of which has the same party: there may be very much that waits for one that does not answer.
+_any = _t.alias("any_of_lane")
+_party_of_lane = (
+    select(_any.c.party)
+    .where(_any.c.lane == _lanes.c.lane, _any.c.delivered_at.is_(None), _any.c.dead_at.is_(None))
+    .order_by(_any.c.next_attempt_at, _any.c.created_at)
+    .limit(1)
+    .correlate(_lanes)
+    .scalar_subquery()
+)
+_is_open = exists().where(_parties.c.client_id == _party_of_lane, _parties.c.open_until > bindparam("now"))
 _later = _t.alias("later")
 _next_due_of_lane = (
     select(_later.c.next_attempt_at)
@@ -108,7 +116,7 @@ _found = (
     select(
         _lanes.c.lane,
         _holder.scalar_subquery().label("holder"),
-        _first_of_lane.scalar_subquery().label("first"),
+        case((_is_open, None), else_=_first_of_lane.scalar_subquery()).label("first"),
         _next_due_of_lane.scalar_subquery().label("next_due"),
     )
     .where(_lanes.c.lane.is_not(None))
@@ -151,7 +159,7 @@ _NEXT_IN_ORDER = _next.where(_is_next(_t)).order_by(_t.c.place).limit(bindparam(
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A lane in which something may go, and which worker holds it just now."""
+    """A lane in which something may go, its party's circuit not being open, and which worker holds it just now."""
 
     lane: str
     holder: str | None

@@ -28,6 +28,7 @@ _LONGEST_VAIN, _SHORTEST_VAIN = 5, 1
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
 _LEFT = 0.25
 _MEASURE_SECONDS = 5.0
+_EXPIRED_AT_ONCE = 1000
 
 _SECONDS = Histogram(
     "idp_delivery_seconds",
@@ -118,7 +119,7 @@ class Ledger:
         self._unwritten = [
             done
             for done in (*self._unwritten, *news)
-            # An arrival is worth writing down at any time; the rest would be refused by `store.settle_other` from then on.
+            # An arrival is worth writing down at any time; the rest would be refused by `store.settle` from then on.
             if done.result.verdict is Verdict.DELIVERED or done.until > now
         ]
 
@@ -215,16 +216,12 @@ class Ledger:
         return [delivery for delivery in found if delivery.delivery_id not in known]
 
     def _settle(self, tx: Transaction) -> None:
+        if not self._unwritten:
+            return
         self._judge_parties(tx)
         outcomes = [(done, self._outcome(done)) for done in self._unwritten]
-        arrived = [(done.delivery, outcome) for done, outcome in outcomes if outcome.delivered_at is not None]
-        if arrived:
-            store.settle_arrived(tx, self._database.dialect, arrived)
-        written = [
-            (done, outcome)
-            for done, outcome in outcomes
-            if outcome.delivered_at is not None or store.settle_other(tx, self._name, done.delivery, outcome)
-        ]
+        settled = store.settle(tx, self._database.dialect, self._name, [(done.delivery, outcome) for done, outcome in outcomes])
+        written = [(done, outcome) for done, outcome in outcomes if done.delivery.delivery_id in settled]
         tx.after_commit(lambda: _tell(written))
 
     def _outcome(self, done: Finished) -> Outcome:
@@ -237,27 +234,33 @@ class Ledger:
         fine = {done.delivery.party for done in judged if done.result.verdict is not Verdict.RETRY}
         if fine:
             store.answered(tx, fine)
-        for done in judged:
-            party = done.delivery.party
-            if party in fine:
-                continue
-            before = store.party(tx, party)
+        bad = [done for done in judged if done.delivery.party not in fine]
+        if not bad:
+            return
+        found = store.parties_of(tx, {done.delivery.party for done in bad})
+        for done in bad:
+            name, before = done.delivery.party, found.get(done.delivery.party)
             failures = 1 if before is None else before.failures + 1
             since = done.at if before is None else before.failing_since
             error = (done.result.error or "")[: rules.ERROR_LENGTH]
-            open_until = done.at + rules.open_for(failures, self._jitter())
-            store.failed(tx, self._database.dialect, Party(party, failures, since, open_until, error))
+            found[name] = Party(name, failures, since, done.at + rules.open_for(failures, self._jitter()), error)
             if failures == rules.CIRCUIT_FAILURES:
-                tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=party, error=error))
+                tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=name, error=error))
+        store.failed(tx, self._database.dialect, found.values())
 
     def _measure(self) -> None:
-        """Count what waits, now and then, and give up what is too much: a party that is away may not fill the disk."""
+        """Count what waits, now and then. What has expired dies, and what is too much: who is away may not fill the disk."""
         now = self._database.clock()
         if abs(now - self._measured_at) < _MEASURE_SECONDS:
             return
         self._measured_at = now
         with self._database.reading() as tx:
             queue = store.queue(tx)
+        if queue.expires_at is not None and queue.expires_at <= now:
+            with self._database.writing() as tx:
+                expired = store.expire(tx, _EXPIRED_AT_ONCE)
+            for one in expired:
+                audit.warn("delivery.died", **_what(one, one.last_status), error=one.last_error)
         surplus = queue.depth - self._queue_limit
         if surplus > 0:
             with self._database.writing() as tx:
@@ -270,14 +273,7 @@ class Ledger:
 def _tell(written: Sequence[tuple[Finished, Outcome]]) -> None:
     delivered: list[Mapping[str, audit.Field]] = []
     for (delivery, _, at, _), outcome in written:
-        what = {
-            "delivery_id": delivery.delivery_id,
-            "kind": delivery.kind,
-            "client_id": delivery.client_id,
-            "sid": delivery.sid,
-            "status": outcome.last_status,
-            "attempts": delivery.attempts,
-        }
+        what = _what(delivery, outcome.last_status)
         if outcome.delivered_at is not None:
             seconds = max(0.0, outcome.delivered_at - delivery.created_at)
             _seconds(delivery.kind).observe(seconds)
@@ -288,3 +284,14 @@ def _tell(written: Sequence[tuple[Finished, Outcome]]) -> None:
             again_in = round(outcome.next_attempt_at - at, 1)
             audit.record("delivery.retried", **what, error=outcome.last_error, again_in=again_in)
     audit.record_each("delivery.delivered", delivered)
+
+
+def _what(delivery: Delivery, status: int | None) -> dict[str, audit.Field]:
+    return {
+        "delivery_id": delivery.delivery_id,
+        "kind": delivery.kind,
+        "client_id": delivery.client_id,
+        "sid": delivery.sid,
+        "status": status,
+        "attempts": delivery.attempts,
+    }

@@ -123,10 +123,11 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits: how much, and since when the oldest does."""
+    """What waits: how much, since when the oldest does, and when the first of it expires."""
 
     depth: int
     oldest_at: Instant | None
+    expires_at: Instant | None
 
 
 Composer: TypeAlias = Callable[[Delivery, Instant], Message]

@@ -3,14 +3,13 @@
 What goes out is written once, when its outcome is known. Only an attempt that takes long is noted in its row, for operators.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 
 from sqlalchemy import (
     ARRAY,
-    Double,
-    Integer,
-    String,
+    Update,
     and_,
     bindparam,
     case,
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from idp.delivery import rules
 from idp.delivery.lanes import held, pending
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
@@ -58,38 +58,55 @@ _HAS_ARRIVED = select(_t.c.delivery_id).where(
     _t.c.delivered_at.is_not(None),
 )
 _WITHDRAW = delete(_t).where(_in_lane)
-_settle = update(_t).values(
-    leased_until=None,
-    attempts=bindparam("so_many"),
-    delivered_at=bindparam("new_delivered_at"),
-    dead_at=bindparam("new_dead_at"),
-    next_attempt_at=bindparam("new_next_attempt_at"),
-    last_status=bindparam("new_last_status"),
-    last_error=bindparam("new_last_error"),
-)
-# An arrival is a fact, and counts though the lease was lost meanwhile. Any other outcome is for who holds the lane to write.
-# There are many arrivals, and on PostgreSQL each statement costs a message and a plan: there it is one for all of them.
-_arrived = select(
-    func.unnest(bindparam("ids", type_=ARRAY(String))).label("delivery_id"),
-    func.unnest(bindparam("instants", type_=ARRAY(Double))).label("delivered_at"),
-    func.unnest(bindparam("statuses", type_=ARRAY(Integer))).label("last_status"),
-    func.unnest(bindparam("attempts", type_=ARRAY(Integer))).label("attempts"),
-).subquery()
-_ARRIVED = {
-    "sqlite": _settle.where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_(None)),
-    "postgresql": update(_t)
-    .where(_t.c.delivery_id == _arrived.c.delivery_id, _t.c.delivered_at.is_(None))
+_settle = (
+    update(_t)
+    .where(_t.c.delivery_id == bindparam("new_delivery_id"))
     .values(
         leased_until=None,
-        attempts=_arrived.c.attempts,
-        delivered_at=_arrived.c.delivered_at,
-        dead_at=None,
-        last_status=_arrived.c.last_status,
-        last_error=None,
-    ),
-}
-_SETTLE = _settle.where(
-    _t.c.delivery_id == bindparam("of"), pending, exists().where(_leases.c.lane == bindparam("in_lane"), held)
+        attempts=bindparam("new_attempts"),
+        delivered_at=bindparam("new_delivered_at"),
+        dead_at=bindparam("new_dead_at"),
+        next_attempt_at=bindparam("new_next_attempt_at"),
+        last_status=bindparam("new_last_status"),
+        last_error=bindparam("new_last_error"),
+    )
+)
+# An arrival is a fact, and counts though the lease was lost meanwhile. Any other outcome is for who holds the lane to write.
+_arrived = _t.c.delivered_at.is_(None)
+_is_mine = exists().where(_leases.c.lane == _t.c.lane, held)
+_ARRIVED = _settle.where(_arrived)
+_SETTLE = _settle.where(pending, _is_mine)
+# On PostgreSQL each statement costs a message and a plan: there it is one for all that arrived, and one for all the rest.
+_OF_ARRIVALS = ("delivery_id", "attempts", "delivered_at", "last_status")
+_OF_OTHERS = ("delivery_id", "attempts", "dead_at", "next_attempt_at", "last_status", "last_error")
+
+
+def _settle_each(names: Sequence[str]) -> Update:
+    arrays = {name: func.unnest(bindparam(f"each_{name}", type_=ARRAY(_t.c[name].type))) for name in names}
+    each = select(*[array.label(name) for name, array in arrays.items()]).subquery()
+    values = {name: each.c[name] for name in names if name != "delivery_id"}
+    return update(_t).where(_t.c.delivery_id == each.c.delivery_id).values(leased_until=None, **values)
+
+
+_EACH_ARRIVED = _settle_each(_OF_ARRIVALS).where(_arrived).values(dead_at=None, last_error=None)
+_SETTLE_EACH = _settle_each(_OF_OTHERS).where(pending, _is_mine).returning(_t.c.delivery_id)
+_waiting = and_(pending, or_(_t.c.leased_until.is_(None), _t.c.leased_until <= bindparam("now")))
+_expired = (
+    select(_t.c.delivery_id)
+    .where(_waiting, _t.c.expires_at <= bindparam("now"))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("expired")
+)
+_EXPIRE = (
+    update(_t)
+    .where(_t.c.delivery_id.in_(select(_expired.c.delivery_id)))
+    .values(
+        dead_at=bindparam("now"),
+        leased_until=None,
+        last_error=func.substr("expired; " + func.coalesce(_t.c.last_error, "never attempted"), 1, rules.ERROR_LENGTH),
+    )
+    .returning(*_all)
 )
 
 _RETRY = (
@@ -125,7 +142,7 @@ _GIVE_UP = (
     .where(_t.c.delivery_id.in_(select(_worst.c.delivery_id)))
     .values(dead_at=bindparam("now"), last_error=bindparam("error"))
 )
-_QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
+_QUEUE = select(func.count(), func.min(_t.c.created_at), func.min(_t.c.expires_at)).where(pending)
 _ANSWERED_ALL = delete(_parties).where(
     or_(
         _parties.c.client_id == bindparam("of"),
@@ -134,7 +151,7 @@ _ANSWERED_ALL = delete(_parties).where(
 )
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
-_PARTY = select_of(PartyRow, Party).where(_parties.c.client_id == bindparam("of"))
+_THESE_PARTIES = select_of(PartyRow, Party).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _failed = ("failures", "open_until", "last_error")
 _on_sqlite, _on_postgresql = sqlite.insert(_parties), postgresql.insert(_parties)
 _FAILED = {
@@ -146,7 +163,7 @@ _FAILED = {
     ),
 }
 _IN_STATE = {
-    State.WAITING: and_(pending, or_(_t.c.leased_until.is_(None), _t.c.leased_until <= bindparam("now"))),
+    State.WAITING: _waiting,
     State.IN_FLIGHT: _leased,
     State.DELIVERED: _t.c.delivered_at.is_not(None),
     State.DEAD: and_(_t.c.dead_at.is_not(None), _t.c.delivered_at.is_(None)),
@@ -174,36 +191,43 @@ def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> N
         tx.execute(_NOTE, [{"of": one.delivery_id, "so_many": one.attempts, "until": until} for one in deliveries])
 
 
-def settle_arrived(tx: Transaction, dialect: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> None:
-    """Write down what arrived."""
-    if dialect == "sqlite":
-        tx.execute(_ARRIVED[dialect], [_values(delivery, outcome) for delivery, outcome in outcomes])
-        return
-    columns = {
-        "ids": [delivery.delivery_id for delivery, _ in outcomes],
-        "instants": [outcome.delivered_at for _, outcome in outcomes],
-        "statuses": [outcome.last_status for _, outcome in outcomes],
-        "attempts": [delivery.attempts for delivery, _ in outcomes],
-    }
-    tx.execute(_ARRIVED[dialect], columns)
+def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> set[str]:
+    """Write down what attempts came to; returns which: of a lane that `by` has lost, somebody else answers for the rest."""
+    arrivals = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is not None]
+    others = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is None]
+    settled = {str(values["new_delivery_id"]) for values in arrivals}
+    who = {"by": by, "now": tx.now}
+    if dialect == "postgresql":
+        if arrivals:
+            tx.execute(_EACH_ARRIVED, _as_arrays(_OF_ARRIVALS, arrivals))
+        if others:
+            settled |= {row.delivery_id for row in tx.execute(_SETTLE_EACH, _as_arrays(_OF_OTHERS, others) | who)}
+    else:
+        if arrivals:
+            tx.execute(_ARRIVED, arrivals)
+        settled |= {str(values["new_delivery_id"]) for values in others if tx.execute(_SETTLE, values | who).rowcount}
+    return settled
 
 
-def settle_other(tx: Transaction, by: str, delivery: Delivery, outcome: Outcome) -> bool:
-    """Write down what an attempt came to; False when `by` has lost the lane and somebody else answers for it now."""
-    held = {"in_lane": delivery.lane, "by": by, "now": tx.now}
-    return tx.execute(_SETTLE, _values(delivery, outcome) | held).rowcount == 1
+def expire(tx: Transaction, most: int) -> list[Delivery]:
+    """Let die what has expired and is not being attempted, at most `most` of it; returns it."""
+    return tx.all(Delivery, _EXPIRE, {"most": most, "now": tx.now})
 
 
 def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
     return {
-        "of": delivery.delivery_id,
-        "so_many": delivery.attempts,
+        "new_delivery_id": delivery.delivery_id,
+        "new_attempts": delivery.attempts,
         "new_delivered_at": outcome.delivered_at,
         "new_dead_at": outcome.dead_at,
         "new_next_attempt_at": outcome.next_attempt_at,
         "new_last_status": outcome.last_status,
         "new_last_error": outcome.last_error,
     }
+
+
+def _as_arrays(names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    return {f"each_{name}": [row[f"new_{name}"] for row in rows] for name in names}
 
 
 def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | None:
@@ -223,7 +247,7 @@ def give_up(tx: Transaction, most: int, error: str) -> int:
 
 def queue(tx: Transaction) -> Queue:
     """How much waits, and since when."""
-    return tx.one(Queue, _QUEUE, {}) or Queue(0, None)
+    return tx.one(Queue, _QUEUE, {}) or Queue(0, None, None)
 
 
 def parties(tx: Transaction) -> list[Party]:
@@ -231,9 +255,9 @@ def parties(tx: Transaction) -> list[Party]:
     return tx.all(Party, _PARTIES)
 
 
-def party(tx: Transaction, client_id: str) -> Party | None:
-    """The party, if it did not answer lately."""
-    return tx.one(Party, _PARTY, {"of": client_id})
+def parties_of(tx: Transaction, names: Collection[str]) -> dict[str, Party]:
+    """Those of these parties that did not answer lately."""
+    return {party.client_id: party for party in tx.all(Party, _THESE_PARTIES, {"of": sorted(names)})}
 
 
 def waiting_in(tx: Transaction, lane: str) -> int:
@@ -267,9 +291,10 @@ def answered(tx: Transaction, client_ids: Collection[str]) -> None:
     tx.execute(_ANSWERED, {"of": sorted(client_ids)})
 
 
-def failed(tx: Transaction, dialect: str, party: Party) -> None:
-    """Write down that a party did not answer."""
-    tx.execute(_FAILED[dialect], asdict(party))
+def failed(tx: Transaction, dialect: str, parties: Collection[Party]) -> None:
+    """Write down that parties did not answer."""
+    # In one order always: two workers that wait for each other's rows would wait for ever.
+    tx.execute(_FAILED[dialect], [asdict(party) for party in sorted(parties, key=attrgetter("client_id"))])
 
 
 def listed(tx: Transaction, state: State | None, limit: int) -> list[Delivery]:

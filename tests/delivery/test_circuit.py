@@ -76,7 +76,7 @@ def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) 
     dead = receiver()
     office.send(dead.url(), lifetime=10)
     with office.database.writing() as tx:
-        store.failed(tx, office.database.dialect, Party("app", 50, office.clock(), office.clock() + 1_000, "refused"))
+        store.failed(tx, office.database.dialect, [Party("app", 50, office.clock(), office.clock() + 1_000, "refused")])
     office.open()
     office.clock.now += 10
     office.service.wake()

@@ -120,12 +120,14 @@ def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(o
         assert lanes.take(tx, "quick", ["app"], tx.now + 60) == {"app"}
         assert lanes.renew(tx, "slow", ["app"], tx.now + 120) == set()
         lanes.give_back(tx, "slow", ["app"])
-        assert not store.settle_other(tx, "slow", one, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+        refused = Outcome(None, tx.now, tx.now, 400, "answered 400")
+        assert store.settle(tx, office.database.dialect, "slow", [(one, refused)]) == set()
         assert lanes.take(tx, "third", ["app"], tx.now + 60) == set(), "it is the quick one's still"
     assert office.only() == before
     with office.database.writing() as tx:
-        store.settle_arrived(tx, office.database.dialect, [(one, Outcome(tx.now, None, tx.now, 200, None))])
-        assert not store.settle_other(tx, "quick", one, Outcome(None, tx.now, tx.now, 400, "answered 400"))
+        arrived = Outcome(tx.now, None, tx.now, 200, None)
+        assert store.settle(tx, office.database.dialect, "slow", [(one, arrived)]) == {one.delivery_id}
+        assert store.settle(tx, office.database.dialect, "quick", [(one, refused)]) == set()
     assert office.state() == "delivered"
 
 
@@ -148,7 +150,7 @@ def test_an_arrival_is_written_down_though_the_database_was_away(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     party = receiver()
-    trouble = Trouble(monkeypatch, store, "settle_arrived", 3)
+    trouble = Trouble(monkeypatch, store, "settle", 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     eventually(lambda: trouble.left == 0)
@@ -161,7 +163,7 @@ def test_a_failure_that_could_not_be_written_down_is_attempted_again_after_its_l
 ) -> None:
     party = receiver()
     party.answers(500, 200)
-    trouble = Trouble(monkeypatch, store, "settle_other", 10**9)
+    trouble = Trouble(monkeypatch, store, "settle", 10**9)
     office.open(poll_seconds=0.02, lease=30)
     office.send(party.url())
     eventually(lambda: trouble.left < 10**9)
