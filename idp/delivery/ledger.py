@@ -22,9 +22,10 @@ READ = 1600
 #: And as long as nothing is under way.
 FIRST_READ = 160
 #: Something is due in a lane that is another worker's, which may hold on to it or not: who has little to do looks again this
-#: soon, and after twice as long each time that there is still nothing to be had; not so where there is much to be had.
+#: soon, and less and less often as long as there is nothing to be had: sooner so where it is a single lane.
 _CONTENTION_PAUSE = 0.02
-_LONGEST_VAIN, _SHORTEST_VAIN = 5, 1
+_MOST_DOUBLINGS = 5
+_PATIENCE = 4
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
 _LEFT = 0.25
 _MEASURE_SECONDS = 5.0
@@ -56,12 +57,13 @@ class Finished(NamedTuple):
 class Underway:
     """What goes on while the database is looked at: in which lanes, and which of them run out soon, with what is left there.
 
-    `slow` are attempts that take long and are not noted yet.
+    `slow` are attempts that take long and are not noted yet. `is_idle`: there is little to attempt in any lane.
     """
 
     lanes: Collection[str] = frozenset()
     low: Mapping[str, Collection[str]] = field(default_factory=dict)
     slow: Sequence[Delivery] = ()
+    is_idle: bool = True
 
 
 class Round(NamedTuple):
@@ -176,9 +178,9 @@ class Ledger:
         wanted = free[: max(0, self._concurrency - len(underway.lanes))]
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         self._in_vain = 0 if wanted or not heads else self._in_vain + 1
-        if len(wanted) < len(heads) and len(underway.low) == len(underway.lanes):
-            longest = _LONGEST_VAIN if len(heads) == 1 else _SHORTEST_VAIN
-            pause = min(pause, _CONTENTION_PAUSE * 2 ** min(self._in_vain, longest))
+        if len(wanted) < len(heads) and underway.is_idle:
+            doublings = self._in_vain if len(heads) == 1 else self._in_vain // _PATIENCE
+            pause = min(pause, _CONTENTION_PAUSE * 2 ** min(doublings, _MOST_DOUBLINGS))
         return wanted + more, pause
 
     def _share(self, found: Sequence[lanes.Head]) -> int:

@@ -61,8 +61,13 @@ class _Run:
 
     @property
     def is_slow(self) -> bool:
-        """Whether its attempt should be noted."""
-        return self.current is not None and not self.is_noted and time.monotonic() - self.since > _SLOW
+        """Whether its attempt takes long: it is to be noted, and nothing runs out soon."""
+        return self.current is not None and time.monotonic() - self.since > _SLOW
+
+    @property
+    def is_low(self) -> bool:
+        """Whether little is left to attempt."""
+        return len(self.queue) <= _LOW
 
     @property
     def known(self) -> set[str]:
@@ -167,9 +172,9 @@ class Worker:
         await self._look(self._finish)
 
     def _underway(self) -> Underway:
-        low = {lane: run.known for lane, run in self._runs.items() if len(run.queue) <= _LOW}
-        slow = [run.current for run in self._runs.values() if run.current is not None and run.is_slow]
-        return Underway(frozenset(self._runs), low, slow)
+        low = {lane: run.known for lane, run in self._runs.items() if run.is_low and not run.is_slow}
+        slow = [run.current for run in self._runs.values() if run.current is not None and run.is_slow and not run.is_noted]
+        return Underway(frozenset(self._runs), low, slow, is_idle=all(run.is_low for run in self._runs.values()))
 
     def _take_note(self, found: Round, underway: Underway) -> None:
         for lane, until in found.leases.items():

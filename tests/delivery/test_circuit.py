@@ -2,8 +2,8 @@
 
 from prometheus_client import REGISTRY
 
-from idp.delivery import store
-from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, Party, open_for
+from idp.delivery import lanes, store
+from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, NewDelivery, Party, open_for
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
 
@@ -70,6 +70,37 @@ def test_the_probe_that_is_answered_closes_it_and_everything_goes_out(office: Of
     office.service.wake()
     eventually(lambda: all(one.delivered_at for one in office.all()), "everything arrived")
     assert parties(office) == []
+
+
+def work_of_a_look(office: Office) -> int:
+    """What a look at the lanes reads: steps of SQLite's machine, pages of PostgreSQL."""
+    steps: list[int] = []
+    with office.database.reading() as tx:
+        driver = tx.connection.connection.dbapi_connection
+        if office.database.dialect == "sqlite":
+            driver.set_progress_handler(lambda: steps.append(1), 10)
+            assert lanes.waiting(tx).heads == []
+            driver.set_progress_handler(None, 0)
+            return len(steps)
+        assert lanes.waiting(tx).heads == []
+        compiled = lanes._WAITING.compile(dialect=tx.connection.dialect)
+        given = dict(compiled.params) | {"now": tx.now}
+        plan = tx.connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}", given).scalar()
+        return int(plan[0]["Plan"]["Shared Hit Blocks"])
+
+
+def test_a_look_costs_the_same_however_much_waits_for_a_party_that_does_not_answer(office: Office) -> None:
+    with office.database.writing() as tx:
+        store.failed(tx, office.database.dialect, [Party("app", 50, tx.now, tx.now + 1_000, "refused")])
+    office.send("http://127.0.0.1:9/", sid="first")
+    few = work_of_a_look(office)
+    with office.database.writing() as tx:
+        news = [
+            NewDelivery("test", "app", f"s{n}", f"s{n}", "http://127.0.0.1:9/", {"jti": str(n)}, tx.now + 60)
+            for n in range(2_000)
+        ]
+        office.service.enqueue(tx, news)
+    assert work_of_a_look(office) < 3 * few
 
 
 def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) -> None:

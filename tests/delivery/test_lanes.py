@@ -36,6 +36,7 @@ def test_what_waits_in_a_lane_goes_out_in_order_over_one_connection(office: Offi
 
 def test_more_is_read_of_a_lane_before_it_runs_dry(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_LOW", FIRST_READ)
+    monkeypatch.setattr(worker, "_SLOW", 60)
     party = receiver()
     party.hold()
     waiting = FIRST_READ + 40
@@ -50,6 +51,29 @@ def test_more_is_read_of_a_lane_before_it_runs_dry(office: Office, receiver, mon
     eventually(lambda: all_arrived(office))
     assert sids(party) == [f"s{number}" for number in range(waiting)]
     assert len(party.connections) == 1
+
+
+def test_of_a_lane_that_hangs_nothing_more_is_read(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, other, reads = receiver(), receiver(), []
+    hangs.hold()
+    office.open()
+    office.send(hangs.url(), sid="s0")
+    eventually(lambda: any(one.leased_until is not None for one in office.all()), "it is noted")
+    real = lanes.next_of
+
+    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
+        reads.append(of)
+        return real(tx, of, most)
+
+    monkeypatch.setattr(lanes, "next_of", next_of)
+    for number in range(1, 4):
+        office.send(hangs.url(), sid=f"s{number}")
+        office.send(other.url(), client_id="other", sid=f"s{number}")
+        eventually(lambda: len(other.requests) == number)  # noqa: B023 - it is asked at once
+    assert set(reads) == {"other"}
+    hangs.release()
+    eventually(lambda: all_arrived(office))
+    assert sids(hangs) == [f"s{number}" for number in range(4)]
 
 
 def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
