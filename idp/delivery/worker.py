@@ -36,13 +36,13 @@ LEASE_MARGIN = 10.0
 _FAILURE_PAUSE = 1.0
 #: While a lane is in flight, what it has brought so far is written down this often.
 _WRITING_PAUSE = 0.1
-#: The database is asked no sooner than this again while lanes are in flight, and for no more than a third of a core: lanes
+#: The database is asked no sooner than this again while lanes are in flight, and for no more than a sixth of a core: lanes
 #: that end one shortly after another are seen to together.
 _PACE = 0.005
-_SHARE = 2
-_LONGEST_PACE = 0.05
+_SHARE = 5
+_LONGEST_PACE = 0.1
 #: Of a lane that has no more than this left to attempt, more is read: it is not to run dry while the database is asked.
-_LOW = 20
+_LOW = 40
 #: An attempt that takes longer is noted in its row, for operators to see; most are over before the next look.
 _SLOW = 0.1
 

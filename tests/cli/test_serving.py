@@ -1,5 +1,6 @@
 """`idp serve` and `idp worker` as processes: what they answer together, and that they end when they are asked to."""
 
+import gc
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from idp import serving
 from tests.support.serving import RunningProvider
 
 
@@ -63,3 +65,13 @@ def test_a_worker_alone_ends_when_it_is_asked_to(tmp_path: Path, number: int) ->
         process.send_signal(number)
         assert process.wait(15) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_what_is_there_from_the_start_is_not_looked_through_for_garbage() -> None:
+    before = gc.get_threshold()
+    try:
+        serving._leave_in_peace()
+        assert gc.get_freeze_count() > 0.9 * (gc.get_freeze_count() + len(gc.get_objects()))
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
