@@ -29,7 +29,7 @@ _PATIENCE = 4
 #: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
 _LEFT = 0.25
 _MEASURE_SECONDS = 5.0
-_EXPIRED_AT_ONCE = 1000
+_SWEEP_SECONDS, _EXPIRED_AT_ONCE = 30.0, 1000
 
 _SECONDS = Histogram(
     "idp_delivery_seconds",
@@ -102,7 +102,7 @@ class Ledger:
         # What is not written down yet, and each lane that is ours with the end of its lease.
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
-        self._measured_at = float("-inf")
+        self._measured_at = self._swept_at = float("-inf")
         self._in_vain = 0
 
     @property
@@ -129,6 +129,7 @@ class Ledger:
         """Write down what came of attempts, and lease and read what is due: one commit for all."""
         began = time.thread_time()
         self._measure()
+        self._sweep()
         if not self._has_to_write(underway):
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
@@ -250,19 +251,29 @@ class Ledger:
                 tx.after_commit(partial(audit.warn, "delivery.circuit_opened", client_id=name, error=error))
         store.failed(tx, self._database.dialect, found.values())
 
+    def _sweep(self) -> None:
+        """Let die what has expired, now and then: nothing is attempted while a circuit is open."""
+        now = self._database.clock()
+        if abs(now - self._swept_at) < _SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        with self._database.reading() as tx:
+            first = store.first_expiry(tx)
+        if first is None or first > now:
+            return
+        with self._database.writing() as tx:
+            expired = store.expire(tx, _EXPIRED_AT_ONCE)
+        for one in expired:
+            audit.warn("delivery.died", **_what(one, one.last_status), error=one.last_error)
+
     def _measure(self) -> None:
-        """Count what waits, now and then. What has expired dies, and what is too much: who is away may not fill the disk."""
+        """Count what waits, now and then, and give up what is too much: a party that is away may not fill the disk."""
         now = self._database.clock()
         if abs(now - self._measured_at) < _MEASURE_SECONDS:
             return
         self._measured_at = now
         with self._database.reading() as tx:
             queue = store.queue(tx)
-        if queue.expires_at is not None and queue.expires_at <= now:
-            with self._database.writing() as tx:
-                expired = store.expire(tx, _EXPIRED_AT_ONCE)
-            for one in expired:
-                audit.warn("delivery.died", **_what(one, one.last_status), error=one.last_error)
         surplus = queue.depth - self._queue_limit
         if surplus > 0:
             with self._database.writing() as tx:

@@ -123,11 +123,10 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits: how much, since when the oldest does, and when the first of it expires."""
+    """What waits: how much, and since when the oldest does."""
 
     depth: int
     oldest_at: Instant | None
-    expires_at: Instant | None
 
 
 Composer: TypeAlias = Callable[[Delivery, Instant], Message]

@@ -142,7 +142,8 @@ _GIVE_UP = (
     .where(_t.c.delivery_id.in_(select(_worst.c.delivery_id)))
     .values(dead_at=bindparam("now"), last_error=bindparam("error"))
 )
-_QUEUE = select(func.count(), func.min(_t.c.created_at), func.min(_t.c.expires_at)).where(pending)
+_QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
+_FIRST_EXPIRY = select(func.min(_t.c.expires_at)).where(pending)
 _ANSWERED_ALL = delete(_parties).where(
     or_(
         _parties.c.client_id == bindparam("of"),
@@ -209,6 +210,12 @@ def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Deli
     return settled
 
 
+def first_expiry(tx: Transaction) -> Instant | None:
+    """When the first of what waits expires."""
+    found: Instant | None = tx.execute(_FIRST_EXPIRY).scalar()
+    return found
+
+
 def expire(tx: Transaction, most: int) -> list[Delivery]:
     """Let die what has expired and is not being attempted, at most `most` of it; returns it."""
     return tx.all(Delivery, _EXPIRE, {"most": most, "now": tx.now})
@@ -247,7 +254,7 @@ def give_up(tx: Transaction, most: int, error: str) -> int:
 
 def queue(tx: Transaction) -> Queue:
     """How much waits, and since when."""
-    return tx.one(Queue, _QUEUE, {}) or Queue(0, None, None)
+    return tx.one(Queue, _QUEUE, {}) or Queue(0, None)
 
 
 def parties(tx: Transaction) -> list[Party]:

@@ -109,9 +109,9 @@ def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) 
     with office.database.writing() as tx:
         store.failed(tx, office.database.dialect, [Party("app", 50, office.clock(), office.clock() + 1_000, "refused")])
     office.open()
-    office.clock.now += 10
+    office.clock.now += 60
     office.service.wake()
-    office.until(lambda one: one.dead_at is not None)
+    assert office.until(lambda one: one.dead_at is not None).last_error == "expired; never attempted"
     assert dead.bodies == []
 
 
