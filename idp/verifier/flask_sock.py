@@ -5,7 +5,7 @@ def live(socket):
     with guarded(guard, socket, claims) as handle:
         ...  # serve it; a refresh is handle.extend(newer_claims)
 
-A token that `verify` refuses is answered by closing the socket: what a handler raises becomes an HTTP answer on top of it.
+A token that `verify` refuses is answered by `refuse`: what a handler raises becomes an HTTP answer on top of the socket.
 """
 
 import selectors
@@ -53,6 +53,12 @@ def guarded(guard: Guard, socket: Server, who: AnyClaims | str, expires: float |
             _hang_up(socket)
     if handle.closed:
         raise ConnectionClosed(SESSION_ENDED, handle.reason)
+
+
+def refuse(socket: Server, reason: str) -> None:
+    """Close a socket that is not to be served, its token being refused: with the code 4401, and its connection with it."""
+    _end(socket, SESSION_ENDED, reason)
+    _hang_up(socket)
 
 
 def _end(socket: Server, code: int, reason: str | None) -> None:
