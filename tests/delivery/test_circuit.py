@@ -134,8 +134,8 @@ def test_an_operator_sends_everything_of_a_client_again(office: Office, receiver
 def test_what_waits_is_counted(office: Office, receiver) -> None:
     dead = receiver()
     dead.answers(503)
-    office.send(dead.url())
-    office.send(dead.url(), sid="s2")
+    office.send(dead.url(), lifetime=600)
+    office.send(dead.url(), sid="s2", lifetime=600)
     office.open()
     office.clock.now += 60
     office.service.wake()
