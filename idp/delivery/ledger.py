@@ -256,15 +256,16 @@ class Ledger:
         now = self._database.clock()
         if abs(now - self._swept_at) < _SWEEP_SECONDS:
             return
-        self._swept_at = now
         with self._database.reading() as tx:
             first = store.first_expiry(tx)
-        if first is None or first > now:
-            return
-        with self._database.writing() as tx:
-            expired = store.expire(tx, _EXPIRED_AT_ONCE)
+        expired: Sequence[Delivery] = ()
+        if first is not None and first <= now:
+            with self._database.writing() as tx:
+                expired = store.expire(tx, _EXPIRED_AT_ONCE)
         for one in expired:
             audit.warn("delivery.died", **_what(one, one.last_status), error=one.last_error)
+        if len(expired) < _EXPIRED_AT_ONCE:  # else the next look goes on with it
+            self._swept_at = now
 
     def _measure(self) -> None:
         """Count what waits, now and then, and give up what is too much: a party that is away may not fill the disk."""

@@ -1,8 +1,9 @@
 """A party that does not answer is left alone: its circuit opens, is probed, and closes when it answers; others notice nothing."""
 
+import pytest
 from prometheus_client import REGISTRY
 
-from idp.delivery import lanes, store
+from idp.delivery import lanes, ledger, store
 from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, NewDelivery, Party, open_for
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
@@ -113,6 +114,17 @@ def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) 
     office.service.wake()
     assert office.until(lambda one: one.dead_at is not None).last_error == "expired; never attempted"
     assert dead.bodies == []
+
+
+def test_much_that_expires_dies_a_part_at_a_time_and_at_once(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "_EXPIRED_AT_ONCE", 2)
+    for number in range(5):
+        office.send(receiver().url(), sid=f"s{number}", lifetime=10)
+    with office.database.writing() as tx:
+        store.failed(tx, office.database.dialect, [Party("app", 50, office.clock(), office.clock() + 1_000, "refused")])
+    office.clock.now += 60
+    office.open(poll_seconds=0.02)
+    eventually(lambda: all(one.dead_at for one in office.all()), "all are dead, though no time passes")
 
 
 def test_an_operator_sends_everything_of_a_client_again(office: Office, receiver) -> None:
