@@ -2,12 +2,13 @@
 
 import multiprocessing
 import random
-import selectors
+import select
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection
 
 SAMPLE = 50
@@ -58,43 +59,42 @@ def receiving(parties: int, expected: int) -> Iterator[Receivers]:
 
 
 def _receive(parties: int, expected: int, end: Connection) -> None:
-    selector = selectors.DefaultSelector()
-    ports = []
-    for _ in range(parties):
-        listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-        listening.settimeout(0)
-        selector.register(listening, selectors.EVENT_READ)
-        ports.append(listening.getsockname()[1])
-    end.send(ports)
+    listening = {each.fileno(): each for each in (socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(parties))}
+    events = select.epoll()
+    for number, each in listening.items():
+        each.settimeout(0)
+        events.register(number, select.EPOLLIN)
+    end.send([each.getsockname()[1] for each in listening.values()])
     received, began, cpu = Received(), 0.0, 0.0
-    halves: dict[socket.socket, bytes] = {}
+    connections: dict[int, socket.socket] = {}
+    halves: dict[int, bytes] = {}
     while received.count < expected:
-        for key, _ in selector.select():
-            sock = key.fileobj
-            if sock not in halves:
+        for number, _ in events.poll():
+            if number in listening:
                 if began == 0.0:
                     began, cpu = time.perf_counter(), time.process_time()
-                connection, _ = sock.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                selector.register(connection, selectors.EVENT_READ)
-                halves[connection] = b""
+                sock, _ = listening[number].accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connections[sock.fileno()] = sock
+                events.register(sock.fileno(), select.EPOLLIN)
                 continue
+            sock = connections[number]
             data = _read(sock)
             if not data:
-                selector.unregister(sock)
-                del halves[sock]
-                sock.close()
+                events.unregister(number)
+                halves.pop(number, None)
+                connections.pop(number).close()
                 continue
-            body = _body(halves[sock] + data)
+            data = halves.pop(number, b"") + data
+            body = _body(data)
             if body is None:
-                halves[sock] += data
+                halves[number] = data
                 continue
-            halves[sock] = b""
             sock.send(_ANSWER)
             received.count += 1
             if len(received.sample) < SAMPLE:
                 received.sample.append(body)
-            elif (place := random.randrange(received.count)) < SAMPLE:
+            elif (place := int(random.random() * received.count)) < SAMPLE:
                 received.sample[place] = body
     received.seconds, received.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     end.send(received)
@@ -111,7 +111,10 @@ def _read(sock: socket.socket) -> bytes:
 def _body(data: bytes) -> bytes | None:
     """The body of a whole request, or None."""
     head, found, body = data.partition(_END_OF_HEAD)
-    if not found:
-        return None
-    length = int(head.lower().partition(_LENGTH)[2].partition(b"\r\n")[0])
-    return body if len(body) == length else None
+    return body if found and len(body) == _length(head) else None
+
+
+@cache
+def _length(head: bytes) -> int:
+    """As a party's requests have one head and one length, this is worked out once."""
+    return int(head.lower().partition(_LENGTH)[2].partition(b"\r\n")[0])
