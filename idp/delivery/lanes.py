@@ -111,6 +111,7 @@ _next_due_of_lane = (
     .correlate(_lanes)
 )
 _holder = select(_leases.c.holder).where(_leases.c.lane == _lanes.c.lane, _live)
+_others = select(func.count(_leases.c.holder.distinct())).where(_live, _leases.c.holder != bindparam("by")).scalar_subquery()
 # Materialized: PostgreSQL would search a lane anew at each mention of what was found in it.
 _found = (
     select(
@@ -126,9 +127,13 @@ _found = (
 _head = _t.alias("head")
 _of_head = select(_head.c.attempts).where(_head.c.delivery_id == _found.c.first).correlate(_found)
 # First attempts go first: where threads are short, parties that failed before are the ones that wait.
-_WAITING = select(_found.c.lane, _found.c.holder, _found.c.first.is_not(None).label("may_go"), _found.c.next_due).order_by(
-    _of_head.scalar_subquery(), _of_head.with_only_columns(_head.c.next_attempt_at).scalar_subquery()
-)
+_WAITING = select(
+    _found.c.lane,
+    _found.c.holder,
+    _found.c.first.is_not(None).label("may_go"),
+    _found.c.next_due,
+    _others.label("others"),
+).order_by(_of_head.scalar_subquery(), _of_head.with_only_columns(_head.c.next_attempt_at).scalar_subquery())
 
 
 # Lanes are taken in two steps. One whose worker died is found in its row, and whoever else is just taking it is not waited for;
@@ -166,17 +171,27 @@ class Head:
 
 
 class Waiting(NamedTuple):
-    """The lanes in which something may go, first attempts before others, and when more of what waits will be due."""
+    """The lanes in which something may go, first attempts before others, and when more of what waits will be due.
+
+    `others` is how many other workers hold a lane, or ask for a share.
+    """
 
     heads: list[Head]
     next_due: Instant | None
+    others: int
 
 
-def waiting(tx: Transaction) -> Waiting:
-    """What waits."""
-    rows = tx.execute(_WAITING, {"now": tx.now}).all()
+def waiting(tx: Transaction, by: str) -> Waiting:
+    """What waits, as the worker `by` sees it."""
+    rows = tx.execute(_WAITING, {"now": tx.now, "by": by}).all()
     heads = [Head(row.lane, row.holder) for row in rows if row.may_go]
-    return Waiting(heads, min((row.next_due for row in rows if row.next_due is not None), default=None))
+    next_due = min((row.next_due for row in rows if row.next_due is not None), default=None)
+    return Waiting(heads, next_due, rows[0].others if rows else 0)
+
+
+def claim(by: str) -> str:
+    """A lane of its own in which nothing ever waits: a worker that holds it asks the others for its share."""
+    return f"worker {by}"
 
 
 def take(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:

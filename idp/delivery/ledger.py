@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from math import ceil, floor
 from typing import NamedTuple
 
 from prometheus_client import Gauge, Histogram
@@ -19,15 +20,17 @@ from idp.runtime.database import Database, Transaction
 
 #: What one worker reads at once, of all lanes together.
 READ = 1600
-#: And as long as nothing is under way.
-FIRST_READ = 160
+#: And where nothing has been under way.
+FIRST_READ = 120
 #: Something is due in a lane that is another worker's, which may hold on to it or not: who has little to do looks again this
 #: soon, and less and less often as long as there is nothing to be had: sooner so where it is a single lane.
 _CONTENTION_PAUSE = 0.02
 _MOST_DOUBLINGS = 5
 _PATIENCE = 4
-#: How often a lane that has just ended is left to whoever comes first, so that other workers have their turn.
-_LEFT = 0.25
+#: Who finds every lane in another worker's hands asks for a share, for so long. Whoever has more than that leaves a lane that
+#: has just ended to others: for a moment, since none of them may come.
+_CLAIM_SECONDS = 5.0
+_LEFT_SECONDS = 0.06
 _MEASURE_SECONDS = 5.0
 _SWEEP_SECONDS, _EXPIRED_AT_ONCE = 30.0, 1000
 
@@ -57,13 +60,15 @@ class Finished(NamedTuple):
 class Underway:
     """What goes on while the database is looked at: in which lanes, and which of them run out soon, with what is left there.
 
-    `slow` are attempts that take long and are not noted yet. `is_idle`: there is little to attempt in any lane.
+    `slow` are attempts that take long and are not noted yet. `is_idle`: there is little to attempt in any lane. `is_woken`:
+    something may be due that was not a moment ago.
     """
 
     lanes: Collection[str] = frozenset()
     low: Mapping[str, Collection[str]] = field(default_factory=dict)
     slow: Sequence[Delivery] = ()
     is_idle: bool = True
+    is_woken: bool = True
 
 
 class Round(NamedTuple):
@@ -103,7 +108,14 @@ class Ledger:
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
         self._measured_at = self._swept_at = float("-inf")
-        self._in_vain = 0
+        # Until then nothing is due but what is known, and these are the lanes of ours in which more waits than was read.
+        self._ask_at = float("-inf")
+        self._longer: set[str] = set()
+        self._spare = self._in_vain = 0
+        # Lanes that ended with us and are left to others, and until when; and the end of our claim to a share.
+        self._left: dict[str, float] = {}
+        self._claimed_until: Instant = float("-inf")
+        self._is_short = False
 
     @property
     def unwritten(self) -> int:
@@ -130,11 +142,17 @@ class Ledger:
         began = time.thread_time()
         self._measure()
         self._sweep()
+        if underway.is_woken:
+            self._ask_at = float("-inf")
         if not self._has_to_write(underway):
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
                 wanted, pause = self._due(tx, underway)
             if not wanted:
+                if self._is_short and not self._has_claimed:
+                    with self._database.writing() as tx:
+                        self._claim(tx)
+                self._ask_at = time.monotonic() + pause
                 return Round({}, {}, pause, time.thread_time() - began)
         with self._database.writing() as tx:
             until = tx.now + self._lease
@@ -142,21 +160,25 @@ class Ledger:
             store.note(tx, underway.slow, until)
             wanted, pause = self._due(tx, underway)
             held = self._hold(tx, underway, wanted, until)
+            if wanted and not held and not self._has_claimed:
+                self._claim(tx)
             batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
             empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
             lanes.give_back(tx, self._name, empty)
         self._unwritten = []
         self._lanes = {lane: until for lane, until in held.items() if lane not in empty}
+        self._longer.intersection_update(self._lanes)
         batches = {lane: batch for lane, batch in batches.items() if batch}
-        if len(batches) < len(wanted):  # another worker took what we saw
+        if not batches.keys() | underway.lanes >= set(wanted):  # another worker took what we saw
             pause = min(pause, _CONTENTION_PAUSE)
+        self._ask_at = time.monotonic() + pause
         return Round(batches, dict(self._lanes), pause, time.thread_time() - began)
 
     def write_down(self) -> None:
         """Write down what came of attempts, and hold no lane any more."""
         with self._database.writing() as tx:
             self._settle(tx)
-            lanes.give_back(tx, self._name, self._lanes)
+            lanes.give_back(tx, self._name, [*self._lanes, lanes.claim(self._name)])
         self._unwritten, self._lanes = [], {}
 
     def _has_to_write(self, underway: Underway) -> bool:
@@ -170,32 +192,45 @@ class Ledger:
 
     def _due(self, tx: Transaction, underway: Underway) -> tuple[list[str], float]:
         """The lanes of which to read, and for how long there will be nothing else."""
-        found, next_due = lanes.waiting(tx)
-        share = self._share(found)
-        spare = max(0, sum(head.lane in underway.lanes for head in found) - share)
-        more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][spare:]
+        left = self._ask_at - time.monotonic()
+        if left > 0:
+            return [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :], left
+        found, next_due, others = lanes.waiting(tx, self._name)
+        share, own = len(found) / (1 + others), sum(head.lane in underway.lanes for head in found)
+        self._spare = max(0, own - ceil(share))
+        more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][self._spare :]
         heads = [head for head in found if head.lane not in underway.lanes]
-        free = [head.lane for head in heads if head.holder in {None, self._name} and self._may_have(head.lane, spare)]
+        free = self._taken([head.lane for head in heads if head.holder in {None, self._name}], ceil(share) - own)
         wanted = free[: max(0, self._concurrency - len(underway.lanes))]
+        self._is_short = not wanted and own < floor(share) and underway.is_idle
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         self._in_vain = 0 if wanted or not heads else self._in_vain + 1
         if len(wanted) < len(heads) and underway.is_idle:
             doublings = self._in_vain if len(heads) == 1 else self._in_vain // _PATIENCE
             pause = min(pause, _CONTENTION_PAUSE * 2 ** min(doublings, _MOST_DOUBLINGS))
-        return wanted + more, pause
+        return wanted + more, min(pause, _LEFT_SECONDS) if self._left else pause
 
-    def _share(self, found: Sequence[lanes.Head]) -> int:
-        """How many lanes are ours, where each worker has as many as the others."""
-        holders = {self._name, *(head.holder for head in found if head.holder is not None)}
-        return -(-len(found) // len(holders))
+    def _taken(self, free: Sequence[str], missing: int) -> list[str]:
+        """Which lanes are taken of those that are free: of ours that have just ended, no more than are missing to our share."""
+        now = time.monotonic()
+        ended = [lane for lane in free if lane in self._lanes or self._left.get(lane, now) > now]
+        new = [lane for lane in free if lane not in ended]
+        again = max(0, missing - len(new))
+        self._left = {lane: self._left.get(lane, now + _LEFT_SECONDS) for lane in ended[again:]}
+        return [lane for lane in free if lane not in self._left]
 
-    def _may_have(self, lane: str, spare: int) -> bool:
-        """Whether a lane is taken that is free: one of ours that has just ended is also for others."""
-        return lane not in self._lanes or (spare == 0 and self._jitter() >= _LEFT)
+    @property
+    def _has_claimed(self) -> bool:
+        return 0 < self._claimed_until - self._database.clock() <= _CLAIM_SECONDS
+
+    def _claim(self, tx: Transaction) -> None:
+        """Ask the others for our share."""
+        self._claimed_until = tx.now + _CLAIM_SECONDS
+        lanes.take(tx, self._name, [lanes.claim(self._name)], self._claimed_until)
 
     def _is_read_more(self, lane: str, low: Collection[str]) -> bool:
         """Whether more is read of a lane under way. What has places would overtake what a failure gives back just then."""
-        return lane in low and not rules.is_in_order(lane) and self._jitter() >= _LEFT
+        return lane in low and not rules.is_in_order(lane)
 
     def _hold(self, tx: Transaction, underway: Underway, wanted: Collection[str], until: Instant) -> dict[str, Instant]:
         """Lease what is wanted, hold on to what goes on, give back what has ended; the lanes that are ours then."""
@@ -210,12 +245,14 @@ class Ledger:
     def _read(self, tx: Transaction, underway: Underway, lane: str, among: int) -> list[Delivery]:
         """What is to go out next in a lane that is ours.
 
-        Little where nothing is under way: every worker looks then, and the first may not take everybody's lanes for long.
-        And were it always the same, all lanes would end at once.
+        Little at first: every worker looks then, and the one that takes everybody's lanes may not have them for long. And were
+        it always the same, all lanes would end at once.
         """
         known = underway.low.get(lane, ())
-        most = READ * (0.5 + self._jitter() / 2) if underway.lanes else FIRST_READ
-        found = lanes.next_of(tx, lane, max(1, int(most / max(1, among))) + len(known))
+        share = READ * (0.5 + self._jitter() / 2) if self._lanes else FIRST_READ
+        most = max(1, int(share / max(1, among))) + len(known)
+        found = lanes.next_of(tx, lane, most)
+        (self._longer.add if len(found) == most else self._longer.discard)(lane)
         return [delivery for delivery in found if delivery.delivery_id not in known]
 
     def _settle(self, tx: Transaction) -> None:

@@ -1,6 +1,6 @@
 """The outbox, whose lanes are whose just now, and who does not answer."""
 
-from sqlalchemy import JSON, BigInteger, Index, String, Text, UniqueConstraint, and_
+from sqlalchemy import JSON, BigInteger, Index, String, Text, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -21,7 +21,6 @@ class DeliveryRow(Base):
     party: Mapped[str] = mapped_column(String(128))
     place: Mapped[int | None] = mapped_column(BigInteger)
     sid: Mapped[str | None] = mapped_column(String(64))
-    once: Mapped[str | None] = mapped_column(String(128))
     uri: Mapped[str] = mapped_column(Text)
     payload: Mapped[dict[str, str]] = mapped_column(JSON)
     created_at: Mapped[float] = mapped_column(index=True)
@@ -34,7 +33,7 @@ class DeliveryRow(Base):
     last_status: Mapped[int | None]
     last_error: Mapped[str | None] = mapped_column(String(200))
 
-    __table_args__ = (UniqueConstraint("kind", "client_id", "once"), Index(None, "sid", "client_id"))
+    __table_args__ = (Index(None, "sid", "client_id"),)
 
 
 class LaneRow(Base):

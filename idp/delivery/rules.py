@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import TypeAlias
 from zlib import crc32
 
@@ -75,7 +76,6 @@ class Delivery:
     party: str
     place: int | None
     sid: str | None
-    once: str | None
     uri: str
     payload: Mapping[str, str]
     created_at: Instant
@@ -155,6 +155,11 @@ class Outcome:
     next_attempt_at: Instant
     last_status: int | None
     last_error: str | None
+
+
+def delivery_id(kind: str, client_id: str, once: str) -> str:
+    """Of what is delivered once: always the same one, so that the primary key keeps the second out."""
+    return sha256(f"{kind}\n{client_id}\n{once}".encode()).hexdigest()[: 2 * ID_BYTES]
 
 
 def lane(client_id: str, sid: str | None, lanes: int) -> str:

@@ -64,7 +64,7 @@ class DeliveryService:
 
     def arrived(self, tx: Transaction, kind: str, client_id: str, once: str) -> bool:
         """Whether this very thing was delivered."""
-        return store.arrived(tx, kind, client_id, once)
+        return store.arrived(tx, rules.delivery_id(kind, client_id, once))
 
     def withdraw(self, tx: Transaction, lane: str) -> int:
         """Delete what waits in a lane; returns the number. What is in flight may still arrive."""
@@ -108,14 +108,13 @@ class DeliveryService:
 
 def _new(tx: Transaction, new: NewDelivery, lanes: int) -> Delivery:
     return Delivery(
-        delivery_id=secrets.token(rules.ID_BYTES),
+        delivery_id=rules.delivery_id(new.kind, new.client_id, new.once or secrets.token(rules.ID_BYTES)),
         kind=new.kind,
         client_id=new.client_id,
         lane=new.lane or rules.lane(new.client_id, new.sid, lanes),
         party=new.lane or new.client_id,
         place=new.place,
         sid=new.sid,
-        once=new.once,
         uri=new.uri,
         payload=dict(new.payload),
         created_at=tx.now,

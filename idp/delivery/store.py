@@ -33,12 +33,11 @@ _t = table_of(DeliveryRow)
 _leases = table_of(LaneRow)
 _parties = table_of(PartyRow)
 _all = columns_for(DeliveryRow, Delivery)
-_once = ("kind", "client_id", "once")
 _leased = and_(pending, _t.c.leased_until > bindparam("now"))
 
 _INSERT = {
-    "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=_once),
-    "postgresql": postgresql.insert(_t).on_conflict_do_nothing(index_elements=_once),
+    "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=["delivery_id"]),
+    "postgresql": postgresql.insert(_t).on_conflict_do_nothing(index_elements=["delivery_id"]),
 }
 _OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
@@ -51,12 +50,7 @@ _NOTE = (
 _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
-_HAS_ARRIVED = select(_t.c.delivery_id).where(
-    _t.c.kind == bindparam("kind"),
-    _t.c.client_id == bindparam("of"),
-    _t.c.once == bindparam("once"),
-    _t.c.delivered_at.is_not(None),
-)
+_HAS_ARRIVED = select(_t.c.delivery_id).where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_not(None))
 _WITHDRAW = delete(_t).where(_in_lane)
 _settle = (
     update(_t)
@@ -278,9 +272,9 @@ def first_waiting(tx: Transaction, lane: str) -> int | None:
     return found
 
 
-def arrived(tx: Transaction, kind: str, client_id: str, once: str) -> bool:
+def arrived(tx: Transaction, delivery_id: str) -> bool:
     """Whether it was delivered."""
-    return tx.execute(_HAS_ARRIVED, {"kind": kind, "of": client_id, "once": once}).first() is not None
+    return tx.execute(_HAS_ARRIVED, {"of": delivery_id}).first() is not None
 
 
 def withdraw(tx: Transaction, lane: str) -> int:

@@ -41,8 +41,8 @@ _WRITING_PAUSE = 0.1
 _PACE = 0.005
 _SHARE = 5
 _LONGEST_PACE = 0.1
-#: Of a lane that has no more than this left to attempt, more is read: it is not to run dry while the database is asked.
-_LOW = 40
+#: What is left to attempt while the database is asked: more is read of a lane that has less than its part of it.
+_LOW = 400
 #: An attempt that takes longer is noted in its row, for operators to see; most are over before the next look.
 _SLOW = 0.1
 
@@ -63,11 +63,6 @@ class _Run:
     def is_slow(self) -> bool:
         """Whether its attempt takes long: it is to be noted, and nothing runs out soon."""
         return self.current is not None and time.monotonic() - self.since > _SLOW
-
-    @property
-    def is_low(self) -> bool:
-        """Whether little is left to attempt."""
-        return len(self.queue) <= _LOW
 
     @property
     def known(self) -> set[str]:
@@ -152,8 +147,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
-                self._woken.clear()  # before looking: what is committed after the look sets it again
                 underway = self._underway()
+                self._woken.clear()  # before looking: what is committed after the look sets it again
                 found = await self._look(partial(self._ledger.look, underway))
                 self._take_note(found, underway)
                 for lane, batch in found.batches.items():
@@ -172,9 +167,11 @@ class Worker:
         await self._look(self._finish)
 
     def _underway(self) -> Underway:
-        low = {lane: run.known for lane, run in self._runs.items() if run.is_low and not run.is_slow}
+        few = _LOW / max(1, len(self._runs))
+        low = {lane: run.known for lane, run in self._runs.items() if len(run.queue) <= few and not run.is_slow}
         slow = [run.current for run in self._runs.values() if run.current is not None and run.is_slow and not run.is_noted]
-        return Underway(frozenset(self._runs), low, slow, is_idle=all(run.is_low for run in self._runs.values()))
+        is_idle = all(len(run.queue) <= few for run in self._runs.values())
+        return Underway(frozenset(self._runs), low, slow, is_idle, self._woken.is_set())
 
     def _take_note(self, found: Round, underway: Underway) -> None:
         for lane, until in found.leases.items():

@@ -143,7 +143,6 @@ def upgrade() -> None:
         sa.Column("party", sa.String(length=128), nullable=False),
         sa.Column("place", sa.BigInteger(), nullable=True),
         sa.Column("sid", sa.String(length=64), nullable=True),
-        sa.Column("once", sa.String(length=128), nullable=True),
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
@@ -156,7 +155,6 @@ def upgrade() -> None:
         sa.Column("last_status", sa.Integer(), nullable=True),
         sa.Column("last_error", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_deliveries")),
-        sa.UniqueConstraint("kind", "client_id", "once", name=op.f("uq_deliveries_kind_client_id_once")),
     )
     op.create_index(op.f("ix_deliveries_created_at"), "deliveries", ["created_at"], unique=False)
     op.create_index(op.f("ix_deliveries_sid_client_id"), "deliveries", ["sid", "client_id"], unique=False)

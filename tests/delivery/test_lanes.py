@@ -6,7 +6,7 @@ import pytest
 
 from idp.delivery import lanes, ledger, worker
 from idp.delivery.ledger import FIRST_READ
-from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, lane_in_order
+from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, delivery_id, lane_in_order
 from idp.delivery.service import DeliveryService
 from idp.runtime.database import Transaction
 from tests.delivery.conftest import Office
@@ -148,7 +148,7 @@ def test_nothing_overtakes_what_waits_of_the_same_session(office: Office, receiv
     eventually(lambda: sum(one.attempts for one in office.all()) == 1)
     office.send(party.url(), sid="s2")
     eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 1, "another session goes on")
-    first = next(one for one in office.all() if one.once == "first")
+    first = next(one for one in office.all() if one.delivery_id == delivery_id("test", "app", "first"))
     assert first.delivered_at is None
     office.clock.now = first.next_attempt_at
     office.service.wake()
