@@ -22,6 +22,7 @@ _parties = table_of(PartyRow)
 #: It is neither delivered nor dead.
 pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
 _live = _leases.c.leased_until > bindparam("now")
+_CLAIM = "worker "
 
 # The lanes in which something waits, each found by one step into the index: one with 100,000 waiting rows costs the
 # same as one with a single row, and hides nobody. There must be no other index of what waits: as long as PostgreSQL has no
@@ -111,7 +112,8 @@ _next_due_of_lane = (
     .correlate(_lanes)
 )
 _holder = select(_leases.c.holder).where(_leases.c.lane == _lanes.c.lane, _live)
-_others = select(func.count(_leases.c.holder.distinct())).where(_live, _leases.c.holder != bindparam("by")).scalar_subquery()
+_others = select(func.count(_leases.c.holder.distinct())).where(_live, _leases.c.holder != bindparam("by"))
+_claims = _others.where(_leases.c.lane.startswith(_CLAIM))
 # Materialized: PostgreSQL would search a lane anew at each mention of what was found in it.
 _found = (
     select(
@@ -132,7 +134,8 @@ _WAITING = select(
     _found.c.holder,
     _found.c.first.is_not(None).label("may_go"),
     _found.c.next_due,
-    _others.label("others"),
+    _others.scalar_subquery().label("others"),
+    _claims.scalar_subquery().label("claims"),
 ).order_by(_of_head.scalar_subquery(), _of_head.with_only_columns(_head.c.next_attempt_at).scalar_subquery())
 
 
@@ -173,12 +176,13 @@ class Head:
 class Waiting(NamedTuple):
     """The lanes in which something may go, first attempts before others, and when more of what waits will be due.
 
-    `others` is how many other workers hold a lane, or ask for a share.
+    `others` is how many other workers hold a lane, and `claims` how many of them ask for their share.
     """
 
     heads: list[Head]
     next_due: Instant | None
     others: int
+    claims: int
 
 
 def waiting(tx: Transaction, by: str) -> Waiting:
@@ -186,12 +190,12 @@ def waiting(tx: Transaction, by: str) -> Waiting:
     rows = tx.execute(_WAITING, {"now": tx.now, "by": by}).all()
     heads = [Head(row.lane, row.holder) for row in rows if row.may_go]
     next_due = min((row.next_due for row in rows if row.next_due is not None), default=None)
-    return Waiting(heads, next_due, rows[0].others if rows else 0)
+    return Waiting(heads, next_due, *((rows[0].others, rows[0].claims) if rows else (0, 0)))
 
 
 def claim(by: str) -> str:
     """A lane of its own in which nothing ever waits: a worker that holds it asks the others for its share."""
-    return f"worker {by}"
+    return f"{_CLAIM}{by}"
 
 
 def take(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:

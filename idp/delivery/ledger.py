@@ -195,14 +195,15 @@ class Ledger:
         left = self._ask_at - time.monotonic()
         if left > 0:
             return [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :], left
-        found, next_due, others = lanes.waiting(tx, self._name)
-        share, own = len(found) / (1 + others), sum(head.lane in underway.lanes for head in found)
-        self._spare = max(0, own - ceil(share))
+        found, next_due, others, claims = lanes.waiting(tx, self._name)
+        fair, own = len(found) / (1 + others), sum(head.lane in underway.lanes for head in found)
+        share = ceil(fair) if claims else len(found)
+        self._spare = max(0, own - share)
         more = [head.lane for head in found if self._is_read_more(head.lane, underway.low)][self._spare :]
         heads = [head for head in found if head.lane not in underway.lanes]
-        free = self._taken([head.lane for head in heads if head.holder in {None, self._name}], ceil(share) - own)
+        free = self._taken([head.lane for head in heads if head.holder in {None, self._name}], share - own)
         wanted = free[: max(0, self._concurrency - len(underway.lanes))]
-        self._is_short = not wanted and own < floor(share) and underway.is_idle
+        self._is_short = not wanted and own < floor(fair) and underway.is_idle
         pause = self._poll_seconds if next_due is None else min(self._poll_seconds, next_due - tx.now)
         self._in_vain = 0 if wanted or not heads else self._in_vain + 1
         if len(wanted) < len(heads) and underway.is_idle:

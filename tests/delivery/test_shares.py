@@ -54,6 +54,15 @@ def test_a_worker_alone_goes_on_with_every_lane(backlog: Office) -> None:
     assert len(only.look(Underway()).batches) == LANES
 
 
+def test_a_worker_that_is_not_asked_for_lanes_goes_on_with_its_own(backlog: Office) -> None:
+    first, other = book(backlog), book(backlog)
+    found = first.look(Underway())
+    backlog.send(NOWHERE, client_id="slow")
+    assert other.look(Underway()).batches.keys() == {"slow"}
+    arrive(backlog, first, found, found.batches)
+    assert len(first.look(Underway()).batches) == LANES
+
+
 def test_lanes_that_were_left_to_a_worker_that_has_died_are_taken_again(
     backlog: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,20 +81,20 @@ def test_a_share_is_asked_for_once_and_given_back_at_the_end(backlog: Office) ->
     first.look(Underway())
     late.look(Underway())
 
-    def others() -> int:
+    def claims() -> int:
         with backlog.database.reading() as tx:
-            return lanes.waiting(tx, "this").others
+            return lanes.waiting(tx, "this").claims
 
-    assert others() == 2
+    assert claims() == 1
     late.write_down()
-    assert others() == 1
+    assert claims() == 0
     late = book(backlog)
     late.look(Underway())
     late.look(Underway())
     backlog.clock.now += 5.5
-    assert others() == 1, "it is over by itself"
+    assert claims() == 0, "it is over by itself"
     late.look(Underway())
-    assert others() == 2
+    assert claims() == 1
 
 
 def test_more_of_a_lane_under_way_is_read_without_asking_what_else_waits(
