@@ -27,8 +27,8 @@ FIRST_READ = 120
 _CONTENTION_PAUSE = 0.02
 _MOST_DOUBLINGS = 5
 _PATIENCE = 4
-#: Who finds every lane in another worker's hands asks for a share, for so long. Whoever has more than that leaves a lane that
-#: has just ended to others: for a moment, since none of them may come.
+#: Who has less than its share, and finds no lane free, asks for it, for so long. Whoever has more then leaves a lane that has
+#: just ended to others: for a moment, since none of them may come.
 _CLAIM_SECONDS = 5.0
 _LEFT_SECONDS = 0.06
 _MEASURE_SECONDS = 5.0
@@ -108,7 +108,7 @@ class Ledger:
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
         self._measured_at = self._swept_at = float("-inf")
-        # Until then nothing is due but what is known, and these are the lanes of ours in which more waits than was read.
+        # When what waits is asked for again, and the lanes of ours in which more waits than was read.
         self._ask_at = float("-inf")
         self._longer: set[str] = set()
         self._spare = self._in_vain = 0
@@ -140,27 +140,29 @@ class Ledger:
     def look(self, underway: Underway) -> Round:
         """Write down what came of attempts, and lease and read what is due: one commit for all."""
         began = time.thread_time()
+        if underway.is_woken or self._lanes.keys() - underway.lanes:
+            self._ask_at = float("-inf")
+        asks = self._ask_at <= time.monotonic()
         self._measure()
         self._sweep()
-        if underway.is_woken:
-            self._ask_at = float("-inf")
         if not self._has_to_write(underway):
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
-                wanted, pause = self._due(tx, underway)
+                wanted, pause = self._due(tx, underway, asks=asks)
             if not wanted:
                 if self._is_short and not self._has_claimed:
                     with self._database.writing() as tx:
                         self._claim(tx)
-                self._ask_at = time.monotonic() + pause
+                if asks:
+                    self._ask_at = time.monotonic() + pause
                 return Round({}, {}, pause, time.thread_time() - began)
         with self._database.writing() as tx:
             until = tx.now + self._lease
             self._settle(tx)
             store.note(tx, underway.slow, until)
-            wanted, pause = self._due(tx, underway)
+            wanted, pause = self._due(tx, underway, asks=asks)
             held = self._hold(tx, underway, wanted, until)
-            if wanted and not held and not self._has_claimed:
+            if (self._is_short or (wanted and not held)) and not self._has_claimed:
                 self._claim(tx)
             batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
             empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
@@ -171,7 +173,8 @@ class Ledger:
         batches = {lane: batch for lane, batch in batches.items() if batch}
         if not batches.keys() | underway.lanes >= set(wanted):  # another worker took what we saw
             pause = min(pause, _CONTENTION_PAUSE)
-        self._ask_at = time.monotonic() + pause
+        if asks:
+            self._ask_at = time.monotonic() + pause
         return Round(batches, dict(self._lanes), pause, time.thread_time() - began)
 
     def write_down(self) -> None:
@@ -190,11 +193,11 @@ class Ledger:
         """Half of its lease is over."""
         return self._lanes[lane] - now < self._lease / 2
 
-    def _due(self, tx: Transaction, underway: Underway) -> tuple[list[str], float]:
-        """The lanes of which to read, and for how long there will be nothing else."""
-        left = self._ask_at - time.monotonic()
-        if left > 0:
-            return [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :], left
+    def _due(self, tx: Transaction, underway: Underway, *, asks: bool) -> tuple[list[str], float]:
+        """The lanes of which to read, and for how long there will be nothing else. `asks`: what waits elsewhere, too."""
+        if not asks:
+            more = [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :]
+            return more, max(0.0, self._ask_at - time.monotonic())
         found, next_due, others, claims = lanes.waiting(tx, self._name)
         fair, own = len(found) / (1 + others), sum(head.lane in underway.lanes for head in found)
         share = ceil(fair) if claims else len(found)
@@ -222,7 +225,7 @@ class Ledger:
 
     @property
     def _has_claimed(self) -> bool:
-        return 0 < self._claimed_until - self._database.clock() <= _CLAIM_SECONDS
+        return _CLAIM_SECONDS / 2 < self._claimed_until - self._database.clock() <= _CLAIM_SECONDS
 
     def _claim(self, tx: Transaction) -> None:
         """Ask the others for our share."""

@@ -42,11 +42,10 @@ _INSERT = {
 _OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
-_NOTE = (
-    update(_t)
-    .where(_t.c.delivery_id == bindparam("of"), pending)
-    .values(leased_until=bindparam("until"), attempts=bindparam("so_many"))
-)
+# What was withdrawn and is owed again has its old id (`rules.delivery_id`): what came of the old one is not the new one's.
+_is_it = and_(_t.c.delivery_id == bindparam("of"), _t.c.created_at == bindparam("made_at"))
+
+_NOTE = update(_t).where(_is_it, pending).values(leased_until=bindparam("until"), attempts=bindparam("so_many"))
 _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
@@ -54,7 +53,7 @@ _HAS_ARRIVED = select(_t.c.delivery_id).where(_t.c.delivery_id == bindparam("of"
 _WITHDRAW = delete(_t).where(_in_lane)
 _settle = (
     update(_t)
-    .where(_t.c.delivery_id == bindparam("new_delivery_id"))
+    .where(_is_it)
     .values(
         leased_until=None,
         attempts=bindparam("new_attempts"),
@@ -71,15 +70,17 @@ _is_mine = exists().where(_leases.c.lane == _t.c.lane, held)
 _ARRIVED = _settle.where(_arrived)
 _SETTLE = _settle.where(pending, _is_mine)
 # On PostgreSQL each statement costs a message and a plan: there it is one for all that arrived, and one for all the rest.
-_OF_ARRIVALS = ("delivery_id", "attempts", "delivered_at", "last_status")
-_OF_OTHERS = ("delivery_id", "attempts", "dead_at", "next_attempt_at", "last_status", "last_error")
+_WHICH = ("delivery_id", "created_at")
+_OF_ARRIVALS = ("attempts", "delivered_at", "last_status")
+_OF_OTHERS = ("attempts", "dead_at", "next_attempt_at", "last_status", "last_error")
 
 
 def _settle_each(names: Sequence[str]) -> Update:
-    arrays = {name: func.unnest(bindparam(f"each_{name}", type_=ARRAY(_t.c[name].type))) for name in names}
+    all_of_it = (*_WHICH, *names)
+    arrays = {name: func.unnest(bindparam(f"each_{name}", type_=ARRAY(_t.c[name].type))) for name in all_of_it}
     each = select(*[array.label(name) for name, array in arrays.items()]).subquery()
-    values = {name: each.c[name] for name in names if name != "delivery_id"}
-    return update(_t).where(_t.c.delivery_id == each.c.delivery_id).values(leased_until=None, **values)
+    is_it = and_(*[_t.c[name] == each.c[name] for name in _WHICH])
+    return update(_t).where(is_it).values(leased_until=None, **{name: each.c[name] for name in names})
 
 
 _EACH_ARRIVED = _settle_each(_OF_ARRIVALS).where(_arrived).values(dead_at=None, last_error=None)
@@ -183,14 +184,14 @@ def of_session(tx: Transaction, sid: str) -> list[Delivery]:
 def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> None:
     """These are being attempted, and may be until `until`."""
     if deliveries:
-        tx.execute(_NOTE, [{"of": one.delivery_id, "so_many": one.attempts, "until": until} for one in deliveries])
+        tx.execute(_NOTE, [{**_which(one), "so_many": one.attempts, "until": until} for one in deliveries])
 
 
 def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> set[str]:
     """Write down what attempts came to; returns which: of a lane that `by` has lost, somebody else answers for the rest."""
     arrivals = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is not None]
     others = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is None]
-    settled = {str(values["new_delivery_id"]) for values in arrivals}
+    settled = {str(values["of"]) for values in arrivals}
     who = {"by": by, "now": tx.now}
     if dialect == "postgresql":
         if arrivals:
@@ -200,7 +201,7 @@ def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Deli
     else:
         if arrivals:
             tx.execute(_ARRIVED, arrivals)
-        settled |= {str(values["new_delivery_id"]) for values in others if tx.execute(_SETTLE, values | who).rowcount}
+        settled |= {str(values["of"]) for values in others if tx.execute(_SETTLE, values | who).rowcount}
     return settled
 
 
@@ -215,9 +216,13 @@ def expire(tx: Transaction, most: int) -> list[Delivery]:
     return tx.all(Delivery, _EXPIRE, {"most": most, "now": tx.now})
 
 
+def _which(delivery: Delivery) -> dict[str, object]:
+    return {"of": delivery.delivery_id, "made_at": delivery.created_at}
+
+
 def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
     return {
-        "new_delivery_id": delivery.delivery_id,
+        **_which(delivery),
         "new_attempts": delivery.attempts,
         "new_delivered_at": outcome.delivered_at,
         "new_dead_at": outcome.dead_at,
@@ -228,7 +233,8 @@ def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
 
 
 def _as_arrays(names: Sequence[str], rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    return {f"each_{name}": [row[f"new_{name}"] for row in rows] for name in names}
+    arrays: dict[str, object] = {f"each_{name}": [row[f"new_{name}"] for row in rows] for name in names}
+    return arrays | {f"each_{name}": [row[key] for row in rows] for name, key in zip(_WHICH, ("of", "made_at"), strict=True)}
 
 
 def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | None:

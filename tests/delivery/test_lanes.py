@@ -238,3 +238,23 @@ def test_a_queue_that_is_too_long_gives_up_what_failed_most_and_can_be_sent_agai
     office.clock.now += 2
     office.service.wake()
     eventually(lambda: all_arrived(office))
+
+
+@pytest.mark.parametrize("answer", [200, 400, 503])
+def test_what_came_of_something_withdrawn_is_not_written_to_what_took_its_place(office: Office, receiver, answer: int) -> None:
+    old, new = receiver(), receiver()
+    old.answers(answer)
+    old.hold()
+    office.send(old.url(), once="the same")
+    office.open(lease=60)
+    eventually(lambda: old.requests)
+    with office.database.writing() as tx:
+        office.service.withdraw(tx, "app")
+    office.clock.now += 1
+    office.send(new.url(), once="the same")
+    again = office.only()
+    assert (again.uri, again.delivered_at) == (new.url(), None)
+    old.release()
+    eventually(lambda: office.only().delivered_at is not None, "it is delivered where it belongs now")
+    assert len(new.requests) == 1
+    assert office.only().attempts == 1

@@ -111,12 +111,29 @@ def test_more_of_a_lane_under_way_is_read_without_asking_what_else_waits(
     assert asked == []
 
 
-def test_a_wake_is_not_forgotten_where_the_database_fails(backlog: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "where", [(lanes, "waiting"), (Ledger, "_measure"), (lanes, "take")], ids=["looking", "measuring", "taking"]
+)
+def test_a_wake_is_not_forgotten_where_the_database_fails(
+    backlog: Office, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]
+) -> None:
     only = book(backlog)
     first = only.look(Underway())
     backlog.send(NOWHERE, client_id="new")
     with monkeypatch.context() as patch:
-        patch.setattr(lanes, "waiting", lambda *_: 1 / 0)
+        patch.setattr(*where, lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             only.look(Underway(lanes=first.batches, is_woken=True))
     assert set(only.look(Underway(lanes=first.batches, is_woken=False)).batches) == {"new"}
+
+
+def test_a_worker_that_has_little_asks_for_its_share_though_it_is_not_idle(backlog: Office) -> None:
+    first, late = book(backlog), book(backlog)
+    first.look(Underway())
+    backlog.send(NOWHERE, client_id="little")
+    found = late.look(Underway())
+    assert found.batches.keys() == {"little"}
+    arrive(backlog, late, found, found.batches)
+    late.look(Underway())
+    with backlog.database.reading() as tx:
+        assert lanes.waiting(tx, "this").claims == 1
