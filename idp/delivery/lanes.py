@@ -176,7 +176,7 @@ class Head:
 class Waiting(NamedTuple):
     """The lanes in which something may go, first attempts before others, and when more of what waits will be due.
 
-    `others` is how many other workers hold a lane, and `claims` how many of them ask for their share.
+    `others` is how many other workers hold a lane, and `claims` how many of them ask for their share: 0 where nothing waits.
     """
 
     heads: list[Head]

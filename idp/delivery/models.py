@@ -61,7 +61,7 @@ class PartyRow(Base):
 _pending = and_(DeliveryRow.delivered_at.is_(None), DeliveryRow.dead_at.is_(None))
 
 # What waits is few among millions that are done, and the worker asks for it several times a second: this index holds the
-# pending rows alone, lane by lane, in the order in which they go. It must be the only one of them: see `store`.
+# pending rows alone, lane by lane, in the order in which they go. It must be the only one of them: see `lanes`.
 Index(
     "ix_deliveries_lane",
     DeliveryRow.lane,

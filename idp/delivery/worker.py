@@ -41,7 +41,8 @@ _WRITING_PAUSE = 0.1
 _PACE = 0.005
 _SHARE = 5
 _LONGEST_PACE = 0.1
-#: What is left to attempt while the database is asked: more is read of a lane that has less than its part of it.
+#: So much is to be left to attempt while the database is asked: more is read of a lane that has less than this divided by the
+#: number of lanes under way.
 _LOW = 400
 #: An attempt that takes longer is noted in its row, for operators to see; most are over before the next look.
 _SLOW = 0.1
