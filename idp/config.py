@@ -254,6 +254,9 @@ class Settings(BaseSettings):
                 "make it with `openssl rand -base64 32` and keep it apart from the database"
             )
             raise ValueError(problem)
+        if self.signals_inactivity_timeout <= self.signals_longest_wait:
+            problem = "signals_inactivity_timeout must be longer than signals_longest_wait: a poll that waits is not inactive"
+            raise ValueError(problem)
         pkcs11 = (self.keys_pkcs11_module, self.keys_pkcs11_token, self.keys_pkcs11_pin.get_secret_value())
         if any(pkcs11) and not all(pkcs11):
             problem = (

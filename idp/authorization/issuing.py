@@ -56,7 +56,7 @@ class Issuing:
     def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> Issued:
         """The fields of the response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
         given = _given(asked, session)
-        family_id, fields = self._access_token(tx, client, asked, given)
+        family_id, fields = self._access_token(tx, client, asked, given, session)
         if gives(asked.response_type, CODE):
             redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
             binding = Binding(redirect_uri, asked.code_challenge, asked.nonce, family_id)
@@ -79,7 +79,7 @@ class Issuing:
         return issued.fields if recipient is None else issued.fields | {"id_token": recipient.seal(issued.fields["id_token"])}
 
     def _access_token(
-        self, tx: Transaction, client: Client, asked: Asked, given: Authorization
+        self, tx: Transaction, client: Client, asked: Asked, given: Authorization, session: Session
     ) -> tuple[str | None, dict[str, str]]:
         """The family and the fields of an access token, if one was asked for.
 
@@ -90,10 +90,11 @@ class Issuing:
         scope = scopes.join(name for name in asked.scopes if name != scopes.OFFLINE_ACCESS)
         online = replace(given, offline=False, scope=scope)
         family, _ = self.tokens.start_family(tx, self.tokens.new_family_id(), online, refreshable=False)
+        access = self.tokens.access_token(tx, client, family, scope, session)
         return family.family_id, {
-            "access_token": self.tokens.access_token(tx, client, family, scope),
+            "access_token": access.text,
             "token_type": "Bearer",
-            "expires_in": str(self.tokens.policy.access_token_lifetime),
+            "expires_in": str(access.expires_in),
             "scope": scope,
         }
 

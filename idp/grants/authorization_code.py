@@ -82,15 +82,15 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
         )
         refreshable = client.check_grant_type("refresh_token")
         family, refresh_token = services.tokens.start_family(tx, code.family_id, given, refreshable=refreshable)
-        access_token = services.tokens.access_token(tx, client, family, family.scope)
+        access = services.tokens.access_token(tx, client, family, family.scope, session)
         token: dict[str, object] = {
-            "access_token": access_token,
+            "access_token": access.text,
             "token_type": "Bearer",
-            "expires_in": services.tokens.policy.access_token_lifetime,
+            "expires_in": access.expires_in,
             "scope": family.scope,
         }
         if refresh_token is not None:
             token["refresh_token"] = refresh_token
         if scopes.OPENID in scopes.parse(family.scope):
-            token["id_token"] = services.id_token(tx, client, family, family.scope, nonce=code.nonce, access_token=access_token)
+            token["id_token"] = services.id_token(tx, client, family, family.scope, nonce=code.nonce, access_token=access.text)
         return 200, token, ()

@@ -27,9 +27,6 @@ class ClientCredentialsGrant(_ClientCredentialsGrant):
             raise InvalidScopeError(description)
         scope = scopes.join(asked or allowed)
         services, tx = self.server.services, self.request.tx
-        token: dict[str, object] = {
-            "access_token": services.tokens.client_access_token(tx, client, scope),
-            "token_type": "Bearer",
-            "expires_in": services.tokens.policy.access_token_lifetime,
-        }
+        access = services.tokens.client_access_token(tx, client, scope)
+        token: dict[str, object] = {"access_token": access.text, "token_type": "Bearer", "expires_in": access.expires_in}
         return 200, token | {"scope": scope} if scope else token, ()

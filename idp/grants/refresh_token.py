@@ -30,29 +30,29 @@ class RefreshTokenGrant(_RefreshTokenGrant):
             raise InvalidRequestError(description)
         services, tx = self.server.services, self.request.tx
         try:
-            family, successor = services.tokens.rotate(tx, client, text)
+            rotated = services.tokens.rotate(tx, client, text)
         except ReusedRefreshTokenError as reuse:
             services.logout.end_family(tx, reuse.family_id, Reason.REFRESH_TOKEN_REUSED)
             description = "The refresh token was used before; the tokens of this authorization have been revoked."
             raise ReusedError(description) from None
         asked = scopes.parse(self.request.parameters.get("scope"))
-        if not set(asked) <= set(scopes.parse(family.scope)):
+        if not set(asked) <= set(scopes.parse(rotated.family.scope)):
             description = "scope asks for more than was authorized."
             raise InvalidScopeError(description)
-        self.request.refreshed = (family, successor, scopes.join(asked) or family.scope)
+        self.request.refreshed = (rotated, scopes.join(asked) or rotated.family.scope)
 
     def create_token_response(self) -> Response:
         """New tokens of the same family; the ID token tells the same `sid` and `auth_time` (OIDC Core §12.2)."""
         services, tx = self.server.services, self.request.tx
-        family, successor, scope = self.request.refreshed
-        access_token = services.tokens.access_token(tx, self.request.client, family, scope)
+        (family, successor, session), scope = self.request.refreshed
+        access = services.tokens.access_token(tx, self.request.client, family, scope, session)
         token: dict[str, object] = {
-            "access_token": access_token,
+            "access_token": access.text,
             "token_type": "Bearer",
-            "expires_in": services.tokens.policy.access_token_lifetime,
+            "expires_in": access.expires_in,
             "scope": scope,
             "refresh_token": successor,
         }
         if scopes.OPENID in scopes.parse(scope):
-            token["id_token"] = services.id_token(tx, self.request.client, family, scope, nonce=None, access_token=access_token)
+            token["id_token"] = services.id_token(tx, self.request.client, family, scope, nonce=None, access_token=access.text)
         return 200, token, ()

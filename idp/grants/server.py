@@ -28,7 +28,7 @@ from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
 from idp.sessions.service import SessionService
 from idp.tokens.rules import Family
-from idp.tokens.service import TokenService
+from idp.tokens.service import Rotated, TokenService
 
 Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
 
@@ -108,7 +108,7 @@ class ParsedRequest(OAuth2Request):
     client: Client  # type: ignore[assignment]
     authorization_code: Code
     #: What a refresh gives: the family, its next refresh token, and the scope asked for.
-    refreshed: tuple[Family, str, str]
+    refreshed: tuple[Rotated, str]
 
     def __init__(self, tx: Transaction, issuer: str, client: Client, parameters: Parameters) -> None:
         # The address comes from the configuration, never from `Host`.

@@ -81,9 +81,14 @@ def sector_sid(key: bytes, sector: str, sid: str) -> str:
     return b64url(hmac.digest(key, f"{sector}\n{sid}".encode(), sha256)[:SID_BYTES])
 
 
+def runs_out(session: Session, policy: Policy) -> Instant:
+    """When its time is over if nobody uses it until then."""
+    return min(session.expires_at, session.last_used_at + policy.idle_timeout)
+
+
 def is_alive(session: Session, policy: Policy, now: Instant) -> bool:
     """Whether the session still counts, also when the reaper has not marked it yet."""
-    return session.ended_at is None and now < session.expires_at and now < session.last_used_at + policy.idle_timeout
+    return session.ended_at is None and now < runs_out(session, policy)
 
 
 def is_due_for_touch(session: Session, now: Instant) -> bool:

@@ -83,6 +83,10 @@ class SessionService:
         """The session, alive or not."""
         return store.by_sid(tx, sid)
 
+    def runs_out(self, session: Session) -> Instant:
+        """When its time is over if nobody uses it until then."""
+        return rules.runs_out(session, self.policy)
+
     def alive(self, tx: Transaction, sid: str) -> Session | None:
         """The session, if it is alive."""
         session = store.by_sid(tx, sid)

@@ -120,6 +120,10 @@ class Stream:
         """Those of the events asked for that there are."""
         return tuple(event for event in SUPPORTED if event in self.events_requested)
 
+    def is_left(self, now: Instant) -> bool:
+        """Whether its receiver has stopped polling without deleting it, as one does that was killed."""
+        return self.method == POLL and self.seen_at < now - LEFT_SECONDS
+
     def hears(self, signal: Signal) -> bool:
         """Whether the event is for this stream."""
         if signal.stream_id is not None:
@@ -150,11 +154,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What is still exposed of an ended session. `safe_at`: when nothing of it counts even for those who only check expiry."""
+    """What is still exposed of an ended session. `safe_at`: when nothing of it counts even for those who only check expiry.
+
+    `unseen` followers are not among the `followers`: they have stopped asking for news without taking leave.
+    """
 
     confirmed: int
     followers: int
     safe_at: Instant
+    unseen: int = 0
 
     @property
     def all_confirmed(self) -> bool:
@@ -166,7 +174,9 @@ class Exposure:
         if now >= self.safe_at:
             return "safe everywhere: no token of it can be alive"
         known = f"{'all' if self.all_confirmed else f'{self.confirmed} of {self.followers}'} followers confirmed; "
-        return f"{known if self.followers else ''}apps that only check expiry: safe at {time_of_day(self.safe_at)}"
+        gone = f"{self.unseen} not heard of for {LEFT_SECONDS // 60} minutes; "
+        said = f"{known if self.followers else ''}{gone if self.unseen else ''}"
+        return f"{said}apps that only check expiry: safe at {time_of_day(self.safe_at)}"
 
 
 def together(exposures: Iterable[Exposure]) -> Exposure | None:
@@ -175,7 +185,8 @@ def together(exposures: Iterable[Exposure]) -> Exposure | None:
     if not found:
         return None
     worst = min(found, key=lambda one: one.confirmed - one.followers)
-    return Exposure(worst.confirmed, worst.followers, max(one.safe_at for one in found))
+    unseen = max(one.unseen for one in found)
+    return Exposure(worst.confirmed, worst.followers, max(one.safe_at for one in found), unseen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, or_, select, text, update
 
+from idp.protocol.events import VERIFICATION
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.signals.models import SignalRow
@@ -27,15 +28,17 @@ ANY_NEWS = select(exists().where(_new))
 # numbers are there to be seen, so that nobody who has seen one can later see a smaller one appear.
 _NUMBERING_LOCK = 0x1D9_51_6A15
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
+#
+# A verification says that everything before it was told. So it comes last: the instance that wrote an ending down before it
+# may have a clock that is ahead.
+_order = (_t.c.event == VERIFICATION, _t.c.occurred_at, _t.c.signal_id)
 _fresh = (
     select(
         _t.c.signal_id,
-        (_LAST.scalar_subquery() + func.row_number().over(order_by=(_t.c.occurred_at, _t.c.signal_id)).cast(BigInteger)).label(
-            "number"
-        ),
+        (_LAST.scalar_subquery() + func.row_number().over(order_by=_order).cast(BigInteger)).label("number"),
     )
     .where(_t.c.seq.is_(None))
-    .order_by(_t.c.occurred_at, _t.c.signal_id)
+    .order_by(*_order)
     .limit(bindparam("most"))
     .cte("fresh")
 )

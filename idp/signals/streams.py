@@ -78,7 +78,7 @@ class StreamService:
         streams = stream_store.of_client(tx, client_id)
         if len(streams) < rules.MOST_STREAMS:
             return
-        left = [one for one in streams if one.method == rules.POLL and one.seen_at < tx.now - rules.LEFT_SECONDS]
+        left = [one for one in streams if one.is_left(tx.now)]
         if not left:
             raise StreamError(409, f"A client may have {rules.MOST_STREAMS} streams: delete one first.")
         self._end(tx, min(left, key=lambda one: one.seen_at), "left behind")
@@ -182,8 +182,9 @@ class StreamService:
         streams = [stream for stream in stream_store.every(tx) if stream.status == rules.ENABLED]
         # By every name of it that a follower hears: its tokens may stand under any of them.
         heard = [(stream, ends) for stream in streams if (ends := [end for end in told if stream.hears(end)])]
-        confirmed = sum(all(self._knows(tx, stream, end) for end in ends) for stream, ends in heard)
-        return Exposure(confirmed, len(heard), told[-1].tokens_until)
+        waiting = [stream for stream, ends in heard if not all(self._knows(tx, stream, end) for end in ends)]
+        unseen = sum(stream.is_left(tx.now) for stream in waiting)
+        return Exposure(len(heard) - len(waiting), len(heard) - unseen, told[-1].tokens_until, unseen)
 
     def _knows(self, tx: Transaction, stream: Stream, signal: Signal) -> bool:
         if signal.seq is None:

@@ -98,6 +98,14 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessToken:
+    """One that is given away, and for how many seconds it counts."""
+
+    text: str
+    expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What a client is told instead of the names that a person and a session have here."""
 
@@ -134,17 +142,34 @@ def family_of(token_id: str) -> str | None:
     return family_id if dot else None
 
 
+def access_token_lasts(policy: Policy, now: Instant, until: Instant | None) -> int:
+    """For how many seconds an access token counts that is issued now. It does not outlive its session, over at `until`.
+
+    So whoever verifies by itself need not hear of a session that merely ran out.
+    """
+    lasts = policy.access_token_lifetime
+    return lasts if until is None else max(0, min(lasts, int(until) - int(now)))
+
+
 def access_token_claims(
-    policy: Policy, now: Instant, *, client_id: str, subject: str, scope: str, audience: tuple[str, ...], token_id: str
+    policy: Policy,
+    now: Instant,
+    lasts: int,
+    *,
+    client_id: str,
+    subject: str,
+    scope: str,
+    audience: tuple[str, ...],
+    token_id: str,
 ) -> dict[str, object]:
-    """The claims of every access token (RFC 9068 §2.2)."""
+    """The claims of every access token (RFC 9068 §2.2), one that counts for `lasts` seconds."""
     return ({"scope": scope} if scope else {}) | {
         "iss": policy.issuer,
         "sub": subject,
         "aud": list(audience) if len(audience) > 1 else audience[0],
         "client_id": client_id,
         "iat": int(now),
-        "exp": int(now) + policy.access_token_lifetime,
+        "exp": int(now) + lasts,
         "jti": token_id,
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientError
 
@@ -13,10 +14,11 @@ from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
+from idp.sessions.rules import Session
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import LEEWAY, Authorization, Family, Policy, Statuses, Told
+from idp.tokens.rules import LEEWAY, AccessToken, Authorization, Family, Policy, Statuses, Told
 from idp.tokens.subjects import Subjects
 
 
@@ -26,6 +28,14 @@ class ReusedRefreshTokenError(Exception):
     def __init__(self, family_id: str) -> None:
         super().__init__(family_id)
         self.family_id = family_id
+
+
+class Rotated(NamedTuple):
+    """What a refresh token was spent for: its family, the successor, and the live session behind them, if one is."""
+
+    family: Family
+    successor: str
+    session: Session | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +111,8 @@ class TokenService:
         sid = None if given.sid is None else self._sessions.sid_for(tx, client, given.sid)
         return Told(self.subjects.sub_in(tx, client.pairwise_sector, given.subject), sid)
 
-    def rotate(self, tx: Transaction, client: Client, text: str) -> tuple[Family, str]:
-        """Spend a refresh token: its family and the successor.
+    def rotate(self, tx: Transaction, client: Client, text: str) -> Rotated:
+        """Spend a refresh token.
 
         One statement decides, so of many at once one rotates. The others, and a client whose answer was lost, get the
         same successor for `refresh_retry_window` seconds. Raises InvalidGrantError, or ReusedRefreshTokenError when
@@ -116,7 +126,7 @@ class TokenService:
         until = tx.now + self.policy.refresh_token_lifetime
         family = store.rotate(tx, client.client_id, presented, successors[0], until)
         if family is not None:
-            return self._with_session(tx, family), successors[0].text(self._secrets)
+            return Rotated(family, successors[0].text(self._secrets), self._session_behind(tx, family))
         family = store.by_id(tx, presented.family_id)
         if family is None or family.client_id != client.client_id:
             description = "The refresh token was not issued to this client."
@@ -127,25 +137,33 @@ class TokenService:
         if abs(tx.now - family.rotated_at) <= self.policy.refresh_retry_window:
             for successor in successors:
                 if successor.generation == family.generation and successor.stored == family.secret_hash:
-                    return self._with_session(tx, family), successor.text(self._secrets)
+                    return Rotated(family, successor.text(self._secrets), self._session_behind(tx, family))
         raise ReusedRefreshTokenError(family.family_id)
 
-    def _with_session(self, tx: Transaction, family: Family) -> Family:
+    def _session_behind(self, tx: Transaction, family: Family) -> Session | None:
         """Refuse a family whose session is over though nobody marked it yet; note that a live one was used."""
-        if family.session_behind is not None:
-            session = self._sessions.alive(tx, family.session_behind)
-            if session is None:
-                description = "The session has ended."
-                raise InvalidGrantError(description)
-            self._sessions.note_use(tx, session)
-        return family
+        if family.session_behind is None:
+            return None
+        session = self._sessions.alive(tx, family.session_behind)
+        if session is None:
+            description = "The session has ended."
+            raise InvalidGrantError(description)
+        self._sessions.note_use(tx, session)
+        return session
 
-    def access_token(self, tx: Transaction, client: Client, family: Family, scope: str) -> str:
-        """An access token of a family (RFC 9068)."""
+    def access_token(
+        self, tx: Transaction, client: Client, family: Family, scope: str, session: Session | None = None
+    ) -> AccessToken:
+        """An access token of a family (RFC 9068). `session` is the one behind it, where the caller has it at hand."""
+        if session is None and family.session_behind is not None:
+            session = self._sessions.get(tx, family.session_behind)
+        until = None if session is None or family.session_behind is None else self._sessions.runs_out(session)
+        lasts = rules.access_token_lasts(self.policy, tx.now, until)
         token_id = rules.jti(family.family_id, secrets.token(rules.JTI_BYTES))
         claims = rules.access_token_claims(
             self.policy,
             tx.now,
+            lasts,
             client_id=client.client_id,
             subject=family.sub,
             scope=scope,
@@ -156,20 +174,22 @@ class TokenService:
             claims["sid"] = family.told_sid
         if self.policy.status_list and family.status_index is not None:
             claims["status"] = rules.status_claim(self.policy.issuer, family.status_index)
-        return self._sign_access_token(tx, client, claims, family.session_behind)
+        return AccessToken(self._sign_access_token(tx, client, claims, family.session_behind), lasts)
 
-    def client_access_token(self, tx: Transaction, client: Client, scope: str) -> str:
+    def client_access_token(self, tx: Transaction, client: Client, scope: str) -> AccessToken:
         """An access token for the client itself: no person, no session and no family stand behind it."""
+        lasts = rules.access_token_lasts(self.policy, tx.now, None)
         claims = rules.access_token_claims(
             self.policy,
             tx.now,
+            lasts,
             client_id=client.client_id,
             subject=client.client_id,
             scope=scope,
             audience=(self.policy.issuer, *client.resources),
             token_id=secrets.token(rules.JTI_BYTES),
         )
-        return self._sign_access_token(tx, client, claims)
+        return AccessToken(self._sign_access_token(tx, client, claims), lasts)
 
     def _sign_access_token(self, tx: Transaction, client: Client, claims: dict[str, object], sid: str | None = None) -> str:
         fields = {"client_id": client.client_id, "sid": sid}

@@ -115,6 +115,7 @@ class AsyncVerifier(Face):
             except Exception as error:  # noqa: BLE001 - whatever it was, nobody would notice a task that is gone
                 self._core.note(name, f"{name} failed ({type(error).__name__}: {error})")
                 await asyncio.sleep(_AFTER_A_FAULT)
+                self._core.note(name, "")
             else:
                 return
 

@@ -13,40 +13,78 @@ from typing import TypeAlias
 Close: TypeAlias = Callable[[int, str], object]
 Job: TypeAlias = Callable[[], object]
 
-#: Threads that call what may block: one that hangs holds up none of the others.
-MOST_THREADS = 32
+#: Threads that call what may block, at the first.
+AT_ONCE = 32
+#: Whenever they all hang for so long, in seconds, there are as many more of them,
+STUCK_SECONDS = 1.0
+#: up to so many: what waits then waits for one of them.
+MOST_THREADS = 1024
 #: The event loop holds tasks weakly.
 _tasks: set[asyncio.Task[None]] = set()
 
 
 class Threads:
-    """A few threads that do jobs, started when there is something to do. They end with the process, or at `close`."""
+    """A few threads that do jobs, started when there is something to do, and more where those hang.
+
+    They end with the process, or at `close`.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._unfinished = 0
+        self._begun = 0
         self._started = 0
+        self._is_watched = self._is_over = False
 
     def do(self, job: Job) -> None:
         """Have it done soon; several may be done at a time."""
         with self._lock:
-            self._waiting += 1
-            if self._waiting > self._started and self._started < MOST_THREADS:
-                self._started += 1
-                threading.Thread(target=self._work, name="idp-guard-close", daemon=True).start()
+            self._unfinished += 1
+            if self._unfinished > self._started:
+                self._start(1 if self._started < AT_ONCE else 0)
+                self._watch()
         self._jobs.put(job)
 
     def close(self) -> None:
         """Let the threads end once everything is done."""
-        for _ in range(self._started):
-            self._jobs.put(None)
+        with self._lock:
+            self._is_over = True
+            for _ in range(self._started):
+                self._jobs.put(None)
+
+    # -- with the lock held ---------------------------------------------------------------------------------------
+
+    def _start(self, count: int) -> None:
+        for _ in range(min(count, MOST_THREADS - self._started)):
+            self._started += 1
+            threading.Thread(target=self._work, name="idp-guard-close", daemon=True).start()
+
+    def _watch(self) -> None:
+        if self._started >= AT_ONCE and not self._is_watched:
+            self._is_watched = True
+            timer = threading.Timer(STUCK_SECONDS, self._look, (self._begun,))
+            timer.name, timer.daemon = "idp-guard-stuck", True
+            timer.start()
+
+    # -- in threads of their own ----------------------------------------------------------------------------------
+
+    def _look(self, begun: int) -> None:
+        """Start more where nothing was begun since the last look, though something waits."""
+        with self._lock:
+            self._is_watched = False
+            if self._is_over or self._unfinished <= self._started:
+                return
+            self._start(AT_ONCE if self._begun == begun else 0)
+            self._watch()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
+            with self._lock:
+                self._begun += 1
             job()
             with self._lock:
-                self._waiting -= 1
+                self._unfinished -= 1
 
 
 class Closing:

@@ -42,6 +42,9 @@ class Knowledge(Protocol):
     def has_ended(self, place: str) -> bool:
         """Whether a status list says that the tokens of this place have ended."""
 
+    def has_left(self, uri: str) -> bool:
+        """Whether nothing would be heard of what a status list says."""
+
     def proof(self) -> Proof:
         """What is proved at this moment, whatever is proved later."""
 
@@ -99,9 +102,14 @@ class Core:
 
     def has_ended(self, names: Iterable[tuple[Kind, str]]) -> bool:
         """Whether one of these is known to have ended."""
-        return any(
-            self.knowledge.has_ended(value) if kind == "status" else self.revocations.has(kind, value) for kind, value in names
-        )
+        return any(self._has_ended(kind, value) for kind, value in names)
+
+    def _has_ended(self, kind: Kind, value: str) -> bool:
+        if kind == "status":
+            return self.knowledge.has_ended(value)
+        if kind == "status_list":
+            return self.knowledge.has_left(value)
+        return self.revocations.has(kind, value)
 
     # -- what is learnt -------------------------------------------------------------------------------------------
 
@@ -166,11 +174,13 @@ class Core:
         return _added(self._stale_listeners, listener)
 
     def _tell(self, listeners: list[Callable[[_News], None]], news: _News) -> None:
+        problem = ""
         for listener in tuple(listeners):
             try:
                 listener(news)
             except Exception as error:  # noqa: BLE001 - an app's fault must not make it deaf to the next ending
-                self.note("listener", f"a listener failed ({type(error).__name__})")
+                problem = f"a listener failed ({type(error).__name__})"
+        self.note("listener", problem)
 
 
 def _added(listeners: list[Callable[[_News], None]], listener: Callable[[_News], None]) -> Callable[[], None]:

@@ -50,6 +50,10 @@ class Freshness:
         """It knows of no status list."""
         return False
 
+    def has_left(self, _uri: str) -> bool:
+        """It needs none."""
+        return False
+
     def proof(self) -> Proof:
         """The youngest one."""
         return self._proof

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, Self, TypeAlias
 
-from idp.verifier.rules import Claims, Kind, names, status_of
+from idp.verifier.rules import Claims, Kind, names, place, status_of
 
 #: Those of a verified token. Where they are `rules.Claims`, they know its `kid` too.
 AnyClaims: TypeAlias = Mapping[str, object]
@@ -32,7 +32,7 @@ def instant(value: object) -> float:
 def names_of(claims: AnyClaims) -> frozenset[Name]:
     """Whatever ends a token with these claims."""
     status = status_of(claims)
-    listed: tuple[Name, ...] = () if status is None else (("status", status),)
+    listed: tuple[Name, ...] = () if status is None else (("status", place(*status)), ("status_list", status[0]))
     return frozenset((*names(claims, claims.kid if isinstance(claims, Claims) else None), *listed))
 
 

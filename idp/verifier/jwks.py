@@ -40,14 +40,19 @@ class KeyFetcher:
                 backoff.reset()
                 yield Pause(self._core.keys.due_in(self._core.clock.elapsed()))
 
-    def fetch(self, within: float = _LONGEST_PAUSE) -> Flow[None]:
-        """Fetch it now (RFC 7517 §5, RFC 9111). Raises ExchangeError."""
+    def fetch(self, within: float = _LONGEST_PAUSE, *, anew: bool = False) -> Flow[None]:
+        """Fetch it now (RFC 7517 §5). Raises ExchangeError.
+
+        `anew`: something has changed there that a cache on the way cannot know of (RFC 9111 §5.2.1.4).
+        """
         ring = self._core.keys
         url = yield from self._provider.openid("jwks_uri")
         sent_at = self._core.clock.elapsed()
         ring.tried(sent_at)
         etag = ring.etag
-        headers = {"Accept": "application/jwk-set+json, application/json"} | ({} if etag is None else {"If-None-Match": etag})
+        headers = {"Accept": "application/jwk-set+json, application/json"}
+        headers |= {} if etag is None else {"If-None-Match": etag}
+        headers |= {"Cache-Control": "no-cache"} if anew else {}
         answer = yield from ask(Request("GET", url, headers, seconds=within))
         if answer.status in {404, 410}:
             self._provider.forget()
@@ -69,7 +74,7 @@ class KeyFetcher:
         if kid in self._core.keys.keys or not self._core.keys.may_ask_for(kid, self._core.clock.elapsed()):
             return
         try:
-            yield from self.fetch(_WAITED_FOR)
+            yield from self.fetch(_WAITED_FOR, anew=True)
         except ExchangeError as error:
             self._core.note(_PLACE, str(error))
 
@@ -81,7 +86,7 @@ class KeyFetcher:
         try:
             return read(self._core.keys.keys)
         except UnknownKeyError as error:
-            yield from self.fetch() if trusted else self.find(error.kid)
+            yield from self.fetch(anew=True) if trusted else self.find(error.kid)
             return read(self._core.keys.keys)
 
 

@@ -64,10 +64,14 @@ class KeyRing:
                 same = self._documents.get(kid) == text
                 keys[kid] = self.keys[kid] if same else _imported(text)
             self.keys, self._documents, self.etag = keys, published, etag
-        self.unchanged(sent_at, max_age)
+            self._seen(sent_at, max_age)
 
     def unchanged(self, sent_at: float, max_age: float) -> None:
         """The keys were still the same at `sent_at` (RFC 9111 §4.3.3)."""
+        with self._lock:
+            self._seen(sent_at, max_age)
+
+    def _seen(self, sent_at: float, max_age: float) -> None:
         self._seen_at = max(self._seen_at, sent_at)
         lasts = min(max_age, LONGEST_MAX_AGE)
         self._look_at = self._seen_at + _AHEAD * lasts

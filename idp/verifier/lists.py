@@ -6,6 +6,7 @@ from math import inf
 
 from idp.protocol.status_list import INVALID, VALID
 from idp.verifier import status_list
+from idp.verifier.claims import instant
 from idp.verifier.core import Core
 from idp.verifier.errors import EndedTokenError, StaleError, TokenError, UncertainError, UnknownListError
 from idp.verifier.following import Follower
@@ -24,6 +25,8 @@ _COOL_DOWN = 5.0
 #: What is due is looked for this often; more often where a list lasts for seconds only.
 _LOOK, _SHORTEST_LOOK = 1.0, 0.1
 _PLACE = "status list"
+#: What is told in whole seconds may be so much more.
+_ROUNDING = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class _Kept:
         self.found = found
         self.current_at = current_at
         self.used_at = current_at
+        #: When the last token expires that was seen of it, by the wall clock.
+        self.needed_until = -inf
         lives = inf if found.expires_at is None else found.expires_at - found.issued_at
         self.dies_at = current_at + lives
 
@@ -63,6 +68,10 @@ class StatusLists:
         kept = self.kept.get(uri)
         return kept is not None and kept.found.status(int(index)) == INVALID
 
+    def has_left(self, uri: str) -> bool:
+        """Whether the list is not followed."""
+        return uri not in self.kept
+
     def proof(self) -> "StatusLists":
         """Each list says by itself how old it is."""
         return self
@@ -76,7 +85,7 @@ class StatusLists:
         kept = self.kept.get(reference.uri)
         if kept is None:
             raise UnknownListError(reference.uri)
-        kept.used_at = now
+        kept.used_at, kept.needed_until = now, max(kept.needed_until, instant(claims.get("exp")) or -inf)
         status = kept.found.status(reference.index)
         if status == INVALID:
             raise EndedTokenError("family", family_of(claims) or "")
@@ -103,13 +112,18 @@ class ListFetcher(Follower):
         while True:
             for uri, kept in tuple(self._lists.kept.items()):
                 now, lasts = self._core.clock.elapsed(), self._lasts(kept.found.ttl)
-                if now - kept.used_at > _UNUSED:
-                    del self._lists.kept[uri]
+                if now - kept.used_at > _UNUSED and self._core.clock.wall() > kept.needed_until:
+                    self._leave(uri)
                 elif now - kept.current_at >= lasts and self._may_try(uri, now, min(_COOL_DOWN, lasts / 2)):
                     yield from self._try(uri)
             self._core.watch()
-            shortest = min((self._lasts(kept.found.ttl) for kept in self._lists.kept.values()), default=_LOOK)
+            shortest = min((self._lasts(kept.found.ttl) for kept in tuple(self._lists.kept.values())), default=_LOOK)
             yield Pause(max(_SHORTEST_LOOK, min(_LOOK, shortest / 8)))
+
+    def _leave(self, uri: str) -> None:
+        """Follow a list no more. A socket that was to last longer than its token goes with it: nobody would hear of its end."""
+        del self._lists.kept[uri]
+        self._core.tell([Ending("status_list", uri, "status list no longer followed", self._core.clock.wall())])
 
     def find_list(self, uri: str) -> Flow[None]:
         """Fetch a list that a token names for the first time."""
@@ -147,22 +161,25 @@ class ListFetcher(Follower):
         expect(answer, uri, 200)
         text, issuer = answer.body.decode("ascii", "replace").strip(), self._core.expected.issuer
         found = yield from self._keys.reading(lambda keys: status_list.read(text, keys, issuer, uri), trusted=True)
-        kept = _Kept(found, sent_at - _age(answer, found, self._core.clock.wall()))
+        kept = _Kept(found, sent_at - made_ago(answer, found, self._core.clock.wall()))
         old = self._lists.kept.get(uri)
-        kept.used_at = sent_at if old is None else old.used_at
+        if old is not None:
+            kept.used_at, kept.needed_until = old.used_at, old.needed_until
         if old is None or kept.current_at >= old.current_at:
             self._lists.kept[uri] = kept
             ended = found.ended_since(None if old is None else old.found)
             self._core.tell(Ending("status", place(uri, index), "status list", found.issued_at) for index in ended)
 
 
-def _age(answer: Answer, found: status_list.StatusList, now: float) -> float:
-    """For how long the list had been made when it was asked for: by the provider's clock, then by the caches on the way.
+def made_ago(answer: Answer, found: status_list.StatusList, now: float) -> float:
+    """For how long, at the most, the list had been made when it was asked for: by the provider's clock, then by the caches'.
 
-    Where no `Date` says what time it was there, this machine's clock has to do (RFC 9111 §4.2.3).
+    Both count whole seconds, so each may be behind by one. Where no `Date` says what time it was there, it is taken to have
+    been kept for as long as it may be, or longer if this machine's clock says so (RFC 9111 §4.2.3).
     """
+    kept = seconds(answer.headers["age"]) + _ROUNDING if "age" in answer.headers else 0.0
     try:
         then = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except ValueError:
-        return max(0.0, now - found.issued_at)
-    return max(0.0, then - found.issued_at) + seconds(answer.headers.get("age", ""))
+        return max(kept, found.ttl, now - found.issued_at) + _ROUNDING
+    return max(0.0, then - found.issued_at) + _ROUNDING + kept

@@ -17,6 +17,9 @@ OnStale: TypeAlias = Literal["refuse", "introspect", "accept"]
 Source: TypeAlias = Poll | Push | StatusList | BackChannel
 #: A wait is whole seconds, and three of them are in each promise (`poll`): a shorter one would break again and again.
 SHORTEST_STALENESS = 3.0
+#: The provider tells of an ending, and a status list shows it, for its `IDP_KEYS_CLOCK_SKEW` (60 s) longer than the tokens last
+#: that it names. Half of that is for clocks that are wrong; with more leeway than the other half a dead token would live again.
+LONGEST_LEEWAY = 30.0
 
 
 class Choices(TypedDict, total=False):
@@ -24,8 +27,8 @@ class Choices(TypedDict, total=False):
 
     `follow`: how it hears of endings. `max_staleness`: the promise in seconds, 30 by default. `on_stale`: what happens to a
     good token while the promise cannot be kept, "refuse" by default. `credentials`: a client that may introspect, where
-    `follow` has none. `typ`: that of access tokens, "at+jwt" by default. `leeway`: seconds by which `exp` may be over.
-    `maximum_length`: of a token. `clock`: for tests.
+    `follow` has none. `typ`: that of access tokens, "at+jwt" by default. `leeway`: seconds by which `exp` may be over, none by
+    default and 30 at most. `maximum_length`: of a token. `clock`: for tests.
     """
 
     follow: Required[Source]
@@ -95,4 +98,6 @@ def _problem(
         return f"max_staleness must be at least {SHORTEST_STALENESS:g} s"
     if on_stale not in {"refuse", "introspect", "accept"}:
         return f"on_stale must be 'refuse', 'introspect' or 'accept', not {on_stale!r}"
-    return None if leeway >= 0 else "leeway must not be negative"
+    if not 0 <= leeway <= LONGEST_LEEWAY:
+        return f"leeway must be 0 to {LONGEST_LEEWAY:g} s: the provider remembers an ending not much longer than tokens last"
+    return None

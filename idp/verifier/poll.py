@@ -101,7 +101,7 @@ class Poller(Follower):
         self._core.take_in(event.ended)
         self._acknowledged.append(event.jti)
         if any(one.ending.kind == "kid" for one in event.ended):
-            yield from self._keys.fetch()
+            yield from self._keys.fetch(anew=True)
         if event.status not in {None, "enabled"}:
             yield from self._stream.abandon()
             message = f"the provider has set our stream to {event.status!r}"

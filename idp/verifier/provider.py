@@ -76,13 +76,27 @@ class Provider:
 
 def parsed(answer: Answer, what: str) -> dict[str, object]:
     """The JSON object of an answer. Raises ExchangeError."""
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        found = None
+    found = _json(answer)
     if not isinstance(found, dict):
         message = f"{what} was answered with something else than a JSON object"
         raise ExchangeError(message)
+    return found
+
+
+def listed(answer: Answer, what: str) -> list[dict[str, object]]:
+    """The JSON objects of an answer that is an array of them. Raises ExchangeError."""
+    found = _json(answer)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        message = f"{what} was answered with something else than an array of JSON objects"
+        raise ExchangeError(message)
+    return found
+
+
+def _json(answer: Answer) -> object:
+    try:
+        found: object = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
     return found
 
 

@@ -2,14 +2,14 @@
 
 An ending names its tokens by one thing that stands in them: their session (`sid`), their family (the part of the `jti` before
 its dot, ADR 0006), themselves (`jti`), their client (`client_id`) or the key that signed them (`kid`). A status list knows
-none of these: it names their place in it (`status`).
+none of these: it names their place in it (`status`); and it may itself be followed no more (`status_list`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["sid", "family", "jti", "client_id", "kid", "status"]
+Kind: TypeAlias = Literal["sid", "family", "jti", "client_id", "kid", "status", "status_list"]
 #: Those that a source tells of and that are remembered here; a status list is kept whole.
 KINDS: tuple[Kind, ...] = ("sid", "family", "jti", "client_id", "kid")
 _CLAIMS: tuple[Kind, ...] = ("sid", "jti", "client_id")
@@ -63,14 +63,14 @@ def names(claims: Mapping[str, object], kid: str | None) -> Iterator[tuple[Kind,
         yield "kid", kid
 
 
-def status_of(claims: Mapping[str, object]) -> str | None:
-    """The place where the status of a token with these claims stands, as one name; None where it says none."""
+def status_of(claims: Mapping[str, object]) -> tuple[str, int] | None:
+    """The list in which the status of a token with these claims stands, and where in it; None where it says none."""
     status = claims.get("status")
     found = status.get("status_list") if isinstance(status, dict) else None
     uri, index = (found.get("uri"), found.get("idx")) if isinstance(found, dict) else (None, None)
     if not isinstance(uri, str) or not isinstance(index, int) or isinstance(index, bool):
         return None
-    return place(uri, index)
+    return uri, index
 
 
 def place(uri: str, index: int) -> str:

@@ -64,4 +64,4 @@ class State:
 
 
 def _shown(value: float) -> str:
-    return "+Inf" if isinf(value) else f"{value:g}"
+    return str(value) if isinstance(value, int) else "+Inf" if isinf(value) else f"{value:.3f}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from idp.protocol import events
-from idp.verifier.provider import Access, Provider, parsed
+from idp.verifier.provider import Access, Provider, listed, parsed
 from idp.verifier.wire import Answer, ExchangeError, Flow, Request, expect
 
 POLL, PUSH = "urn:ietf:rfc:8936", "urn:ietf:rfc:8935"
@@ -40,6 +40,8 @@ class Stream:
         if self.stream_id is not None:
             return
         url = yield from self._provider.ssf("configuration_endpoint")
+        if self._delivery["method"] == PUSH:
+            yield from self._clear(url)
         wanted = {
             "delivery": dict(self._delivery),
             "events_requested": sorted(events.DEADLY),
@@ -48,6 +50,19 @@ class Stream:
         answer = yield from self._access.ask(post(url, wanted))
         expect(answer, "the request for a stream", 200, 201)
         self._take(parsed(answer, url))
+
+    def _clear(self, url: str) -> Flow[None]:
+        """Delete the streams that earlier processes of this app left when they were killed.
+
+        What is pushed to this endpoint comes to this process alone, so they are nobody else's. Without that, each start
+        would leave one more behind, to which every event is posted, until the provider makes no other.
+        """
+        answer = yield from self._access.ask(Request("GET", url, {"Accept": "application/json"}))
+        expect(answer, "the request for our streams", 200)
+        for each in listed(answer, url):
+            delivery, stream_id = each.get("delivery"), each.get("stream_id")
+            if isinstance(delivery, dict) and delivery.get("endpoint_url") == self._delivery["endpoint_url"]:
+                yield from self._access.ask(_deletion(url, str(stream_id)))
 
     def _take(self, found: Mapping[str, object]) -> None:
         stream_id, delivery, delivered = found.get("stream_id"), found.get("delivery"), found.get("events_delivered")
@@ -79,5 +94,9 @@ class Stream:
         if self.stream_id is None:
             return
         url = yield from self._provider.ssf("configuration_endpoint")
-        query, self.stream_id = urlencode({"stream_id": self.stream_id}), None
-        yield from self._access.ask(Request("DELETE", f"{url}?{query}", seconds=_FAREWELL_SECONDS))
+        deletion, self.stream_id = _deletion(url, self.stream_id), None
+        yield from self._access.ask(deletion)
+
+
+def _deletion(url: str, stream_id: str) -> Request:
+    return Request("DELETE", f"{url}?{urlencode({'stream_id': stream_id})}", seconds=_FAREWELL_SECONDS)

@@ -124,6 +124,7 @@ class Verifier(Face):
             except Exception as error:  # noqa: BLE001 - whatever it was, nobody would notice a thread that is gone
                 self._core.note(name, f"{name} failed ({type(error).__name__}: {error})")
                 self._stopping.wait(_AFTER_A_FAULT)
+                self._core.note(name, "")
             else:
                 return
 

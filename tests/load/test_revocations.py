@@ -110,7 +110,7 @@ class Revoker:
         given = Authorization(client.client_id, "somebody", session.sid, "openid", False, tx.now, "0", "pwd")
         family_id = services.tokens.new_family_id()
         family, _ = services.tokens.start_family(tx, family_id, given, refreshable=False)
-        token = services.tokens.access_token(tx, client, family, "openid")
+        token = services.tokens.access_token(tx, client, family, "openid", session).text
         live = services.tokens.live_access_token(tx, token)
         assert live is not None
         jti, expires = str(live.claims["jti"]), float(str(live.claims["exp"]))

@@ -77,15 +77,15 @@ class World:
         given = Authorization(client.client_id, subject, sid, "openid", offline, self.clock.now, "1", "pwd")
         with self.provider.database.writing() as tx:
             family, refresh_token = tokens.start_family(tx, tokens.new_family_id(), given, refreshable=True)
-            access_token = tokens.access_token(tx, client, family, "openid")
+            access_token = tokens.access_token(tx, client, family, "openid").text
         assert refresh_token is not None
         return Given(family, access_token, refresh_token)
 
     def refresh(self, client: Client, refresh_token: str) -> "Given":
         tokens = self.provider.tokens
         with self.provider.database.writing() as tx:
-            family, successor = tokens.rotate(tx, client, refresh_token)
-            return Given(family, tokens.access_token(tx, client, family, "openid"), successor)
+            family, successor, session = tokens.rotate(tx, client, refresh_token)
+            return Given(family, tokens.access_token(tx, client, family, "openid", session).text, successor)
 
     # -- what is heard ----------------------------------------------------------------------------------------------
 

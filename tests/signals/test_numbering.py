@@ -81,6 +81,19 @@ def test_an_event_has_no_number_before_its_commit_and_the_next_one_after(databas
     assert number(database, log) == 0
 
 
+def test_a_verification_comes_after_what_was_committed_before_it_whatever_the_clocks_say(
+    database: Database, log: SignalService, clock: Clock
+) -> None:
+    """It proves that nothing before it is missing. Two instances, of which the second is 30 s behind."""
+    with database.writing() as tx:
+        key_ended(log, tx, "k")
+    clock.now -= 30
+    with database.writing() as tx:
+        log.verification(tx, "stream", "state")
+    assert number(database, log) == 2
+    assert [signal.event for signal in after(database, log, 0)] == [events.KEY_REVOKED, events.VERIFICATION]
+
+
 def test_what_is_rolled_back_is_never_heard_of(database: Database, log: SignalService) -> None:
     with pytest.raises(RuntimeError), database.writing() as tx:
         key_ended(log, tx, "a")

@@ -228,7 +228,7 @@ def test_tokens_say_nothing_of_lists_unless_it_is_switched_on(world: World) -> N
 def test_a_token_for_a_client_itself_has_no_place(world: World) -> None:
     client = world.add_client()
     with world.provider.database.writing() as tx:
-        token = world.provider.tokens.client_access_token(tx, client, "")
+        token = world.provider.tokens.client_access_token(tx, client, "").text
     with pytest.raises(KeyError):
         reference(token)
 

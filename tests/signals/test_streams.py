@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from idp.protocol import events
-from idp.signals import rules
+from idp.signals import rules, stream_store
 from tests.signals.conftest import Follow
 from tests.signals.follower import Follower, only_event, receiver_of
 from tests.signals.test_polling import end, signed_in
@@ -260,6 +260,32 @@ def test_how_far_the_end_of_a_session_is_known(provider: RunningProvider, person
     assert {(row["stream_id"], row["behind"]) for row in listed} == {(each.stream_id, 0) for each in followers}
     for each in followers:
         each.close()
+
+
+def test_a_follower_that_was_killed_does_not_leave_an_ending_unconfirmed_for_ever(
+    provider: RunningProvider, person: Person
+) -> None:
+    database, services = provider.services.database, provider.services
+    with database.writing() as tx:
+        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    alive, killed = Follower.of(provider), Follower.of(provider)
+    while alive.follow():
+        pass
+    with database.writing() as tx:
+        stream_store.change(tx, killed.stream_id, seen_at=tx.now - rules.LEFT_SECONDS - 1)
+    sid = signed_in(provider, person)
+    end(provider, sid)
+    for _ in range(2):
+        alive.follow(wait=5)
+    with database.reading() as tx:
+        known = services.streams.exposure(tx, sid)
+    assert (known.confirmed, known.followers, known.unseen, known.all_confirmed) == (1, 1, 1, True)
+    shown = provider.json("session", "show", sid)["exposure"]
+    assert shown["sentence"].startswith(
+        "all followers confirmed; 1 not heard of for 7 minutes; apps that only check expiry: safe"
+    )
+    alive.close()
+    killed.close()
 
 
 def test_the_sign_out_page_says_what_is_safe_already(provider: RunningProvider, person: Person) -> None:

@@ -57,6 +57,10 @@ class World:
         with self.database.writing() as tx:
             return self.sessions.start(tx, SignIn(subject, "pwd", "127.0.0.1", "test")).session.sid
 
+    def use(self, sid: str) -> None:
+        with self.database.writing() as tx:
+            assert self.sessions.hold(tx, sid) is not None
+
     def allow(self, client: Client, sid: str | None, *, scope: str = "openid", offline: bool = False) -> tuple[Family, str]:
         """A family and its first refresh token."""
         given = Authorization(client.client_id, "alice", sid, scope, offline, self.clock.now, "1", "pwd")
@@ -72,7 +76,7 @@ class World:
 
     def access_token(self, client: Client, family: Family, scope: str = "openid") -> str:
         with self.database.writing() as tx:
-            return self.tokens.access_token(tx, client, family, scope)
+            return self.tokens.access_token(tx, client, family, scope).text
 
     def stored(self, family: Family) -> Family:
         with self.database.reading() as tx:

@@ -83,6 +83,28 @@ def test_a_session_that_ran_out_is_as_good_as_ended(world: World, client: Client
     assert asked(world, client, refresh) == INACTIVE
 
 
+@pytest.mark.parametrize("way", ["too old", "idle"])
+def test_an_access_token_does_not_outlive_its_session_for_those_who_verify_by_themselves(
+    world: World, client: Client, way: str
+) -> None:
+    family, _ = world.allow(client, world.sign_in())
+    over = EPOCH + (SESSIONS.absolute_timeout if way == "too old" else SESSIONS.idle_timeout)
+    if way == "too old":
+        while world.clock.now < over - SESSIONS.idle_timeout:
+            world.clock.now += SESSIONS.idle_timeout - 1
+            world.use(str(family.sid))
+    world.clock.now = over - 100.5
+    answer = asked(world, client, world.access_token(client, family))
+    assert (answer["exp"], answer["active"]) == (over, True)
+    assert answer["iat"] == over - 101
+
+
+def test_what_is_allowed_offline_outlives_the_session(world: World, client: Client) -> None:
+    family, _ = world.allow(client, world.sign_in(), offline=True)
+    world.clock.now = EPOCH + SESSIONS.idle_timeout - 100
+    assert asked(world, client, world.access_token(client, family))["exp"] == world.clock.now + POLICY.access_token_lifetime
+
+
 def test_the_end_of_the_family_is_seen_at_once(world: World, client: Client) -> None:
     family, refresh = world.allow(client, world.sign_in())
     access = world.access_token(client, family)
@@ -184,6 +206,7 @@ def test_an_access_token_of_the_other_header_type_is_refused(world: World, clien
     claims = rules.access_token_claims(
         POLICY,
         EPOCH,
+        POLICY.access_token_lifetime,
         client_id=client.client_id,
         subject="alice",
         scope="openid",
@@ -220,6 +243,7 @@ def test_claims_that_are_not_those_of_our_access_tokens_do_not_count_though_we_s
     claims = rules.access_token_claims(
         POLICY,
         EPOCH,
+        POLICY.access_token_lifetime,
         client_id=client.client_id,
         subject="alice",
         scope="openid",
@@ -257,7 +281,7 @@ def test_a_hint_is_still_a_hint_when_it_has_expired(world: World, client: Client
 def test_a_token_for_a_client_itself_has_no_person_behind_it(world: World) -> None:
     machine = world.add_client(grant_types=["client_credentials"], response_types=[], scope="reports")
     with world.database.writing() as tx:
-        token = world.tokens.client_access_token(tx, machine, "reports")
+        token = world.tokens.client_access_token(tx, machine, "reports").text
     answer = asked(world, machine, token)
     assert answer["sub"] == machine.client_id
     assert "sid" not in answer

@@ -132,7 +132,8 @@ def test_what_a_token_may_die_of() -> None:
         ({"follow": Poll("c", "s"), "max_staleness": float("nan")}, "at least 3 s"),
         ({"follow": Poll("c", "s"), "on_stale": "ignore"}, "'refuse', 'introspect' or 'accept'"),
         ({"follow": StatusList(), "on_stale": "introspect"}, "credentials"),
-        ({"follow": Poll("c", "s"), "leeway": -1}, "negative"),
+        ({"follow": Poll("c", "s"), "leeway": -1}, "0 to 30 s"),
+        ({"follow": Poll("c", "s"), "leeway": 30.5}, "0 to 30 s"),
     ],
 )
 def test_a_promise_that_cannot_be_kept_is_refused_in_one_sentence(choices: dict[str, object], said: str) -> None:

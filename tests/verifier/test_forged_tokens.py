@@ -32,11 +32,14 @@ def verifier(transmitter: Transmitter, verifier_of: Make) -> Verifier:
 
 
 def refused(verifier: Verifier, token: object) -> None:
-    """Refused, and cheaply: the processor's time, since this machine may be busy with something else."""
-    began = time.thread_time()
-    with pytest.raises(TokenError):
-        verifier.verify(token)
-    assert time.thread_time() - began < 0.05
+    """Refused, and cheaply: the processor's time of the best of a few, since this process may have garbage to look through."""
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        with pytest.raises(TokenError):
+            verifier.verify(token)
+        times.append(time.thread_time() - began)
+    assert min(times) < 0.05
 
 
 @pytest.mark.parametrize("token", [*SHAPES, None, 1, b"a.b.c", ["a"]], ids=range(len(SHAPES) + 4))

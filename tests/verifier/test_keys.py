@@ -165,6 +165,20 @@ def test_a_revoked_key_is_dead_at_its_event_and_its_successor_is_fetched_at_once
     verifier.verify(access_token(transmitter.issuer, kid="three"))
 
 
+def test_a_cache_before_the_jwks_does_not_keep_a_revoked_key_alive(transmitter: Transmitter, verifier_of: Make) -> None:
+    """The event is signed by a key that no copy has: the successor, or a spare that was never announced."""
+    transmitter.has_cache = True
+    transmitter.published = ["one", "two"]
+    verifier = verifier_of(transmitter.issuer)
+    token = access_token(transmitter.issuer, kid="two")
+    verifier.verify(token)
+    transmitter.published = ["one", "three"]
+    transmitter.tell(events.KEY_REVOKED, opaque("two"), kid="three")
+    until(lambda: verifier.has_ended([("kid", "two")]))
+    assert _is_refused(verifier, token)
+    verifier.verify(access_token(transmitter.issuer, kid="three"))
+
+
 def test_a_copy_of_the_jwks_is_used_for_as_long_as_it_may_be(transmitter: Transmitter, verifier_of: Make, clock: Clock) -> None:
     transmitter.max_age = 3600
     verifier = verifier_of(transmitter.issuer)

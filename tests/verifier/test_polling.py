@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -417,6 +418,7 @@ def test_state_can_be_read_as_values_as_json_and_as_text(transmitter: Transmitte
     assert state.as_dict()["ended"] == {"sid": 1, "family": 0, "jti": 0, "client_id": 0, "kid": 0}
     assert 'idp_verifier_ended{kind="sid"} 1\n' in state.as_prometheus()
     assert "idp_verifier_stale 0\n" in state.as_prometheus()
+    assert "idp_verifier_requests_total 1234567\n" in replace(state, requests=1_234_567).as_prometheus()
     unstarted = Verifier(transmitter.issuer, "x", follow=verifier._engine._options.follow)
     assert unstarted.state.as_dict()["staleness"] is None
     assert "idp_verifier_staleness_seconds +Inf\n" in unstarted.state.as_prometheus()

@@ -11,7 +11,7 @@ from idp.verifier import EndedTokenError, Push, Reply, StaleError, Verifier
 from tests.verifier.clocks import Clock
 from tests.verifier.conftest import Make, until
 from tests.verifier.signing import CLIENT, access_token, event_claims, opaque, session, signed
-from tests.verifier.transmitter import Transmitter
+from tests.verifier.transmitter import Stream, Transmitter
 
 PUSH = Push(CLIENT, "secret", "http://localhost:9/events", "Bearer of news")
 
@@ -69,6 +69,22 @@ def test_it_asks_for_its_events_to_be_pushed(transmitter: Transmitter, verifier:
     assert stream.delivery["method"] == "urn:ietf:rfc:8935"
     assert stream.delivery["endpoint_url"] == PUSH.endpoint_url
     assert stream.delivery["authorization_header"] == PUSH.authorization
+
+
+def test_streams_that_killed_processes_left_behind_are_deleted_and_no_others(
+    transmitter: Transmitter, deliverer: Deliverer, verifier_of: Make
+) -> None:
+    """Without that, 64 kills would leave an app without any stream: each start would be answered 409."""
+    for number in range(3):
+        transmitter.streams[f"left {number}"] = Stream(f"left {number}", dict(PUSH.delivery))
+    transmitter.streams["elsewhere"] = Stream("elsewhere", dict(PUSH.delivery) | {"endpoint_url": "http://localhost:9/other"})
+    transmitter.streams["polled"] = Stream("polled", {"method": "urn:ietf:rfc:8936"})
+    made = verifier_of(transmitter.issuer, follow=PUSH, fresh=False)
+    deliverer.verifier = made
+    assert made.wait(10), made.state
+    others = set(transmitter.streams) - {"elsewhere", "polled"}
+    assert len(others) == 1
+    assert not any(name.startswith("left") for name in others)
 
 
 def test_a_session_whose_end_is_pushed_is_refused(transmitter: Transmitter, verifier: Verifier, deliverer: Deliverer) -> None:

@@ -19,7 +19,9 @@ from idp.verifier import (
     status_list,
 )
 from idp.verifier.guard import ENDED
+from idp.verifier.lists import made_ago
 from idp.verifier.rules import status_of
+from idp.verifier.wire import Answer
 from tests.verifier.clocks import Clock
 from tests.verifier.conftest import Make, until
 from tests.verifier.signing import access_token, b64, key, signed
@@ -56,9 +58,9 @@ class Publisher:
             {"Content-Type": "application/statuslist+jwt", **(headers or {})},
         )
 
-    def token(self, index: int, uri: str | None = None) -> str:
+    def token(self, index: int, uri: str | None = None, lasts: int = 3600) -> str:
         reference = {"status_list": {"idx": index, "uri": uri or self.uri}}
-        return access_token(self.transmitter.issuer, status=reference, exp=int(time.time()) + 3600)
+        return access_token(self.transmitter.issuer, status=reference, exp=int(time.time()) + lasts)
 
     @property
     def fetches(self) -> int:
@@ -173,6 +175,60 @@ def test_a_socket_is_closed_when_the_list_says_that_its_family_ended(
         assert len(guard) == 2
         late = guard.bind({"status": {"status_list": {"idx": 9, "uri": publisher.uri}}}, time.time() + 60, lambda *_: None)
         assert late.closed, "what had ended before the list was there"
+
+
+def patient(publisher: Publisher, verifier_of: Make) -> Verifier:
+    """One that a leap of the clock does not make stale."""
+    publisher.transmitter.max_age = 86_400
+    return verifier_of(publisher.transmitter.issuer, follow=StatusList(), max_staleness=10_000.0)
+
+
+def test_a_socket_hears_of_its_end_however_long_no_other_token_of_its_list_was_seen(
+    publisher: Publisher, verifier_of: Make, clock: Clock
+) -> None:
+    verifier = patient(publisher, verifier_of)
+    closed: list[tuple[int, str]] = []
+    with Guard(verifier) as guard:
+        handle = guard.bind(verifier.verify(publisher.token(5, lasts=7200)), None, lambda *why: closed.append(why))
+        before = publisher.fetches
+        clock.pass_by(3700)
+        until(lambda: publisher.fetches > before)
+        assert not handle.closed
+        publisher.statuses[5] = 1
+        publisher.publish()
+        clock.pass_by(15)
+        until(lambda: closed)
+    assert closed == [(4401, ENDED)]
+
+
+def test_a_socket_that_is_to_last_longer_than_its_token_goes_with_the_list(
+    publisher: Publisher, verifier_of: Make, clock: Clock
+) -> None:
+    verifier = patient(publisher, verifier_of)
+    closed: list[tuple[int, str]] = []
+    with Guard(verifier) as guard:
+        claims = verifier.verify(publisher.token(5, lasts=600))
+        guard.bind(claims, time.time() + 86_400, lambda *why: closed.append(why))
+        clock.pass_by(3700)
+        until(lambda: closed)
+        assert closed == [(4401, ENDED)]
+        assert guard.bind(claims, time.time() + 86_400, lambda *_: None).closed, "nobody follows its list any more"
+
+
+@pytest.mark.parametrize(
+    ("headers", "age"),
+    [
+        ({"date": "Thu, 01 Jan 1970 00:16:40 GMT"}, 1),
+        ({"date": "Thu, 01 Jan 1970 00:16:45 GMT"}, 6),
+        ({"date": "Thu, 01 Jan 1970 00:16:40 GMT", "age": "3"}, 5),
+        ({}, 11),
+        ({"age": "60"}, 62),
+    ],
+)
+def test_a_list_is_never_taken_for_younger_than_it_may_be(headers: dict[str, str], age: float) -> None:
+    """`iat`, `Date` and `Age` are whole seconds: each may hide one. Made at 1000, to be kept for 10 s."""
+    found = status_list.StatusList(2, b"", 1000.0, None, 10.0)
+    assert made_ago(Answer(200, headers, b""), found, 1000.0) == age
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

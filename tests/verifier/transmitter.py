@@ -26,6 +26,10 @@ class Stream:
     delivery: dict[str, str]
     owed: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def shown(self) -> dict[str, object]:
+        return {"stream_id": self.stream_id, "delivery": self.delivery}
+
 
 class Transmitter:
     """Discovery, JWKS, tokens, streams, polls, introspection and status lists. What was asked is in `asked`."""
@@ -33,6 +37,9 @@ class Transmitter:
     def __init__(self) -> None:
         self.published = ["one"]
         self.max_age: int | None = 300
+        #: Whether a shared cache stands before the JWKS, and what it keeps.
+        self.has_cache = False
+        self._kept: Answer | None = None
         self.history: dict[str, str] = {}
         self.streams: dict[str, Stream] = {}
         self.delivered = sorted(events.DEADLY)
@@ -130,7 +137,7 @@ class Transmitter:
         plain = {
             "/.well-known/openid-configuration": self._openid,
             "/.well-known/ssf-configuration": self._ssf,
-            "/jwks": lambda: self._jwks(headers),
+            "/jwks": lambda: self._through_a_cache(headers) if self.has_cache else self._jwks(headers),
             "/token": self._token,
             "/introspect": lambda: as_json({"active": self.active}),
         }
@@ -142,6 +149,8 @@ class Transmitter:
         if headers.get("Authorization", "").removeprefix("Bearer ") not in self.tokens:
             return 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'}, b""
         if path == "/ssf/streams":
+            if method == "GET":
+                return as_json([each.shown for each in self.streams.values()])
             return self._make(json.loads(body)) if method == "POST" else self._delete(query["stream_id"][0])
         if path == "/ssf/verify":
             with self.changed:
@@ -167,6 +176,11 @@ class Transmitter:
             for name, path in (("configuration", "streams"), ("verification", "verify"))
         }
         return as_json({"issuer": self.issuer, "spec_version": "1_0"} | addresses)
+
+    def _through_a_cache(self, headers: dict[str, str]) -> Answer:
+        if self._kept is None or "no-cache" in headers.get("Cache-Control", ""):
+            self._kept = self._jwks({})
+        return self._kept
 
     def _jwks(self, headers: dict[str, str]) -> Answer:
         keys = [signing.key(kid).as_dict(private=False) | {"use": "sig", "alg": "RS256"} for kid in self.published]
