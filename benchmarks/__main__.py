@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from benchmarks import draining, limits, locally, report, servers, verifying, waiting
+from benchmarks import draining, following, limits, locally, report, servers, verifying, waiting
 from benchmarks.cases import FailedRequestError
 from benchmarks.draining import Drained
 from benchmarks.figures import Bench, Figures
+from benchmarks.following import Following
 from benchmarks.load import WARM_UP
 from benchmarks.locally import Locally
 from benchmarks.waiting import Waiting
@@ -34,6 +35,7 @@ class Run:
         self.drained: list[Drained] = []
         self.waiting: list[Waiting] = []
         self.locally: Locally | None = None
+        self.following: Following | None = None
         self.limits: dict[int, float] = {}
         self.verified = 0
 
@@ -60,6 +62,12 @@ class Run:
         """The other side: what a verifier adds to a signature."""
         self.say("verifying locally")
         self.locally = locally.measure(self.seconds)
+
+    def follow(self, url: str) -> None:
+        """What a verifier asks of its provider meanwhile."""
+        self.say("verifying for a minute while following by long poll")
+        with servers.provider(1, url) as running:
+            self.following = following.measure(running)
 
     def drain(self, database: str, fresh: Callable[[], str], workers: int) -> None:
         """Everybody is told that very many sessions have ended."""
@@ -98,6 +106,8 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
             run.limit(workers)
         for name in databases:
             with servers.databases(name) as fresh:
+                if run.following is None:
+                    run.follow(fresh())
                 for workers in worker_counts:
                     run.provider(name, fresh(), workers)
                 run.drain(name, fresh, worker_counts[0])
@@ -106,9 +116,9 @@ def main(*, seconds: float, database: str, as_json: bool) -> None:
         click.echo(f"benchmarks: {error}", err=True)
         sys.exit(1)
     if as_json:
-        click.echo(report.as_json(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally))
+        click.echo(report.as_json(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally, run.following))
     else:
-        report.table(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally)
+        report.table(run.limits, run.figures, run.drained, run.waiting, run.verified, run.locally, run.following)
 
 
 main()

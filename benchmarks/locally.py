@@ -19,10 +19,7 @@ from joserfc.jwk import RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-from idp.verifier import Poll
-from idp.verifier.core import Core
-from idp.verifier.engine import Engine
-from idp.verifier.options import Options
+from idp.verifier import Poll, Verifier
 from idp.verifier.revocations import Revocations
 
 #: What the issue allows `verify` to cost: so many times what joserfc needs for signature and claims alone.
@@ -92,7 +89,7 @@ def _ways(token: str, key: RSAKey) -> dict[str, Callable[[], object]]:
     )
     signed, _, signature = token.rpartition(".")
     message, raw, how, digest = signed.encode(), urlsafe_b64decode(signature.encode()), padding.PKCS1v15(), SHA256()
-    core = _core(public)
+    verifier = _verifier(public)
 
     def by_joserfc() -> None:
         registry.validate(jwt.decode(token, public, ["RS256"]).claims)
@@ -101,18 +98,19 @@ def _ways(token: str, key: RSAKey) -> dict[str, Callable[[], object]]:
         "bare_rsa": lambda: rsa.verify(raw, message, how, digest),
         "joserfc": by_joserfc,
         "pyjwt": lambda: pyjwt.decode(token, rsa, ["RS256"], audience=_AUDIENCE, issuer=_ISSUER),
-        "verifier": lambda: core.judge(token),
+        "verifier": lambda: verifier.verify(token),
     }
 
 
-def _core(public: RSAKey) -> Core:
-    """A verifier's core that is fresh and knows of very many endings. Nothing is followed: `verify` asks nobody."""
-    core = Engine(Options(_ISSUER, _AUDIENCE, follow=Poll("client", "secret"), max_staleness=3600.0)).core
+def _verifier(public: RSAKey) -> Verifier:
+    """A verifier that is fresh and knows of very many endings. Nothing is followed: `verify` asks nobody."""
+    verifier = Verifier(_ISSUER, _AUDIENCE, follow=Poll("client", "secret"), max_staleness=3600.0)
+    core = verifier._core  # noqa: SLF001 - it is told what it would have heard
     now = core.clock.elapsed()
     core.keys.take(json.dumps({"keys": [public.as_dict(private=False)]}).encode(), None, now, 3600.0)
     core.knowledge.confirm(now)  # type: ignore[attr-defined]
     _fill(core.revocations, ENTRIES // 10)
-    return core
+    return verifier
 
 
 def _in_turns(ways: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:

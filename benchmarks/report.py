@@ -9,6 +9,8 @@ from rich.table import Table
 
 from benchmarks.draining import Drained
 from benchmarks.figures import CORES, Figures
+from benchmarks.following import ALLOWED as ALLOWED_REQUESTS
+from benchmarks.following import Following
 from benchmarks.locally import ALLOWED, Locally
 from benchmarks.waiting import ALLOWED as ALLOWED_BESIDE
 from benchmarks.waiting import Waiting
@@ -25,6 +27,7 @@ def as_json(
     waiting: Sequence[Waiting],
     verified: int,
     local: Locally | None,
+    following: Following | None,
 ) -> str:
     """Everything that was measured. `limits` are bare signatures per second by the number of processes."""
     return json.dumps(
@@ -37,6 +40,7 @@ def as_json(
             "drained": [line.shown() for line in drained],
             "waiting": [line.shown() for line in waiting],
             "verified_locally": None if local is None else local.shown(),
+            "followed": None if following is None else following.shown(),
         },
         indent=2,
     )
@@ -49,6 +53,7 @@ def table(
     waiting: Sequence[Waiting],
     verified: int,
     local: Locally | None,
+    following: Following | None,
 ) -> None:
     """Print the table and how it is to be read."""
     console = Console(highlight=False)
@@ -87,6 +92,11 @@ def table(
             f"{local.pyjwt:.0f} µs by PyJWT; the RSA operation is {local.bare_rsa:.0f} µs of each. That is {local.ratio:.2f} times joserfc's ({ALLOWED} is allowed).",
             f"{local.entries:,} live revocations take {local.traced_bytes / 1e6:.0f} MB as Python counts it, {local.resident_bytes / 1e6:.0f} MB resident.",
             sep="\n",
+        )
+    if following is not None:
+        console.print(
+            f"Following by long poll, the verifier asked its provider {following.requests} times while {following.verified:,} tokens were verified in {following.seconds:.0f} s: "
+            f"{following.per_minute:.1f} requests a minute (fewer than {ALLOWED_REQUESTS} are allowed), {following.per_million:.1f} for a million tokens."
         )
     console.print(
         f"The load generator shares the {CORES} core(s) with the server: server, load and other say who used how much of "

@@ -1,15 +1,25 @@
 """A verifier in a process of its own, under load: it verifies without pause, and notes when it accepted each token last.
 
+Each follows in a way of its own.
+
 Instants are CLOCK_MONOTONIC's, which all processes of a machine share.
 """
 
+import asyncio
 import random
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 
-from idp.verifier import EndedTokenError, Poll, TokenError, Verifier
+from idp.verifier import AsyncVerifier, EndedTokenError, Poll, Push, StatusList, TokenError, UncertainError, Verifier
+from tests.verifier.endpoint import pushed_to
+
+#: A status list that says that single tokens of a family were revoked does not say which: without credentials they all go.
+_REFUSED = (EndedTokenError, UncertainError)
 
 #: A pass over the tokens that are watched takes at least this long: what is measured is not the length of a queue.
 _PASS_SECONDS = 0.004
@@ -55,18 +65,75 @@ class Report:
     other: list[str] = field(default_factory=list)
 
 
-def run(issuer: str, credentials: tuple[str, str], max_staleness: float, clock: Skewed, end: Connection) -> None:
+Verify = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a verifier follows ("poll", "poll in a loop", "push" or "status list"), and which clock its machine has."""
+
+    way: str
+    clock: Skewed
+
+
+def run(issuer: str, credentials: tuple[str, str], max_staleness: float, setup: Setup, end: Connection) -> None:
     """Verify until told to stop. Sends True once it is fresh, and after that a `Report` for each list of new tokens."""
-    with Verifier(issuer, issuer, follow=Poll(*credentials), max_staleness=max_staleness, clock=clock) as verifier:
-        end.send(verifier.wait(60))
-        Watcher(verifier).watch(end)
+    made = partial(_WAYS[setup.way], issuer, credentials, max_staleness=max_staleness, clock=setup.clock)
+    with made() as (is_fresh, verify):
+        end.send(is_fresh)
+        Watcher(verify).watch(end)
+
+
+@contextmanager
+def _polling(issuer: str, credentials: tuple[str, str], **choices: object) -> Iterator[tuple[bool, Verify]]:
+    with Verifier(issuer, issuer, follow=Poll(*credentials), **choices) as verifier:
+        yield verifier.wait(60), verifier.verify
+
+
+@contextmanager
+def _pushed_to(issuer: str, credentials: tuple[str, str], **choices: object) -> Iterator[tuple[bool, Verify]]:
+    with (
+        pushed_to(lambda url: Verifier(issuer, issuer, follow=Push(*credentials, url), **choices)) as made,
+        made as verifier,
+    ):
+        yield verifier.wait(60), verifier.verify
+
+
+@contextmanager
+def _listing(issuer: str, _credentials: tuple[str, str], **choices: object) -> Iterator[tuple[bool, Verify]]:
+    with Verifier(issuer, issuer, follow=StatusList(), **choices) as verifier:
+        yield verifier.wait(60), verifier.verify
+
+
+@contextmanager
+def _polling_in_a_loop(issuer: str, credentials: tuple[str, str], **choices: object) -> Iterator[tuple[bool, Verify]]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def done(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    async def made() -> AsyncVerifier:
+        return await AsyncVerifier(issuer, issuer, follow=Poll(*credentials), **choices).start()
+
+    verifier = done(made())
+    try:
+        yield done(verifier.wait(60)), lambda token: done(verifier.verify(token))
+    finally:
+        done(verifier.close())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+_WAYS = {"poll": _polling, "poll in a loop": _polling_in_a_loop, "push": _pushed_to, "status list": _listing}
 
 
 class Watcher:
     """Verifies what it was told to watch: first what may end, then what must not, and what has."""
 
-    def __init__(self, verifier: Verifier) -> None:
-        self._verifier = verifier
+    def __init__(self, verify: Verify) -> None:
+        self._verify = verify
         self._watched: dict[int, Watched] = {}
         self._refused: list[str] = []
         self._alive: list[str] = []
@@ -100,8 +167,8 @@ class Watcher:
 
     def _is_refused(self, watched: Watched) -> bool:
         try:
-            self._verifier.verify(watched.token)
-        except EndedTokenError:
+            self._verify(watched.token)
+        except _REFUSED:
             watched.refused_at = time.monotonic()
             return True
         except TokenError as error:
@@ -115,7 +182,7 @@ class Watcher:
         count = 0
         for token in tokens:
             try:
-                self._verifier.verify(token)
+                self._verify(token)
             except TokenError as error:
                 self._note(error)
             else:
@@ -124,8 +191,8 @@ class Watcher:
 
     def _has_ended(self, token: str) -> bool:
         try:
-            self._verifier.verify(token)
-        except EndedTokenError:
+            self._verify(token)
+        except _REFUSED:
             return True
         except TokenError as error:
             self._note(error)
@@ -136,5 +203,5 @@ class Watcher:
     def _note(self, error: TokenError) -> None:
         if type(error).__name__ == "StaleError":
             self._report.stale += 1
-        elif not isinstance(error, EndedTokenError):
+        elif not isinstance(error, _REFUSED):
             self._report.other.append(f"{type(error).__name__}: {error}"[:200])

@@ -4,9 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -23,6 +21,7 @@ from tests.support.databases import DIALECTS
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider, free_port
 from tests.verifier.conftest import until
+from tests.verifier.endpoint import pushed_to
 from tests.verifier.relay import Relay
 
 #: Access tokens by what the matrix calls them. An offline family's dies with the family.
@@ -135,29 +134,13 @@ def test_a_stream_that_is_deleted_or_paused_under_it_is_made_anew(provider: Runn
 
 
 def test_a_verifier_that_is_pushed_to_keeps_the_same_promise(provider: RunningProvider) -> None:
-    box: list[Verifier] = []
-
-    class Endpoint(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            reply = box[0].receive(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            self.wfile.write(reply.body)
-
-        def log_message(self, *_: object) -> None:
-            """Tests are quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    follow = Push(*receiver_of(provider).auth, f"http://localhost:{server.server_address[1]}/events")
-    box.append(Verifier(provider.issuer, provider.issuer, follow=follow))
+    credentials = receiver_of(provider).auth
     world = World.make(provider)
     try:
-        with box[0] as following:
+        with (
+            pushed_to(lambda url: Verifier(provider.issuer, provider.issuer, follow=Push(*credentials, url))) as verifier,
+            verifier as following,
+        ):
             assert following.wait(20), following.state
             token, other = (world.tokens[name]["access_token"] for name in ("one here", "one there"))
             assert accepted(following, token)
@@ -166,8 +149,6 @@ def test_a_verifier_that_is_pushed_to_keeps_the_same_promise(provider: RunningPr
             assert accepted(following, other)
     finally:
         world.close()
-        server.shutdown()
-        server.server_close()
 
 
 # -- when the provider is away ----------------------------------------------------------------------------------------
