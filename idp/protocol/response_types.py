@@ -24,9 +24,3 @@ def is_front_channel(response_type: str) -> bool:
 def default_mode(response_type: str) -> str:
     """How an answer is sent when the request does not say: tokens never in a query, which servers log (§5)."""
     return "fragment" if is_front_channel(response_type) else "query"
-
-
-def grant_types_of(response_type: str) -> set[str]:
-    """The grant types that go with a response type (OIDC Registration 1.0 §2)."""
-    grant_types = {"authorization_code"} if gives(response_type, CODE) else set()
-    return grant_types | ({"implicit"} if is_front_channel(response_type) else set())
