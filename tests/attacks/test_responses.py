@@ -278,7 +278,7 @@ def test_a_forged_host_changes_no_link_issuer_or_cookie(
 ) -> None:
     answer = raw.send(provider, "GET", target, headers)
     assert answer.status < 500
-    assert "evil" not in [value for name, value in answer.headers if name.lower() == "location"]
+    assert not [value for name, value in answer.headers if name.lower() == "location" and "evil" in value]
     assert "evil.example" not in answer
     assert answer.status not in {301, 302, 307, 308}
     if answer.status == 303:
