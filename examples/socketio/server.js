@@ -3,6 +3,7 @@
 // provider's feed of security events (SSF 1.0, by long poll: RFC 8936), and believes no token while it cannot.
 import { createServer } from 'node:http'
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import express from 'express'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oidc from 'openid-client'
@@ -61,6 +62,7 @@ io.on('connection', (socket) => {
   keep(socket, socket.data.claims)
   tell('socket_opened', { sid: socket.data.claims.sid })
   socket.on('token', async (token, answer) => { // a refresh: the socket goes on, if the token is of the same session
+    if (typeof answer !== 'function') return // what a client sends may have any shape
     try {
       const newer = await verified(token)
       const { sid, sub } = socket.data.claims
@@ -71,7 +73,7 @@ io.on('connection', (socket) => {
       answer(error.message)
     }
   })
-  socket.on('say', (text) => io.emit('said', String(text).slice(0, 200)))
+  socket.on('say', (text) => typeof text === 'string' && io.emit('said', text.slice(0, 200)))
   socket.on('disconnect', () => {
     clearTimeout(socket.data.timer)
     tell('socket_closed', { sid: socket.data.claims.sid })
@@ -97,47 +99,64 @@ function end(room, reason) {
 // -- The feed: what has ended, and the proof that nothing else has ----------------------------------------------------
 
 const CAEP = 'https://schemas.openid.net/secevent/caep/event-type/'
+const KEY_REVOKED = 'urn:idp:event-type:key-revoked'
 const NAMED = { // what each event says is dead
   [`${CAEP}session-revoked`]: ({ session }) => `sid ${session.id}`,
   'urn:idp:event-type:family-revoked': ({ id }) => `family ${id}`,
   'urn:idp:event-type:token-revoked': ({ jti }) => `jti ${jti}`,
   'urn:idp:event-type:tokens-revoked': ({ application }) => `client ${application.id}`,
-  'urn:idp:event-type:key-revoked': ({ id }) => `kid ${id}`,
+  [KEY_REVOKED]: ({ id }) => `kid ${id}`,
 }
 
 async function takeIn(text) {
   const demands = { issuer: ISSUER, audience: CLIENT_ID, typ: 'secevent+jwt', algorithms: ['RS256'] }
-  const { payload } = await jwtVerify(text, keys, demands)
+  const read = () => jwtVerify(text, keys, demands)
+  const { payload } = await read().catch(async (error) => {
+    if (error.code !== 'ERR_JWKS_NO_MATCHING_KEY') throw error
+    await keys.reload() // jose by itself asks once in 30 s; that a key was revoked is signed by one that may be new
+    return read()
+  })
   for (const [event, { tokens_until }] of Object.entries(payload.events)) {
     const name = NAMED[event]?.(payload.sub_id)
     if (!name) continue
     ended.set(name, tokens_until * 1000)
     for (const [cookie, session] of sessions) if (name === `sid ${session.sid}`) sessions.delete(cookie)
     end(name, 'The session has ended')
+    if (event !== KEY_REVOKED) continue
+    for (const session of sessions.values()) session.renewAt = 0 // the sessions go on, by tokens of another key
+    await keys.reload()
   }
 }
 
-async function follow() {
-  const { access_token } = await oidc.clientCredentialsGrant(provider, { scope: 'ssf.manage ssf.read' })
-  const headers = { authorization: `Bearer ${access_token}`, 'content-type': 'application/json', prefer: 'wait=10' }
-  const ask = async (method, url, body) => {
-    const answer = await fetch(url, { method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(15_000) })
-    if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status}`)
-    return answer.status === 204 ? null : answer.json()
+let bearer = { until: 0 } // our own access token, and for how long it is used
+let stream // kept whatever goes wrong: what was not acknowledged comes again
+
+async function ask(method, url, body) {
+  if (performance.now() > bearer.until) {
+    const { access_token, expires_in } = await oidc.clientCredentialsGrant(provider, { scope: 'ssf.manage ssf.read' })
+    bearer = { token: access_token, until: performance.now() + expires_in * 750 } // three quarters of its life
   }
-  // A new stream begins with whatever can still matter, so nothing is missed between two.
-  const stream = await ask('POST', ssf.configuration_endpoint, { delivery: { method: 'urn:ietf:rfc:8936' } })
-  try {
-    for (let ack = [], returnImmediately = true; ;) {
-      const sent = performance.now() // an answer speaks of what ended before it was asked for
-      const { sets, moreAvailable } = await ask('POST', stream.delivery.endpoint_url, { ack, returnImmediately })
-      for (const text of Object.values(sets)) await takeIn(text)
-      ack = Object.keys(sets)
-      returnImmediately = Boolean(moreAvailable)
-      if (!moreAvailable) believeUntil(sent + MOST_STALENESS)
-    }
-  } finally {
-    await ask('DELETE', `${ssf.configuration_endpoint}?stream_id=${stream.stream_id}`).catch(() => {})
+  const headers = { authorization: `Bearer ${bearer.token}`, 'content-type': 'application/json', prefer: 'wait=10' }
+  const answer = await fetch(url, { method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(15_000) })
+  if (answer.status === 401) bearer.until = 0 // it has ended before its time: the next request brings a new one
+  if (answer.status === 404) stream = null // a new stream begins with whatever can still matter, so nothing is missed
+  if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status}`)
+  return answer.status === 204 ? null : answer.json()
+}
+
+const SHORTEST_PAUSE = 500 // ms
+let pause = SHORTEST_PAUSE
+
+async function follow() {
+  stream ??= await ask('POST', ssf.configuration_endpoint, { delivery: { method: 'urn:ietf:rfc:8936' } })
+  for (let ack = [], returnImmediately = true; ;) {
+    const sent = performance.now() // an answer speaks of what ended before it was asked for
+    const { sets, moreAvailable } = await ask('POST', stream.delivery.endpoint_url, { ack, returnImmediately })
+    for (const text of Object.values(sets)) await takeIn(text)
+    ack = Object.keys(sets)
+    returnImmediately = Boolean(moreAvailable)
+    if (!moreAvailable) believeUntil(sent + MOST_STALENESS)
+    pause = SHORTEST_PAUSE
   }
 }
 
@@ -152,10 +171,19 @@ function believeUntil(moment) {
 ;(async () => {
   for (;;) {
     await follow().catch((error) => tell('feed_failed', { problem: error.message }))
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await sleep(pause)
+    pause = Math.min(2 * pause, MOST_STALENESS / 4)
     for (const [name, until] of ended) if (until < Date.now()) ended.delete(name)
   }
 })()
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, async () => {
+    const left = (error) => tell('stream_left', { problem: error.message })
+    if (stream) await ask('DELETE', `${ssf.configuration_endpoint}?stream_id=${stream.stream_id}`).catch(left)
+    process.exit()
+  })
+}
 
 // -- The page: signs in by the code flow with PKCE, and asks for its access token -------------------------------------
 

@@ -1,5 +1,6 @@
 // A page's socket, on npm's socket.io-client. Arguments: the folder with the package, the app's address, an access token.
-// Lines on standard input are newer tokens; what happens is written as JSON lines with the time (ms).
+// Lines on standard input are newer tokens, or JSON arrays that are sent as they are, with nobody to hear an answer; what
+// happens is written as JSON lines with the time (ms).
 import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 
@@ -15,5 +16,6 @@ socket.on('said', (text) => tell('said', { text }))
 socket.on('disconnect', (reason) => { tell('disconnected', { reason }); process.exit() })
 
 for await (const newer of createInterface({ input: process.stdin })) {
-  socket.emit('token', newer, (problem) => { tell('extended', { problem }); socket.emit('say', 'still here') })
+  if (newer.startsWith('[')) socket.emit(...JSON.parse(newer))
+  else socket.emit('token', newer, (problem) => { tell('extended', { problem }); socket.emit('say', 'still here') })
 }

@@ -55,6 +55,11 @@ class Program:
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
 
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        self._process.terminate()
+        return self._process.wait(SECONDS)
+
     def close(self) -> None:
         with self._process:
             self._process.kill()
@@ -94,6 +99,27 @@ class Chat:
         page = Program(str(PAGE), str(self.home), self.base, token)
         self.stack.callback(page.close)
         return page
+
+    def streams(self) -> list[str]:
+        """The streams that the provider keeps for it."""
+        with self.provider.services.database.reading() as tx:
+            return [stream.stream_id for stream in self.provider.services.streams.every(tx)]
+
+    def wait_until_acknowledged(self, sid: str) -> None:
+        """Wait until the end of a session is known to it, as far as the provider can tell."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            with self.provider.services.database.reading() as tx:
+                exposure = self.provider.services.streams.exposure(tx, sid)
+            if exposure is not None and exposure.confirmed == exposure.followers == 1:
+                return
+            assert time.monotonic() < deadline, f"never acknowledged: {exposure}"
+            time.sleep(0.05)
+
+    def revoke_the_key(self) -> None:
+        """Revoke the key that signs."""
+        [kid] = [key["kid"] for key in self.provider.json("key", "list") if key["state"] == "signing"]
+        self.provider.cli("key", "revoke", kid, "--reason", "a test")
 
     def ended_at(self, sid: str) -> float:
         """When the transaction began in which the session ended, in ms."""
@@ -164,10 +190,47 @@ def test_signing_out_in_the_page_ends_the_session_at_the_provider(chat: Chat) ->
     page.wait_for("disconnected")
 
 
+@pytest.mark.parametrize(
+    "emitted",
+    [["token", "x"], ["token"], ["token", {}, "no function"], ["say", {"toString": 1}], ["say"], ["error", "x"], ["nothing"]],
+    ids=json.dumps,
+)
+def test_nothing_that_a_client_sends_ends_the_process(chat: Chat, emitted: list[object]) -> None:
+    browser, _ = chat.sign_in()
+    page = chat.open_socket(chat.token(browser))
+    page.wait_for("connected")
+    page.say(json.dumps(emitted))
+    page.say(chat.token(browser))
+    assert page.wait_for("extended")["problem"] is None
+    assert page.wait_for("said")["text"] == "still here"
+
+
+def test_a_revoked_key_closes_the_sockets_that_its_tokens_opened_and_the_sessions_go_on(chat: Chat) -> None:
+    browser, _ = chat.sign_in()
+    streams = chat.streams()
+    for _ in range(3):  # the app cannot know every successor before it signs
+        dead = chat.token(browser)
+        page = chat.open_socket(dead)
+        page.wait_for("connected")
+        chat.revoke_the_key()
+        assert page.wait_for("told")["reason"] == "The session has ended"
+        page.wait_for("disconnected")
+        assert chat.open_socket(dead).wait_for("refused")
+        chat.open_socket(chat.token(browser)).wait_for("connected")
+    assert chat.streams() == streams  # though the token that it is polled with was signed by a dead key too
+
+
+def test_an_app_that_is_stopped_leaves_no_stream_behind(tmp_path: Path) -> None:
+    with chatting(tmp_path) as chat:
+        assert len(chat.streams()) == 1
+        assert chat.server.stop() == 0
+        assert chat.streams() == []
+
+
 def test_a_refresh_extends_the_socket_and_without_one_it_is_closed(tmp_path: Path) -> None:
     """The one test here that waits: a Node program's clock cannot be moved."""
     with chatting(tmp_path, TOKENS_ACCESS_TOKEN_LIFETIME=str(LIFETIME)) as chat:
-        browser, _ = chat.sign_in()
+        (browser, _), (_, sid), streams = chat.sign_in(), chat.sign_in(), chat.streams()
         first = chat.token(browser)
         page = chat.open_socket(first)
         opened = page.wait_for("connected")["at"]
@@ -179,6 +242,10 @@ def test_a_refresh_extends_the_socket_and_without_one_it_is_closed(tmp_path: Pat
         told = page.wait_for("told")
         assert told["reason"] == "The token has expired"
         assert told["at"] - opened > LIFETIME * 1000
+        # The access token that the stream was made with has expired as well: what ends now is acknowledged by another one.
+        chat.provider.cli("session", "end", sid)
+        chat.wait_until_acknowledged(sid)
+        assert chat.streams() == streams
 
 
 def test_no_lock_file_names_the_address_of_a_registry() -> None:
