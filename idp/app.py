@@ -8,7 +8,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from jinja2 import ChoiceLoader, FileSystemLoader
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from idp import resources
+from idp import resources, retention
 from idp.accounts import endpoints as accounts_endpoints
 from idp.accounts import pages as accounts_pages
 from idp.accounts.service import AccountService
@@ -261,6 +261,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
         accounts_pages.browser_of_request,
         response_types=settings.authorization_response_types,
     )
+    kept = retention.kept_for(settings, _longest_token(settings))
     return Provider(
         settings=settings,
         database=database,
@@ -296,6 +297,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
                 tokens.tidy,
                 signals.tidy,
                 streams.tidy,
+                *retention.tidies(kept, deliveries.forget, tokens.forget, sessions.forget),
             ],
         ),
     )

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     templates_dir: DirectoryPath | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    retention: Seconds = 7776000
 
     accounts_argon2_memory_kib: int = Field(default=19456, ge=8)
     accounts_argon2_time_cost: int = Field(default=2, ge=1)

@@ -7,7 +7,7 @@ from idp.runtime.database import Base
 
 
 class DeliveryRow(Base):
-    """See `rules.Delivery`. A row stays after its end, so that operators can ask what became of it.
+    """See `rules.Delivery`. A row stays for a time after its end, so that operators can ask what became of it.
 
     No foreign keys: a client may be removed while it must still be told.
     """

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 
 #: Seconds after the end of its lease. Whoever needs the lane has taken it over by then.
@@ -100,6 +101,10 @@ class DeliveryService:
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago; returns their number."""
         return lanes.forget(tx, tx.now - _ABANDONED)
+
+    def forget(self, tx: Transaction, before: Instant, most: int) -> int:
+        """Delete what arrived or died before `before`, at most `most` of it; returns the number."""
+        return store.forget(tx, before, most)
 
     def queue(self, tx: Transaction) -> Queue:
         """What waits."""

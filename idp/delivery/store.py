@@ -312,3 +312,21 @@ def listed(tx: Transaction, state: State | None, limit: int) -> list[Delivery]:
         return tx.all(Delivery, query)
     query = query.where(_IN_STATE[state])
     return tx.all(Delivery, query, {"now": tx.now} if state in {State.WAITING, State.IN_FLIGHT} else {})
+
+
+# Found by the index of `created_at`: hardly anything is old and not done with.
+_done_at = func.coalesce(_t.c.delivered_at, _t.c.dead_at)
+_done = (
+    select(_t.c.delivery_id)
+    .where(_t.c.created_at < bindparam("before"), _done_at < bindparam("before"))
+    .order_by(_t.c.created_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("done")
+)
+_FORGET = delete(_t).where(_t.c.delivery_id.in_(select(_done.c.delivery_id))).returning(_t.c.delivery_id)
+
+
+def forget(tx: Transaction, before: Instant, most: int) -> int:
+    """Delete what arrived or died before `before`, at most `most` of it; returns the number."""
+    return len(tx.execute(_FORGET, {"before": before, "most": most}).all())

@@ -7,7 +7,7 @@ from idp.runtime.database import Base
 
 
 class SessionRow(Base):
-    """See `rules.Session`. A row stays after its end, so that old logout hints and operators can ask what became of it."""
+    """See `rules.Session`. A row stays for a time after its end, so that operators can ask what became of it."""
 
     __tablename__ = "sessions"
 
@@ -35,6 +35,8 @@ for _column in (SessionRow.last_used_at, SessionRow.expires_at):
         sqlite_where=SessionRow.ended_at.is_(None),
         postgresql_where=SessionRow.ended_at.is_(None),
     )
+_ended = SessionRow.ended_at.is_not(None)
+Index("ix_sessions_ended_at", SessionRow.ended_at, sqlite_where=_ended, postgresql_where=_ended)
 
 
 class SessionClientRow(Base):

@@ -142,3 +142,7 @@ class SessionService:
     def listed(self, tx: Transaction, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
         """The live sessions, of one person or one client if named."""
         return store.listed(tx, self.policy, subject=subject, client_id=client_id)
+
+    def forget(self, tx: Transaction, before: Instant, most: int) -> int:
+        """Delete sessions that ended before `before`, at most `most`; returns the number."""
+        return store.forget(tx, before, most)

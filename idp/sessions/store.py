@@ -66,6 +66,15 @@ _END_STALE = (
     )
     .returning(*_all)
 )
+_long_over = (
+    select(_sessions.c.sid)
+    .where(_sessions.c.ended_at < bindparam("before"))
+    .order_by(_sessions.c.ended_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("long_over")
+)
+_FORGET = delete(_sessions).where(_sessions.c.sid.in_(select(_long_over.c.sid))).returning(_sessions.c.sid)
 _took_part = columns_for(SessionClientRow, Participation)
 _CLIENTS = select(*_took_part).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
 _LEAVE = (
@@ -174,6 +183,11 @@ def end_stale(tx: Transaction, sid: str, reasons: tuple[str, str], policy: Polic
     """Mark the session ended unless it is alive: idle or expired, as `reasons` name them. None when it is alive or ended."""
     idle, expired = reasons
     return tx.one(Session, _END_STALE, {"of": sid, "idle": idle, "expired": expired} | _alive_at(policy, tx.now))
+
+
+def forget(tx: Transaction, before: Instant, most: int) -> int:
+    """Delete sessions that ended before `before`, and who took part in them, at most `most`; returns the number."""
+    return len(tx.execute(_FORGET, {"before": before, "most": most}).all())
 
 
 def listed(tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:

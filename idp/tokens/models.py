@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text
+from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -65,6 +65,9 @@ _open = FamilyRow.ended_at.is_(None)
 _ended = FamilyRow.ended_at.is_not(None)
 Index("ix_token_families_open_client_id", FamilyRow.client_id, sqlite_where=_open, postgresql_where=_open)
 Index("ix_token_families_ended_at", FamilyRow.ended_at, sqlite_where=_ended, postgresql_where=_ended)
+# Nobody marks an offline family that ran out. It is not asked for by `expires_at`, since each refresh would write that index.
+_offline = and_(FamilyRow.offline, _open)
+Index("ix_token_families_offline_started_at", FamilyRow.started_at, sqlite_where=_offline, postgresql_where=_offline)
 
 
 class PairwiseSubjectRow(Base):

@@ -343,3 +343,7 @@ class TokenService:
     def tidy(self, tx: Transaction) -> int:
         """Delete what is known of single tokens that have expired anyway; returns their number."""
         return store.forget_expired(tx)
+
+    def forget(self, tx: Transaction, before: Instant, most: int) -> int:
+        """Delete families that were over before `before`, at most `most` of each kind; returns the number."""
+        return store.forget_families(tx, before, most)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.dml import ReturningDelete
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -64,6 +65,32 @@ _OF_ENDED_TOKENS = (
     select(_index)
     .join_from(_ended, _families, _families.c.family_id == func.substr(_ended.c.jti, 1, FAMILY_ID_LENGTH))
     .where(_ended.c.expires_at > bindparam("since"))
+)
+# The newest one stays, for its status index: the next one goes on from there, and so does the length of the status lists.
+_not_newest = _index < _LAST_INDEX.scalar_subquery()
+
+
+def _forget_by(instant: ColumnElement[float], *conditions: ColumnElement[bool]) -> ReturningDelete[tuple[str]]:
+    over = (
+        select(_families.c.family_id)
+        .where(instant < bindparam("before"), *conditions, _not_newest)
+        .order_by(instant)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("over")
+    )
+    return delete(_families).where(_families.c.family_id.in_(select(over.c.family_id))).returning(_families.c.family_id)
+
+
+_FORGET_FAMILIES = (
+    _forget_by(_families.c.ended_at),
+    # None but an offline one runs out without being marked.
+    _forget_by(
+        _families.c.started_at,
+        _families.c.expires_at < bindparam("before"),
+        _families.c.offline,
+        _families.c.ended_at.is_(None),
+    ),
 )
 
 
@@ -151,6 +178,11 @@ def is_ended(tx: Transaction, jti: str) -> bool:
 def forget_expired(tx: Transaction) -> int:
     """Delete what is known of single tokens that have expired by every clock; returns their number."""
     return tx.execute(_FORGET, {"now": tx.now - LEEWAY}).rowcount
+
+
+def forget_families(tx: Transaction, before: Instant, most: int) -> int:
+    """Delete families that ended, or ran out unmarked, before `before`; at most `most` of each. Returns the number."""
+    return sum(len(tx.execute(each, {"before": before, "most": most}).all()) for each in _FORGET_FAMILIES)
 
 
 # -- what people are called in a sector ---------------------------------------------------------------------------------------

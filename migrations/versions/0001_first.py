@@ -242,14 +242,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("cookie_hash", name=op.f("uq_sessions_cookie_hash")),
     )
     op.create_index("ix_sessions_subject_ended_at", "sessions", ["subject", "ended_at"], unique=False)
-    for column in ("last_used_at", "expires_at"):
+    for name, column, which in (
+        ("open_last_used_at", "last_used_at", "ended_at IS NULL"),
+        ("open_expires_at", "expires_at", "ended_at IS NULL"),
+        ("ended_at", "ended_at", "ended_at IS NOT NULL"),
+    ):
         op.create_index(
-            f"ix_sessions_open_{column}",
+            f"ix_sessions_{name}",
             "sessions",
             [column],
             unique=False,
-            sqlite_where=sa.text("ended_at IS NULL"),
-            postgresql_where=sa.text("ended_at IS NULL"),
+            sqlite_where=sa.text(which),
+            postgresql_where=sa.text(which),
         )
     op.create_table(
         "sign_in_throttles",
@@ -349,22 +353,20 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(sa.schema.CreateSequence(sa.Sequence("token_family_indices", start=0, minvalue=0)))
-    op.create_index(
-        "ix_token_families_ended_at",
-        "token_families",
-        ["ended_at"],
-        unique=False,
-        sqlite_where=sa.text("ended_at IS NOT NULL"),
-        postgresql_where=sa.text("ended_at IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_token_families_open_client_id",
-        "token_families",
-        ["client_id"],
-        unique=False,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
+    is_open = sa.column("ended_at").is_(None)
+    for name, column, these in (
+        ("ended_at", "ended_at", sa.column("ended_at").is_not(None)),
+        ("offline_started_at", "started_at", sa.and_(sa.column("offline", sa.Boolean()), is_open)),
+        ("open_client_id", "client_id", is_open),
+    ):
+        op.create_index(
+            f"ix_token_families_{name}",
+            "token_families",
+            [column],
+            unique=False,
+            sqlite_where=these,
+            postgresql_where=these,
+        )
     op.create_index(op.f("ix_token_families_sid"), "token_families", ["sid"], unique=False)
     op.create_index("ix_token_families_subject_client_id", "token_families", ["subject", "client_id"], unique=False)
     op.create_table(
