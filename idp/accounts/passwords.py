@@ -12,10 +12,11 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError,
 from idp.accounts.password_rules import normalised
 from idp.accounts.refusals import PasswordsBusyError
 from idp.accounts.rules import PasswordHash
+from idp.runtime.turn import waiting
 
 AT_ONCE = 4
 WAITING = 32
-#: Seconds a caller waits for its turn, and how soon one that was sent away may come again.
+#: Seconds a caller waits for a place, and how soon one that was sent away may come again.
 PATIENCE = 5
 _NO_ROOM = {"Memory allocation error", "Threading failure"}
 _SALT_BYTES = 16
@@ -23,13 +24,16 @@ _HASH_BYTES = 32
 
 
 class Passwords:
-    """Makes and checks password hashes. At most `at_once` computations run, and `waiting` callers wait for a turn."""
+    """Makes and checks password hashes. At most `at_once` computations run, and `waiting` callers wait for a place.
+
+    Other requests of the process go on meanwhile: never call it inside a transaction.
+    """
 
     def __init__(
         self, *, memory_kib: int, time_cost: int, parallelism: int, at_once: int = AT_ONCE, waiting: int = WAITING
     ) -> None:
         self._hasher = PasswordHasher(time_cost, memory_kib, parallelism, _HASH_BYTES, _SALT_BYTES)
-        self._turns = Condition()
+        self._changed = Condition()
         self._free = at_once
         self._waiting = 0
         self._most_waiting = waiting
@@ -39,7 +43,7 @@ class Passwords:
 
     def hash(self, password: str) -> PasswordHash:
         """The hash of a password that holds to the rules. Raises PasswordsBusyError."""
-        with self._turn():
+        with waiting(), self._place():
             try:
                 return PasswordHash(self._hasher.hash(normalised(password)))
             except HashingError:  # no memory for it
@@ -50,7 +54,7 @@ class Passwords:
 
         Raises PasswordsBusyError.
         """
-        with self._turn():
+        with waiting(), self._place():
             try:
                 return self._hasher.verify(stored or self._nobodys, normalised(password))
             except (VerifyMismatchError, InvalidHashError):
@@ -65,13 +69,13 @@ class Passwords:
         return self._hasher.check_needs_rehash(stored)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._turns:
+    def _place(self) -> Iterator[None]:
+        with self._changed:
             if self._free == 0 and self._waiting >= self._most_waiting:
                 raise PasswordsBusyError(PATIENCE)
             self._waiting += 1
             try:
-                if not self._turns.wait_for(lambda: self._free > 0, PATIENCE):
+                if not self._changed.wait_for(lambda: self._free > 0, PATIENCE):
                     raise PasswordsBusyError(PATIENCE)
                 self._free -= 1
             finally:
@@ -79,9 +83,9 @@ class Passwords:
         try:
             yield
         finally:
-            with self._turns:
+            with self._changed:
                 self._free += 1
-                self._turns.notify()
+                self._changed.notify()
 
 
 def _b64(data: bytes) -> str:

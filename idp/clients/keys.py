@@ -12,6 +12,7 @@ from idp.protocol import strict_json
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.outbound import Outbound, OutboundError
+from idp.runtime.turn import waiting
 
 #: Whoever asks for keys that nobody has makes us fetch no more often than this, in seconds, from one address.
 COOLDOWN = 30.0
@@ -53,7 +54,7 @@ class ClientKeys:
         kept = self._remembered(uri)
         if not self._suffices(kept, kid) and self._may_fetch(kept) and self._waiting.acquire(blocking=False):
             try:
-                with kept.lock:  # whoever waited here finds what the first one fetched
+                with waiting(), kept.lock:  # whoever waited here finds what the first one fetched
                     if not self._suffices(kept, kid) and self._may_fetch(kept):
                         self._fetch(uri, kept)
             finally:
@@ -84,8 +85,10 @@ class ClientKeys:
             if answer.status != _OK:
                 message = f"the answer was {answer.status}"
                 raise jwks.JwksError(message)
-            kept.keys = jwks.read(strict_json.loads(answer.body), lenient=True)
+            keys = jwks.read(strict_json.loads(answer.body), lenient=True)
+            # In this order: who does not wait for the lock sees the keys before these, or none, but never some of no age.
             kept.fetched_at = self._clock()
+            kept.keys = keys
         except (OutboundError, ValueError) as error:
             reason = str(error) if isinstance(error, OutboundError | jwks.JwksError) else type(error).__name__
             audit.warn("client.keys_not_fetched", uri=uri, reason=reason)

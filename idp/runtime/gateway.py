@@ -1,29 +1,50 @@
 """Between granian and the WSGI application: a request is read whole, and in time, before a thread is spent on it.
 
-Under plain WSGI a worker's one thread would wait for every body that comes slowly, and two hundred of them would hold up
+Under plain WSGI a worker's threads would wait for every body that comes slowly, and two hundred of them would hold up
 everybody (THREATS 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
-longer than a request takes waits here as well, in a lane of its own (a long poll: `idp.signals.poll`).
+longer than a request takes waits here as well, in a lane of its own (a long poll: `idp.signals.poll`). What waits for
+less, for somebody else's server or for a password, keeps its thread and lets the others run (`idp.runtime.turn`).
 """
 
 import asyncio
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
+from idp.runtime.headers import NO_STORE, STRICT
 from idp.runtime.lane import Answer, Lane, Request
+from idp.runtime.turn import FullError, Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 #: Seconds from the end of a request's headers to the end of its body.
 BODY_SECONDS = 10
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+#: More than may wait in requests at once, all limits together: registrations, keys and request objects that are fetched
+#: (4, 8, 4), passwords (36). So those limits are what is met first, each with an answer of its own.
+THREADS = 64
+#: Requests that wait for a thread: two or three seconds of a busy process. Whoever came after them would be answered when
+#: most clients have given up, and does better to come again.
+QUEUE = 2048
+#: Seconds after which one that found no room may come again.
+RETRY_AFTER = 2
 _CLOSE = [("connection", "close"), ("content-length", "0")]
+
+
+def _busy() -> Answer:
+    description = f"Too many requests wait at this moment: try again in {RETRY_AFTER} seconds."
+    content = json.dumps({"error": "temporarily_unavailable", "error_description": description}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(content)), "retry-after": str(RETRY_AFTER)}
+    return 503, [*headers.items(), *STRICT.items(), *NO_STORE.items()], content
+
+
+_BUSY = _busy()
 
 
 class TooLargeError(Exception):
@@ -48,8 +69,7 @@ class Gateway:
         self._lanes = tuple(lanes)
         self._maximum = maximum_body
         self._is_quick = is_quick
-        # One thread: a request is short, and a second one would only fight for the same core.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="idp-request")
+        self._turns = Turns(THREADS, QUEUE)
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
@@ -79,7 +99,11 @@ class Gateway:
             environ["CONTENT_LENGTH"] = str(self._maximum + 1)
         if self._is_quick(environ["PATH_INFO"]):
             return self._run(environ)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, environ)
+        try:
+            answer = self._turns.submit(partial(self._run, environ))
+        except FullError:
+            return _BUSY
+        return await asyncio.wrap_future(answer)
 
     async def _body(self, scope: Scope, protocol: HTTPProtocol) -> bytes:
         length = scope.headers.get("content-length")
@@ -137,7 +161,7 @@ def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":
         "wsgi.url_scheme": scope.scheme,
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": False,
+        "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }

@@ -3,7 +3,7 @@
 A URL comes from whoever registered a client, so it may point at our own network, change its address between check
 and connect, hang, drip, or never end. Hence: https, no redirects, no proxies from the environment, no cookies; each
 address that the name has is checked, and a checked address is what the socket connects to; one deadline for name,
-connection, TLS, headers and body together.
+connection, TLS, headers and body together. Other requests of the process go on meanwhile.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from idp import __version__
 from idp.config import Network
 from idp.protocol.uris import is_wellformed
 from idp.runtime import addresses, wire
+from idp.runtime.turn import waiting
 from idp.runtime.wire import Answer, Connection, HttpParserError
 
 __all__ = ["Answer", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
@@ -104,7 +105,8 @@ class Outbound:
     def refusal(self, url: str) -> str | None:
         """Why `url` will not be contacted as its name resolves now, as a sentence; None when it will, or does not resolve."""
         try:
-            asyncio.run(self._look(url))
+            with waiting():
+                asyncio.run(self._look(url))
         except RefusedError as error:
             return str(error)
         except OSError:
@@ -120,7 +122,8 @@ class Outbound:
         return Line(self)
 
     def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        return asyncio.run(self._once(method, url, body, {**headers, "Connection": "close"}))
+        with waiting():
+            return asyncio.run(self._once(method, url, body, {**headers, "Connection": "close"}))
 
     async def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         async with self.line() as line:
