@@ -40,7 +40,8 @@ def application() -> Gateway:
     if not isinstance(front, Front):
         message = "something stands before the front"
         raise TypeError(message)
-    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready, lanes=[app.poll_lane(provider)])
+    lanes = [app.poll_lane(provider)]
+    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready, lanes=lanes, stop=provider.stop)
 
 
 def _leave_in_peace() -> None:

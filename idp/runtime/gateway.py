@@ -10,9 +10,12 @@ import asyncio
 import contextlib
 import io
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
@@ -54,7 +57,8 @@ class TooLargeError(Exception):
 class Gateway:
     """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything.
 
-    `lanes` answer what may have to wait for long, before the application is asked.
+    `lanes` answer what may have to wait for long, before the application is asked. `stop` is called once, in a thread of
+    its own, when the process is told to end; some requests are still answered then.
     """
 
     def __init__(
@@ -64,12 +68,38 @@ class Gateway:
         maximum_body: int,
         is_quick: Callable[[str], bool],
         lanes: Sequence[Lane] = (),
+        stop: Callable[[], object] = lambda: None,
     ) -> None:
         self._application = application
         self._lanes = tuple(lanes)
         self._maximum = maximum_body
         self._is_quick = is_quick
+        self._stopping = threading.Thread(target=stop, name="idp-stop", daemon=True)
         self._turns = Turns(THREADS, QUEUE)
+
+    def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """Stop what runs beside the requests as soon as the process is told to end, and not when granian has served them all.
+
+        Who sends slowly, or waits, keeps granian serving until it is killed. Its own handlers are called as before.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+
+            def told(number: int, frame: FrameType | None, before: "signal._HANDLER" = before) -> None:
+                self._begin_to_stop()
+                if callable(before):
+                    before(number, frame)
+
+            signal.signal(number, told)
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """Granian serves no more, and the process ends when this returns: when what runs beside the requests has stopped."""
+        self._begin_to_stop()
+        self._stopping.join()
+
+    def _begin_to_stop(self) -> None:
+        if self._stopping.ident is None:
+            self._stopping.start()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""

@@ -3,16 +3,23 @@
 import gc
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from sqlalchemy import text
 
 from idp import serving
+from idp.delivery.rules import NewDelivery
+from idp.logout.rules import BACKCHANNEL
+from tests.delivery.receivers import Receiver, Reply, eventually
 from tests.support.serving import RunningProvider
 
 
@@ -47,6 +54,52 @@ def test_the_server_ends_when_it_is_asked_to_and_leaves_no_process(served: Runni
     served.process.send_signal(number)
     assert served.process.wait(15) == 0
     assert psutil.wait_procs(family, 5)[1] == []
+    assert "Traceback" not in served.log_file.read_text()
+
+
+def slowly(_number: int) -> Reply:
+    """So that a lane is held for long by what waits in it, and no attempt takes long."""
+    time.sleep(0.1)
+    return Reply()
+
+
+def lanes(served: RunningProvider) -> list[str]:
+    """Those that some process holds."""
+    with served.services.database.reading() as tx:
+        return list(tx.execute(text("SELECT lane FROM delivery_lanes")).scalars())
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    made.reply = slowly
+    yield made
+    made.close()
+
+
+#: Whoever is in the middle of a request keeps granian serving until it is killed.
+HALF = b"POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", HALF], ids=["nobody else is there", "somebody sends slowly"])
+def test_a_server_that_ends_leaves_no_lane_to_itself(served: RunningProvider, receiver: Receiver, sent: bytes) -> None:
+    client_id = str(served.add_client({"redirect_uris": ["https://app.example.org/callback"]})["client_id"])
+    payload = {"aud": client_id, "sub": "alice", "sid": "s", "jti": "j"}
+    many = [
+        NewDelivery(BACKCHANNEL, client_id, None, f"{number}", receiver.url(), payload, time.time() + 600)
+        for number in range(300)
+    ]
+    with ExitStack() as held:
+        for _ in range(10 if sent else 0):  # for both processes, most probably
+            held.enter_context(socket.create_connection(("127.0.0.1", served.port))).sendall(sent)
+        with served.services.database.writing() as tx:
+            served.services.deliveries.enqueue(tx, many)
+        eventually(lambda: lanes(served) and receiver.requests, "a lane that is held")
+        assert served.process is not None
+        served.process.send_signal(signal.SIGTERM)
+        served.process.wait(15)
+        assert lanes(served) == []
+        assert len(receiver.requests) < len(many)
     assert "Traceback" not in served.log_file.read_text()
 
 
