@@ -12,6 +12,7 @@ from idp.config import SECRET_KEY_FILE, Settings, SettingsError
 from idp.keys.sealing import UnsealError
 from idp.runtime import migrations
 from idp.runtime.database import Database
+from idp.runtime.descriptors import Descriptors, most
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
         )
     if settings.templates_dir is not None and not settings.templates_dir.is_dir():
         yield Finding("wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it")
+    descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
+    if descriptors.connections < descriptors.wanted:
+        finding = (
+            f"a process may have {most()} open files: it takes {descriptors.connections} connections at once, not"
+            f" {descriptors.wanted}, and idle ones keep others out sooner"
+        )
+        mend = f"raise the hard limit to {descriptors.needed} (`ulimit -Hn`, LimitNOFILE in systemd)"
+        yield Finding("note", "open files", finding, mend)
     problem = app.key_policy(settings).problem()
     if problem is not None:
         yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")

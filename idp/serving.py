@@ -16,6 +16,7 @@ from granian.server import Server
 from idp import app
 from idp.config import OperatorError, Settings
 from idp.runtime import audit, migrations
+from idp.runtime.descriptors import Descriptors
 from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
 
@@ -56,6 +57,8 @@ def serve(settings: Settings) -> None:
     prepare(settings)
     host, _, port = settings.bind.rpartition(":")
     _see_that_it_is_free(host.strip("[]"), int(port))
+    descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
+    descriptors.allow()
     with tempfile.TemporaryDirectory(prefix="idp-metrics-") as folder:
         os.environ[_METRICS_FOLDER] = folder  # the workers' figures are added up there
         # Born anew, not forked: prometheus_client looks for the folder once, when it is imported.
@@ -68,6 +71,8 @@ def serve(settings: Settings) -> None:
             interface=Interfaces.RSGI,
             workers=settings.workers,
             backlog=_BACKLOG,
+            # Connections, those too on which nothing is asked. One more is accepted when another one ends.
+            backpressure=descriptors.connections,
             http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
             http=HTTPModes.http1,
             websockets=False,
@@ -78,6 +83,8 @@ def serve(settings: Settings) -> None:
             workers_kill_timeout=_KILL_TIMEOUT,
         )
         audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
+        if descriptors.connections < descriptors.wanted:
+            audit.warn("server.few_descriptors", connections=descriptors.connections, wanted=descriptors.wanted)
         if not settings.secure:
             audit.warn(
                 "server.insecure",

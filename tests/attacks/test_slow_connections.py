@@ -1,5 +1,6 @@
 """THREATS 50: whoever sends slowly, or nothing, holds up nobody else."""
 
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from tests.support.serving import RunningProvider
 pytestmark = ON_ONE_DATABASE
 
 MANY = 200
+#: As many as THREATS 50 names, and five times what granian would take of its own accord. They are opened within two seconds.
+IDLE = 10_000
+#: Files that the process of the tests has open besides.
+_OTHERS = 500
 PATIENCE = 5.0
 
 
@@ -59,6 +64,23 @@ def test_two_hundred_who_send_slowly_hold_up_nobody_else(
     app: RelyingParty, provider: RunningProvider, held: ExitStack, data: bytes
 ) -> None:
     hold(provider, held, MANY, data)
+    others_are_served(app)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may open so many connections. It is an error where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, IDLE + _OTHERS), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_ten_thousand_idle_connections_hold_up_nobody_else(
+    app: RelyingParty, provider: RunningProvider, held: ExitStack
+) -> None:
+    hold(provider, held, IDLE, b"")
     others_are_served(app)
 
 

@@ -1,6 +1,7 @@
 """`idp migrate`, `idp doctor`, and settings that cannot hold: one sentence and exit code 1, whatever the command."""
 
 import json
+import resource
 import socket
 import sqlite3
 from pathlib import Path
@@ -154,6 +155,15 @@ def test_the_doctor_finds_a_secret_that_others_can_read(embedded: RunningProvide
     said = run(embedded, "doctor")
     assert said.code == REFUSED
     assert "chmod 600" in said.out
+
+
+def test_the_doctor_says_how_many_open_files_are_too_few_and_how_many_are_needed(embedded: RunningProvider) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    findings = run(embedded, "doctor", "--json", SIGNALS_FOLLOWERS=str(hard), DELIVERY_CONCURRENCY="1").json
+    (finding,) = [finding for finding in findings if finding["what"] == "open files"]
+    assert finding["state"] == "note"
+    assert str(hard) in finding["finding"]
+    assert str(10_000 + hard + 1 + 500) in finding["mend"]
 
 
 # -- what commands leave behind ---------------------------------------------------------------------------------------
