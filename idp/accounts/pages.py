@@ -205,7 +205,8 @@ class SignInPage:
         """Start the session. Cookie and CSRF token are new, whatever the browser came with (no fixation)."""
         with self._needs.database.writing() as tx:
             held = self._needs.accounts.hold(tx, account.subject)
-            if held is None:
+            # Another password may have been set while this one was checked, and has ended what the old one had begun.
+            if held is None or held.password_hash != account.password_hash:
                 raise SignInRefusedError
             # The request's row before the session's: `/authorize` takes both in this order, and would wait for us otherwise.
             if "request" in given:

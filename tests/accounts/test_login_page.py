@@ -163,6 +163,21 @@ def test_throttled_is_429_with_the_wait_on_the_page(site: Site) -> None:
     assert 'id="login-page"' in answer.text
 
 
+def test_a_password_that_was_changed_while_it_was_checked_opens_nothing(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    other = site.accounts.hash_password("alice", "another horse battery staple")
+
+    def change(_stored: str | None, _password: str) -> bool:
+        with site.database.writing() as tx:
+            assert site.accounts.set_password(tx, alice.subject, other) is not None
+        return True
+
+    with patch.object(site.accounts._passwords, "verify", side_effect=change):
+        answer = browser.sign_in()
+    assert 'id="login-page"' in answer.text
+    assert site.live(alice) == []
+
+
 def test_busy_is_503_with_the_wait_on_the_page(site: Site) -> None:
     browser = site.browser()
     with patch.object(site.accounts._passwords, "verify", side_effect=PasswordsBusyError(5)):
