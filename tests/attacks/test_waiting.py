@@ -45,6 +45,7 @@ def running(tmp_path: Path) -> Iterator[RunningProvider]:
 def hanging() -> Iterator[socket.socket]:
     """A server that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LONG / 2)  # for whoever should come, and does not
         yield server
 
 
