@@ -387,7 +387,12 @@ class AccountPage:
         if new != given.get("new_password_again", ""):
             return self._password_page("The two new passwords are not the same.")
         try:
-            new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
+            shown, new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
+            with self._needs.database.writing() as tx:
+                held = self._needs.accounts.hold(tx, person.account.subject)
+                if held is None or held.password_hash != shown.password_hash:  # another one was set meanwhile, as in `_enter`
+                    raise SignInRefusedError
+                self._needs.accounts.set_password(tx, held.subject, new_hash, keep=person.session.sid)
         except SignInRefusedError:
             return self._password_page("The present password is wrong.")
         except PasswordRefusedError as error:
@@ -396,8 +401,6 @@ class AccountPage:
             response = self._password_page(str(error), 429 if isinstance(error, SignInThrottledError) else 503)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
-        with self._needs.database.writing() as tx:
-            self._needs.accounts.set_password(tx, person.account.subject, new_hash, keep=person.session.sid)
         return see_other(self._at("account", changed="password"))
 
     def _password_page(self, error: str | None = None, status: int = 200) -> Response:

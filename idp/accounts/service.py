@@ -159,14 +159,13 @@ class AccountService:
         tx.after_commit(lambda: audit.record("account.password_set", subject=subject, sessions=ended))
         return ended
 
-    def change_password(self, account: Account, old: str, new: str, address: str) -> PasswordHash:
-        """The hash of a new password, once the old one was shown again: throttled as a sign-in is, and by the same counts.
+    def change_password(self, account: Account, old: str, new: str, address: str) -> tuple[Account, PasswordHash]:
+        """The account whose old password was shown again, and the hash of a new one: throttled and counted as a sign-in is.
 
         Call it outside of any transaction. Raises as `sign_in` and `hash_password` do.
         """
         new_hash = self.hash_password(account.username, new)
-        self.sign_in(account.username, old, address, None)
-        return new_hash
+        return self.sign_in(account.username, old, address, None), new_hash
 
     def remove(self, tx: Transaction, subject: str) -> int | None:
         """Remove the account and end everything of it: the number of sessions, or None when nobody is there.

@@ -197,6 +197,22 @@ def test_a_password_that_cannot_be_changed_is_told_why_and_ends_nothing(
     assert site.logout.calls == []
 
 
+def test_of_two_changes_at_once_with_the_old_password_the_first_one_stays(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    browser.sign_in()
+    first = site.accounts.hash_password("alice", "the password of the first one")
+
+    def set_first(_stored: str | None, _password: str) -> bool:
+        with site.database.writing() as tx:
+            assert site.accounts.set_password(tx, alice.subject, first, keep=site.live(alice)[0].sid) is not None
+        return True
+
+    with patch.object(site.accounts._passwords, "verify", side_effect=set_first):
+        answer = change(browser, PASSWORD, *2 * ["the password of the second one"])
+    assert "present password is wrong" in answer.text
+    assert site.browser().sign_in(password="the password of the first one").status_code == 303
+
+
 def test_guessing_the_present_password_is_throttled_like_signing_in(site: Site) -> None:
     site.add()
     browser = site.browser()
