@@ -387,12 +387,7 @@ class AccountPage:
         if new != given.get("new_password_again", ""):
             return self._password_page("The two new passwords are not the same.")
         try:
-            shown, new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
-            with self._needs.database.writing() as tx:
-                held = self._needs.accounts.hold(tx, person.account.subject)
-                if held is None or held.password_hash != shown.password_hash:  # another one was set meanwhile, as in `_enter`
-                    raise SignInRefusedError
-                self._needs.accounts.set_password(tx, held.subject, new_hash, keep=person.session.sid)
+            self._change_password(person, old, new)
         except SignInRefusedError:
             return self._password_page("The present password is wrong.")
         except PasswordRefusedError as error:
@@ -402,6 +397,15 @@ class AccountPage:
             response.headers["Retry-After"] = str(error.retry_after)
             return response
         return see_other(self._at("account", changed="password"))
+
+    def _change_password(self, person: SignedIn, old: str, new: str) -> None:
+        """Raises as `AccountService.change_password` does, for an old password too that was changed while it was checked."""
+        shown, new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
+        with self._needs.database.writing() as tx:
+            held = self._needs.accounts.hold(tx, person.account.subject)
+            if held is None or held.password_hash != shown.password_hash:
+                raise SignInRefusedError
+            self._needs.accounts.set_password(tx, held.subject, new_hash, keep=person.session.sid)
 
     def _password_page(self, error: str | None = None, status: int = 200) -> Response:
         return render("password.html", status, action=self._at("account/password"), back=self._at("account"), error=error)
