@@ -30,7 +30,8 @@ async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: L
         message = composer(delivery, now)
         answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type, headers=message.headers)
     except RefusedError as error:
-        return Result(Verdict.DEAD, error=str(error))
+        # A name may resolve to a forbidden address for a moment only, and what has a place lets nothing pass for that.
+        return Result(Verdict.DEAD if delivery.place is None else Verdict.RETRY, error=str(error))
     except OutboundError as error:
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept

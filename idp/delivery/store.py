@@ -124,9 +124,10 @@ _RETRY_OF_CLIENT = (
     )
     .returning(_t.c.delivery_id)
 )
+# What has a place is not given up: what is behind it would overtake it. Whoever hands it over bounds how much there is.
 _worst = (
     select(_t.c.delivery_id)
-    .where(pending)
+    .where(pending, _t.c.place.is_(None))
     .order_by(_t.c.attempts.desc(), _t.c.created_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)

@@ -1,0 +1,83 @@
+"""Where everything has a place, nothing overtakes what waits before it, however that fails."""
+
+from collections.abc import Callable
+
+from idp.delivery.rules import Delivery, Message, NewDelivery, lane_in_order
+from idp.runtime.outbound import Outbound
+from tests.delivery.conftest import Office, compose
+from tests.delivery.receivers import Receiver, eventually
+
+Receivers = Callable[[], Receiver]
+LANE = lane_in_order("stream")
+
+
+def hand_over(office: Office, uri: str, *places: int, lifetime: float = 600) -> None:
+    with office.database.writing() as tx:
+        office.service.enqueue(
+            tx,
+            [
+                NewDelivery("test", "app", None, f"{uri} {place}", uri, {"jti": str(place)}, tx.now + lifetime, LANE, place)
+                for place in places
+            ],
+        )
+
+
+def places(party: Receiver) -> list[int]:
+    """What came, in the order in which it came."""
+    return [int(body.decode().partition("jti=")[2].partition("&")[0]) for body in party.bodies]
+
+
+def failed_once(office: Office) -> bool:
+    return [one.attempts for one in office.all() if one.place == 1 and one.leased_until is None] == [1]
+
+
+def go_on(office: Office) -> None:
+    office.clock.now += 10
+    office.service.wake()
+    eventually(lambda: all(one.delivered_at is not None for one in office.all()))
+
+
+def test_a_name_that_resolves_to_a_forbidden_address_once_lets_nothing_pass(office: Office, receiver: Receivers) -> None:
+    party, address = receiver(), ["10.0.0.7"]
+    worker = office.open()
+    worker._outbound = Outbound(allow_loopback=True, resolver=lambda _host, _port: list(address))
+    hand_over(office, f"http://rp.example:{party.port}/", 1, 2)
+    eventually(lambda: failed_once(office))
+    assert [one.dead_at for one in office.all()] == [None, None]
+    address[0] = "127.0.0.1"
+    hand_over(office, f"http://rp.example:{party.port}/", 3)
+    go_on(office)
+    assert places(party) == [1, 2, 3]
+
+
+def test_a_message_that_cannot_be_made_lets_nothing_pass(office: Office, receiver: Receivers) -> None:
+    party, troubles = receiver(), [ValueError("the authorization header was sealed under another secret")]
+
+    def fragile(delivery: Delivery, now: float) -> Message:
+        if troubles:
+            raise troubles.pop()
+        return compose(delivery, now)
+
+    office.open(composer=fragile)
+    hand_over(office, party.url(), 1, 2)
+    eventually(lambda: failed_once(office))
+    go_on(office)
+    assert places(party) == [1, 2]
+
+
+def test_a_queue_that_is_too_long_gives_up_nothing_that_has_a_place(office: Office, receiver: Receivers) -> None:
+    party = receiver()
+    party.answers(503)
+    first = office.open()
+    hand_over(office, party.url(), *range(1, 6))
+    eventually(lambda: failed_once(office))
+    assert first.stop(20)
+    office.send("http://127.0.0.1:9/", client_id="other")
+    office.open(queue_limit=2)
+    eventually(lambda: any(one.dead_at is not None for one in office.all()))
+    assert [one.client_id for one in office.all() if one.dead_at is not None] == ["other"]
+    party.answers(200)
+    office.clock.now += 10
+    office.service.wake()
+    eventually(lambda: len(party.bodies) == 6)
+    assert places(party) == [1, 1, 2, 3, 4, 5]
