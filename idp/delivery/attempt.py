@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from idp.delivery.rules import Composer, Delivery, Result, Verdict, judge
+from idp.delivery.rules import Composer, Delivery, Result, Verdict
+from idp.delivery.rules import judge as judge_status
 from idp.runtime.clock import Clock, Instant
 from idp.runtime.outbound import Answer, Line, OutboundError, RefusedError
 
@@ -36,12 +37,12 @@ async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: L
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
         return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True)
-    return read(answer, clock(), message.judge or judge)
+    return read(answer, clock(), message.judge)
 
 
-def read(answer: Answer, now: Instant, judge: Callable[[int], Verdict] = judge) -> Result:
+def read(answer: Answer, now: Instant, judge: Callable[[Answer], Verdict] | None = None) -> Result:
     """What an answer that arrived at `now` comes to."""
-    verdict = judge(answer.status)
+    verdict = judge_status(answer.status) if judge is None else judge(answer)
     if verdict is Verdict.DELIVERED:
         return Result(verdict, answer.status)
     code = error_code(answer.body)
@@ -61,10 +62,10 @@ def retry_after(value: str, now: Instant) -> float | None:
 
 
 def error_code(body: bytes) -> str | None:
-    """The `error` member of a JSON body (Back-Channel Logout 1.0 §2.8), or None."""
+    """The `error` member of a JSON body (Back-Channel Logout 1.0 §2.8), or its `err` (RFC 8935 §2.4), or None."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    code = document.get("error") if isinstance(document, dict) else None
+    code = document.get("error", document.get("err")) if isinstance(document, dict) else None
     return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None

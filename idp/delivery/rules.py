@@ -8,6 +8,7 @@ from typing import TypeAlias
 from zlib import crc32
 
 from idp.runtime.clock import Instant
+from idp.runtime.outbound import Answer
 
 ID_BYTES = 16
 FIRST_WAIT = 0.5
@@ -99,12 +100,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is posted, and what the status of an answer means where that is another thing than for a logout token."""
+    """What is posted, and what an answer means where its status alone does not say it as it does for a logout token."""
 
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    judge: Callable[[int], Verdict] | None = None
+    judge: Callable[[Answer], Verdict] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from idp.keys.service import KeyService
 from idp.protocol.events import KEY_REVOKED, SET_TYP
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
+from idp.runtime.outbound import Answer
 from idp.runtime.secrets import Secrets
 from idp.signals import rules, store, stream_store
 from idp.signals.rules import BATCH, Signal, Stream
@@ -82,6 +83,7 @@ class Pushing:
             once=_once(stream, signal),
             uri=stream.endpoint_url or "",
             payload=payload,
+            # What is behind it goes out when it has died of age: no token that it names can be alive then.
             expires_at=max(signal.tokens_until, tx.now + self._lifetime),
             lane=lane_in_order(stream.stream_id),
             place=signal.place,
@@ -126,11 +128,25 @@ class Pushing:
         return {**_ACCEPT, "Authorization": opened.decode()}
 
 
-def judge(status: int) -> Verdict:
-    """What an answer means (RFC 8935 §2.2, §2.3): taken, refused for good, or not understood by whoever answered."""
-    if 200 <= status < 300:  # noqa: PLR2004 - a class of HTTP statuses
+def judge(answer: Answer) -> Verdict:
+    """What an answer means (RFC 8935 §2.2, §2.3): taken, refused for good, or not understood by whoever answered.
+
+    A proxy on the way may answer 400 as well: only a receiver says in JSON what is wrong with the event.
+    """
+    if 200 <= answer.status < 300:  # noqa: PLR2004 - a class of HTTP statuses
         return Verdict.DELIVERED
-    return Verdict.DEAD if status == _REFUSED else Verdict.RETRY
+    return Verdict.DEAD if answer.status == _REFUSED and _says_what_is_wrong(answer) else Verdict.RETRY
+
+
+def _says_what_is_wrong(answer: Answer) -> bool:
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _ACCEPT["Accept"] or answer.cut_short:
+        return False
+    try:
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and isinstance(document.get("err"), str)
 
 
 def _once(stream: Stream, signal: Signal) -> str:

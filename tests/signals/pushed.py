@@ -30,9 +30,10 @@ class Pushed:
 
 @dataclass
 class PushReceiver:
-    """`answer` decides by the number of the request (from 1) and its body."""
+    """`answer` decides by the number of the request (from 1) and its body; with a 400 comes the `refusal`."""
 
     answer: Callable[[int, str], int] = lambda _number, _body: 202
+    refusal: bytes = b'{"err": "invalid_request", "description": "a test"}'
     came: list[Pushed] = field(default_factory=list)
     port: int = 0
     arrived: threading.Condition = field(default_factory=threading.Condition)
@@ -49,9 +50,12 @@ class PushReceiver:
                     status = receiver.answer(len(receiver.came) + 1, body)
                     receiver.came.append(Pushed(self.path, dict(self.headers), body, status))
                     receiver.arrived.notify_all()
+                refusal = receiver.refusal if status == 400 else b""
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(refusal)))
                 self.end_headers()
+                self.wfile.write(refusal)
 
             def log_message(self, *_: object) -> None:
                 """Tests are quiet."""

@@ -106,6 +106,17 @@ def test_what_a_receiver_refuses_is_not_sent_again_and_holds_up_nothing(
     assert names(receiver) == sent[1:]
 
 
+def test_a_400_that_says_nothing_of_the_event_holds_it_back_and_what_is_behind_it(
+    provider: RunningProvider, follow: Follow, receiver: PushReceiver
+) -> None:
+    pushed_to(follow, provider, receiver)
+    receiver.refusal = b'{"message": "Request blocked"}'
+    receiver.answer = lambda number, _body: 400 if number == 1 else 202
+    end_tokens(provider, *(sent := [f"blocked-{number}-{time.time_ns()}" for number in range(3)]))
+    receiver.wait(lambda: len(receiver.came) == 4)
+    assert names(receiver) == sent
+
+
 def test_a_paused_stream_is_held_and_goes_on_where_it_was(
     provider: RunningProvider, follow: Follow, receiver: PushReceiver
 ) -> None:

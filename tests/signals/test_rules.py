@@ -5,6 +5,7 @@ import json
 import pytest
 
 from idp.protocol import events
+from idp.runtime.outbound import Answer
 from idp.signals import requests, rules
 from idp.signals.push import judge
 from idp.signals.requests import MalformedError
@@ -178,4 +179,27 @@ def test_the_authorization_header_of_a_stream_is_in_no_text() -> None:
     [(202, "delivered"), (200, "delivered"), (204, "delivered"), (400, "dead"), (404, "retry"), (503, "retry")],
 )
 def test_what_a_receiver_of_pushes_answers(status: int, verdict: str) -> None:
-    assert judge(status) == verdict
+    headers = {"content-type": "application/json; charset=utf-8"}
+    assert judge(Answer(status, headers, b'{"err": "invalid_audience"}')) == verdict
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/html", b"<h1>400 Bad Request</h1>"),
+        ("text/html", b'{"err": "invalid_key"}'),
+        ("", b""),
+        ("application/json", b""),
+        ("application/json", b'{"message": "Request blocked"}'),
+        ("application/json", b'{"err": 7}'),
+        ("application/json", b'["err"]'),
+        ("application/json", b"[" * 100_000),
+        ("application/json", b"\xff"),
+    ],
+)
+def test_a_400_of_whoever_does_not_know_what_an_event_is_refuses_none(content_type: str, body: bytes) -> None:
+    assert judge(Answer(400, {"content-type": content_type} if content_type else {}, body)) == "retry"
+
+
+def test_a_refusal_that_is_not_whole_refuses_nothing() -> None:
+    assert judge(Answer(400, {"content-type": "application/json"}, b'{"err": "invalid_key"}', "it came too late")) == "retry"
