@@ -3,6 +3,7 @@
 Outcomes that came in together are written together, with the next leases, in one commit.
 """
 
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,7 @@ class Ledger:
         self._queue_limit = queue_limit
         self._jitter = jitter
         self._name = secrets.token(16)
+        self._is_pending, self._asking = database.glance(store.IS_PENDING), threading.Lock()
         # What is not written down yet, and each lane that is ours with the end of its lease.
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
@@ -176,6 +178,11 @@ class Ledger:
         if asks:
             self._ask_at = time.monotonic() + pause
         return Round(batches, dict(self._lanes), pause, time.thread_time() - began)
+
+    def is_pending(self, delivery: Delivery) -> bool:
+        """Whether what was read ahead is still to be delivered. Any thread may ask."""
+        with self._asking:
+            return self._is_pending(**store.which(delivery))
 
     def write_down(self) -> None:
         """Write down what came of attempts, and hold no lane any more."""

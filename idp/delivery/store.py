@@ -46,6 +46,8 @@ _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("o
 _is_it = and_(_t.c.delivery_id == bindparam("of"), _t.c.created_at == bindparam("made_at"))
 
 _NOTE = update(_t).where(_is_it, pending).values(leased_until=bindparam("until"), attempts=bindparam("so_many"))
+#: Of `which` delivery.
+IS_PENDING = select(exists().where(_is_it, pending))
 _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
@@ -185,7 +187,7 @@ def of_session(tx: Transaction, sid: str) -> list[Delivery]:
 def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> None:
     """These are being attempted, and may be until `until`."""
     if deliveries:
-        tx.execute(_NOTE, [{**_which(one), "so_many": one.attempts, "until": until} for one in deliveries])
+        tx.execute(_NOTE, [{**which(one), "so_many": one.attempts, "until": until} for one in deliveries])
 
 
 def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> set[str]:
@@ -217,13 +219,14 @@ def expire(tx: Transaction, most: int) -> list[Delivery]:
     return tx.all(Delivery, _EXPIRE, {"most": most, "now": tx.now})
 
 
-def _which(delivery: Delivery) -> dict[str, object]:
+def which(delivery: Delivery) -> dict[str, object]:
+    """Which row a delivery is."""
     return {"of": delivery.delivery_id, "made_at": delivery.created_at}
 
 
 def _values(delivery: Delivery, outcome: Outcome) -> dict[str, object]:
     return {
-        **_which(delivery),
+        **which(delivery),
         "new_attempts": delivery.attempts,
         "new_delivered_at": outcome.delivered_at,
         "new_dead_at": outcome.dead_at,

@@ -200,6 +200,8 @@ class Worker:
         """Attempt what was read of one lane, one after another, while it is ours. More may be read meanwhile."""
         async with self._outbound.line() as line:
             while run.queue and not self._stopping and run.until - self._clock() > self._outbound.timeout:
+                if not await self._may_go(run.queue[0]):
+                    break
                 run.current, run.since, run.is_noted = run.queue.popleft(), time.monotonic(), False
                 result = await attempt(run.current, self._composers, line, self._clock)
                 self._news.append(Finished(run.current, result, self._clock(), run.until))
@@ -208,3 +210,13 @@ class Worker:
                     break
             del self._runs[lane]  # from here on what is read of this lane begins a run of its own
         self._woken.set()
+
+    async def _may_go(self, delivery: Delivery) -> bool:
+        """Whether it was not withdrawn since it was read: that of a stream is, for which nothing may go out from then on."""
+        if delivery.place is None:
+            return True
+        try:
+            return await asyncio.to_thread(self._ledger.is_pending, delivery)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the lane is given back, and read again
+            audit.warn("delivery.stalled", error=type(error).__name__, unwritten=self._ledger.unwritten)
+            return False

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from idp.delivery.ledger import Ledger
 from idp.delivery.rules import Delivery, Message, NewDelivery, lane_in_order
 from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office, compose
@@ -81,3 +85,38 @@ def test_a_queue_that_is_too_long_gives_up_nothing_that_has_a_place(office: Offi
     office.service.wake()
     eventually(lambda: len(party.bodies) == 6)
     assert places(party) == [1, 1, 2, 3, 4, 5]
+
+
+def test_what_is_withdrawn_goes_out_no_more_though_it_was_read_ahead(office: Office, receiver: Receivers) -> None:
+    old, new = receiver(), receiver()
+    old.hold()
+    office.open()
+    hand_over(office, old.url(), *range(1, 11))
+    eventually(lambda: old.requests)
+    with office.database.writing() as tx:
+        assert office.service.withdraw(tx, LANE) == 10
+    office.clock.now += 1
+    hand_over(office, new.url(), *range(1, 11))
+    old.release()
+    eventually(lambda: len(new.requests) == 10)
+    assert places(old) == [1], "what was in flight"
+    assert places(new) == list(range(1, 11))
+
+
+def test_a_database_that_fails_before_an_attempt_changes_no_order(
+    office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    party, real, asked = receiver(), Ledger.is_pending, list[int | None]()
+
+    def is_pending(ledger: Ledger, delivery: Delivery) -> bool:
+        asked.append(delivery.place)
+        if len(asked) == 2:
+            raise OperationalError("", {}, Exception("the database is away"))
+        return real(ledger, delivery)
+
+    monkeypatch.setattr(Ledger, "is_pending", is_pending)
+    office.open()
+    hand_over(office, party.url(), 1, 2, 3)
+    eventually(lambda: len(party.requests) == 3)
+    assert places(party) == [1, 2, 3]
+    assert asked == [1, 2, 2, 3]
