@@ -52,13 +52,17 @@ _random = SystemRandom()
 
 @dataclass(slots=True)
 class _Run:
-    """A lane that is ours until `until`: what is still to be attempted, and what is being attempted since `since`."""
+    """A lane that is ours until `until`: what is still to be attempted, and what is being attempted since `since`.
+
+    `is_cut`: it ended before everything had arrived or died, and what is left is to be read anew.
+    """
 
     queue: deque[Delivery]
     until: Instant
     current: Delivery | None = None
     since: float = 0.0
     is_noted: bool = False
+    is_cut: bool = False
 
     @property
     def is_slow(self) -> bool:
@@ -148,16 +152,12 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as lanes:
             while not self._stopping:
-                underway = self._underway()
+                underway, before = self._underway(), dict(self._runs)
                 self._woken.clear()  # before looking: what is committed after the look sets it again
                 found = await self._look(partial(self._ledger.look, underway))
                 self._take_note(found, underway)
-                for lane, batch in found.batches.items():
-                    if lane in self._runs:
-                        self._runs[lane].queue += batch
-                    else:
-                        self._runs[lane] = _Run(deque(batch), found.leases[lane])
-                        lanes.create_task(self._run(lane, self._runs[lane]))
+                for lane, run in self._begin(found, before):
+                    lanes.create_task(self._run(lane, run))
                 pause = found.pause
                 if self._ledger.in_flight:
                     await asyncio.sleep(min(max(_PACE, _SHARE * found.spent), _LONGEST_PACE))
@@ -181,6 +181,20 @@ class Worker:
         if found.leases:  # it was written down
             for run in self._runs.values():
                 run.is_noted = run.is_noted or run.current in underway.slow
+
+    def _begin(self, found: Round, before: Mapping[str, _Run]) -> list[tuple[str, _Run]]:
+        """Add what was read to the runs under way; those that are to begin. `before`: the runs when the look began.
+
+        What was read of a lane whose run was cut meanwhile is let go: what the run gave back comes before it.
+        """
+        begun = []
+        for lane, batch in found.batches.items():
+            if lane in self._runs:
+                self._runs[lane].queue += batch
+            elif lane not in before or not before[lane].is_cut:
+                self._runs[lane] = _Run(deque(batch), found.leases[lane])
+                begun.append((lane, self._runs[lane]))
+        return begun
 
     async def _look(self, work: Callable[[], Round]) -> Round:
         """A database that is away comes back, and the worker must be there: a failure is only a pause."""
@@ -206,8 +220,10 @@ class Worker:
                 result = await attempt(run.current, self._composers, line, self._clock)
                 self._news.append(Finished(run.current, result, self._clock(), run.until))
                 run.current = None
-                if result.verdict is Verdict.RETRY:
+                run.is_cut = result.verdict is Verdict.RETRY
+                if run.is_cut:
                     break
+            run.is_cut = run.is_cut or bool(run.queue)
             del self._runs[lane]  # from here on what is read of this lane begins a run of its own
         self._woken.set()
 

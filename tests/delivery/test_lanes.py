@@ -110,6 +110,37 @@ def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
     assert sids(party) == ["1", *map(str, range(1, 13))]
 
 
+def test_what_is_read_of_a_lane_while_its_party_fails_does_not_overtake_what_the_failure_gives_back(
+    office: Office, receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_SLOW", 60)
+    monkeypatch.setattr(ledger, "FIRST_READ", 3)
+    party, reads = receiver(), list[list[Delivery]]()
+    party.hold()
+    party.answers(503, 200)
+    for number in range(6):
+        office.clock.now += 1
+        office.send(party.url(), sid=f"s{number}")
+    real = lanes.next_of
+
+    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
+        found = real(tx, of, most)
+        reads.append(found)
+        if len(reads) == 2:  # the first one fails in this very moment
+            party.release()
+            eventually(lambda: not running._runs)
+        return found
+
+    monkeypatch.setattr(lanes, "next_of", next_of)
+    running = office.open()
+    eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 5)
+    assert len(reads[1]) == 6
+    assert sids(party) == [f"s{number}" for number in range(6)]
+    office.clock.now += 10
+    office.service.wake()
+    eventually(lambda: all_arrived(office))
+
+
 def test_a_party_that_closes_each_connection_is_told_everything_once(office: Office, receiver) -> None:
     party = receiver()
     party.keeps_open = False
