@@ -62,7 +62,7 @@ class Underway:
     """What goes on while the database is looked at: in which lanes, and which of them run out soon, with what is left there.
 
     `slow` are attempts that take long and are not noted yet. `is_idle`: there is little to attempt in any lane. `is_woken`:
-    something may be due that was not a moment ago.
+    something may be due that was not a moment ago. `is_stopping`: nothing new is taken, in no lane.
     """
 
     lanes: Collection[str] = frozenset()
@@ -70,6 +70,7 @@ class Underway:
     slow: Sequence[Delivery] = ()
     is_idle: bool = True
     is_woken: bool = True
+    is_stopping: bool = False
 
 
 class Round(NamedTuple):
@@ -145,8 +146,9 @@ class Ledger:
         if underway.is_woken or self._lanes.keys() - underway.lanes:
             self._ask_at = float("-inf")
         asks = self._ask_at <= time.monotonic()
-        self._measure()
-        self._sweep()
+        if not underway.is_stopping:
+            self._measure()
+            self._sweep()
         if not self._has_to_write(underway):
             # Nothing to write, most of the time: the writer's lock is not taken to find that out.
             with self._database.reading() as tx:
@@ -168,7 +170,7 @@ class Ledger:
                 self._claim(tx)
             batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
             empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
-            lanes.give_back(tx, self._name, empty)
+            lanes.give_back(tx, self._name, [*empty, lanes.claim(self._name)] if underway.is_stopping else empty)
         self._unwritten = []
         self._lanes = {lane: until for lane, until in held.items() if lane not in empty}
         self._longer.intersection_update(self._lanes)
@@ -202,6 +204,9 @@ class Ledger:
 
     def _due(self, tx: Transaction, underway: Underway, *, asks: bool) -> tuple[list[str], float]:
         """The lanes of which to read, and for how long there will be nothing else. `asks`: what waits elsewhere, too."""
+        if underway.is_stopping:
+            self._is_short = False
+            return [], self._poll_seconds
         if not asks:
             more = [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :]
             return more, max(0.0, self._ask_at - time.monotonic())

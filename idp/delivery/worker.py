@@ -129,7 +129,8 @@ class Worker:
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, and wait for the attempts in flight; False when `timeout` seconds did not suffice.
 
-        What was not finished then is due again when the lease of its lane has passed.
+        What came of each is written down, and its lane given back, as it ends. A lane whose attempt has not ended then keeps its
+        lease, and what waits in it is due when that has passed: whoever took it sooner would attempt beside this worker.
         """
         self._stopping = True
         self._wake()
@@ -151,7 +152,7 @@ class Worker:
     async def _deliver(self) -> None:
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as lanes:
-            while not self._stopping:
+            while self._runs or not self._stopping:
                 underway, before = self._underway(), dict(self._runs)
                 self._woken.clear()  # before looking: what is committed after the look sets it again
                 found = await self._look(partial(self._ledger.look, underway))
@@ -172,7 +173,7 @@ class Worker:
         low = {lane: run.known for lane, run in self._runs.items() if len(run.queue) <= few and not run.is_slow}
         slow = [run.current for run in self._runs.values() if run.current is not None and run.is_slow and not run.is_noted]
         is_idle = all(len(run.queue) <= few for run in self._runs.values())
-        return Underway(frozenset(self._runs), low, slow, is_idle, self._woken.is_set())
+        return Underway(frozenset(self._runs), low, slow, is_idle, self._woken.is_set(), self._stopping)
 
     def _take_note(self, found: Round, underway: Underway) -> None:
         for lane, until in found.leases.items():

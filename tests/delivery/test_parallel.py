@@ -7,12 +7,15 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from idp.delivery import lanes, store
+from idp.delivery.models import LaneRow
 from idp.delivery.rules import Outcome
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
+from idp.runtime.database import table_of
 from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
@@ -22,6 +25,11 @@ Receivers = Callable[[], Receiver]
 
 def delivered(office: Office) -> set[str]:
     return {one.client_id for one in office.all() if one.delivered_at is not None}
+
+
+def leased(office: Office) -> set[str]:
+    with office.database.reading() as tx:
+        return set(tx.execute(select(table_of(LaneRow).c.lane)).scalars())
 
 
 def test_one_relying_party_that_hangs_delays_none_of_nine(office: Office, receiver: Receivers) -> None:
@@ -197,6 +205,30 @@ def test_stopping_waits_for_what_is_in_flight_and_takes_nothing_more(office: Off
     party.release()
     assert worker.stop(20)
     assert delivered(office) == {"a"}
+
+
+def test_while_one_party_hangs_a_worker_that_stops_writes_down_the_rest_and_gives_their_lanes_back(
+    office: Office, receiver: Receivers
+) -> None:
+    hanging, slow = receiver(), receiver()
+    hanging.hold()
+    slow.hold()
+    worker = office.open(timeout=30, lease=60)
+    for number in range(20):
+        office.send(slow.url(), client_id=f"slow-{number % 4}", sid=f"s{number}")
+    office.send(hanging.url(), client_id="hanging")
+    eventually(lambda: len(slow.requests) == 4 and hanging.requests)
+    assert not worker.stop(0.05)
+    slow.release()
+    eventually(lambda: leased(office) == {"hanging"})
+    assert sum(one.delivered_at is not None for one in office.all()) == len(slow.requests) == 4
+    office.open()
+    eventually(lambda: len(slow.requests) == 20, "another worker goes on with them")
+    assert len(hanging.requests) == 1, "this attempt is in flight"
+    hanging.release()
+    assert worker.stop(20)
+    eventually(lambda: leased(office) == set())
+    assert all(one.delivered_at is not None and one.attempts == 1 for one in office.all())
 
 
 def test_a_process_may_lend_its_own_thread(office: Office, receiver: Receivers) -> None:
