@@ -328,11 +328,11 @@ class Ledger:
         self._measured_at = now
         with self._database.reading() as tx:
             queue = store.queue(tx)
-        surplus = queue.depth - self._queue_limit
-        if surplus > 0:
+        if queue.depth > self._queue_limit:
             with self._database.writing() as tx:
-                count = store.give_up(tx, surplus, "the queue was full")
-            audit.warn("delivery.queue_full", limit=self._queue_limit, given_up=count)
+                count = store.give_up(tx, self._database.dialect, self._queue_limit, "the queue was full")
+            if count:
+                audit.warn("delivery.queue_full", limit=self._queue_limit, given_up=count)
         _DEPTH.set(queue.depth)
         _OLDEST.set(0.0 if queue.oldest_at is None else max(0.0, now - queue.oldest_at))
 

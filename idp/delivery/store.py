@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -139,7 +140,11 @@ _GIVE_UP = (
     update(_t)
     .where(_t.c.delivery_id.in_(select(_worst.c.delivery_id)))
     .values(dead_at=bindparam("now"), last_error=bindparam("error"))
+    .returning(_t.c.delivery_id)
 )
+# One process gives up at a time: several that had counted the same surplus would give it up once each.
+_GIVING_UP_LOCK = 0x1D9_DE_AD
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
 _FIRST_EXPIRY = select(func.min(_t.c.expires_at)).where(pending)
 _ANSWERED_ALL = delete(_parties).where(
@@ -251,9 +256,14 @@ def retry_of_client(tx: Transaction, client_id: str, at_least: Instant) -> int:
     return len(tx.execute(_RETRY_OF_CLIENT, {"of": client_id, "now": tx.now, "at_least": at_least}).all())
 
 
-def give_up(tx: Transaction, most: int, error: str) -> int:
-    """Let die what was attempted most often, at most `most` of it; returns the number."""
-    return tx.execute(_GIVE_UP, {"most": most, "now": tx.now, "error": error}).rowcount
+def give_up(tx: Transaction, dialect: str, limit: int, error: str) -> int:
+    """Let die what was attempted most often of all that waits beyond `limit`; returns the number."""
+    if dialect == "postgresql" and not tx.execute(_TRY_LOCK, {"lock": _GIVING_UP_LOCK}).scalar():
+        return 0
+    surplus = queue(tx).depth - limit
+    if surplus <= 0:
+        return 0
+    return len(tx.execute(_GIVE_UP, {"most": surplus, "now": tx.now, "error": error}).all())
 
 
 def queue(tx: Transaction) -> Queue:

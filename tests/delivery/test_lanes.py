@@ -1,12 +1,14 @@
 """A lane: what waits in it goes out one after another, over one connection, and in one lane of one worker at a time."""
 
+import threading
 import time
 
 import pytest
+from structlog.typing import EventDict
 
-from idp.delivery import lanes, ledger, worker
+from idp.delivery import lanes, ledger, store, worker
 from idp.delivery.ledger import FIRST_READ
-from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, delivery_id, lane_in_order
+from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, Queue, delivery_id, lane_in_order
 from idp.delivery.service import DeliveryService
 from idp.runtime.database import Transaction
 from tests.delivery.conftest import Office
@@ -269,6 +271,34 @@ def test_a_queue_that_is_too_long_gives_up_what_failed_most_and_can_be_sent_agai
     office.clock.now += 2
     office.service.wake()
     eventually(lambda: all_arrived(office))
+
+
+def test_workers_that_find_the_queue_too_long_at_the_same_moment_give_up_the_surplus_once(
+    office: Office, events: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(15):
+        office.send("http://127.0.0.1:9/", sid=f"s{number}")
+    both, real, counted = threading.Barrier(2), store.queue, list[Queue]()
+
+    def queue(tx: Transaction) -> Queue:
+        found = real(tx)
+        counted.append(found)
+        if len(counted) <= 2:
+            both.wait(20)
+        return found
+
+    monkeypatch.setattr(store, "queue", queue)
+    books = [
+        ledger.Ledger(office.database, concurrency=4, poll_seconds=60, lease=60, queue_limit=10, jitter=lambda: 0.5)
+        for _ in range(2)
+    ]
+    threads = [threading.Thread(target=book._measure) for book in books]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(one.dead_at is not None for one in office.all()) == 5
+    assert [one["given_up"] for one in events if one["event"] == "delivery.queue_full"] == [5]
 
 
 @pytest.mark.parametrize("answer", [200, 400, 503])
