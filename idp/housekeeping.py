@@ -19,13 +19,17 @@ class Housekeeper:
         self.start, self.stop = self._rounds.start, self._rounds.stop
 
     def tidy(self) -> int:
-        """Tidy every room once; returns the number of rows that went."""
-        gone = 0
-        for tidy in self._tidies:
+        """Tidy every room once; returns the number of rows that went. A room that cannot be tidied keeps none of the others."""
+        return sum(self._gone_by(tidy) for tidy in self._tidies)
+
+    def _gone_by(self, tidy: Callable[[Transaction], int]) -> int:
+        try:
             with self._database.writing() as tx:
-                gone += tidy(tx)
-        return gone
+                return tidy(tx)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
+            _failed(error, getattr(tidy, "__qualname__", ""))
+            return 0
 
 
-def _failed(error: Exception) -> None:
-    audit.warn("housekeeping.failed", error=type(error).__name__)
+def _failed(error: Exception, what: str = "") -> None:
+    audit.warn("housekeeping.failed", what=what, error=type(error).__name__)
