@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from idp.delivery.rules import Composer, Delivery, Result, Verdict
+from idp.delivery.rules import SOON, Composer, Delivery, Result, Verdict
 from idp.delivery.rules import judge as judge_status
 from idp.runtime.clock import Clock, Instant
-from idp.runtime.outbound import Answer, Line, OutboundError, RefusedError
+from idp.runtime.outbound import Answer, BusyError, Line, OutboundError, RefusedError
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 #: An OAuth error code. A token that a hostile party echoes as its "error" does not fit (dots, capitals, length).
@@ -33,6 +33,8 @@ async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: L
     except RefusedError as error:
         # A name may resolve to a forbidden address for a moment only, and what has a place lets nothing pass for that.
         return Result(Verdict.DEAD if delivery.place is None else Verdict.RETRY, error=str(error))
+    except BusyError as error:
+        return Result(Verdict.RETRY, error=str(error), ours=True, again_in=SOON)
     except OutboundError as error:
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept

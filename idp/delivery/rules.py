@@ -12,6 +12,8 @@ from idp.runtime.outbound import Answer
 
 ID_BYTES = 16
 FIRST_WAIT = 0.5
+#: Seconds until what could not even be attempted is attempted, about.
+SOON = 1.0
 LONGEST_WAIT = 300.0
 #: A relying party may ask for a longer rest than we would take ourselves, but not for the delivery's whole life.
 LONGEST_RETRY_AFTER = 3600.0
@@ -137,7 +139,8 @@ Composer: TypeAlias = Callable[[Delivery, Instant], Message]
 class Result:
     """What an attempt came to. `retry_after` is what the answer asked for, in seconds.
 
-    `ours`: it failed before anything was sent, and nothing is held against the party.
+    `ours`: it failed before anything was sent, and nothing is held against the party. `again_in`: it is to be repeated after
+    about so many seconds, however often it was.
     """
 
     verdict: Verdict
@@ -145,6 +148,7 @@ class Result:
     error: str | None = None
     retry_after: float | None = None
     ours: bool = False
+    again_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,11 @@ def judge(status: int) -> Verdict:
 def backoff(attempts: int, jitter: float) -> float:
     """Seconds to wait after `attempts` attempts; `jitter` in [0, 1) spreads those that failed together by ±25 %."""
     wait: float = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempts - 1, 32))
-    return min(LONGEST_WAIT, wait * (0.75 + jitter / 2))
+    return min(LONGEST_WAIT, _spread(wait, jitter))
+
+
+def _spread(seconds: float, jitter: float) -> float:
+    return seconds * (0.75 + jitter / 2)
 
 
 def open_for(failures: int, jitter: float) -> float:
@@ -201,12 +209,14 @@ def open_for(failures: int, jitter: float) -> float:
     if failures < CIRCUIT_FAILURES:
         return 0.0
     wait: float = min(LONGEST_OPEN, 2.0 ** min(failures - CIRCUIT_FAILURES, 16))
-    return wait * (0.75 + jitter / 2)
+    return _spread(wait, jitter)
 
 
 def outcome(delivery: Delivery, result: Result, now: Instant, jitter: float) -> Outcome:
     """What the result of an attempt that ended at `now` writes down."""
     wait = max(backoff(delivery.attempts, jitter), min(result.retry_after or 0.0, LONGEST_RETRY_AFTER))
+    if result.again_in is not None:
+        wait = _spread(result.again_in, jitter)
     return Outcome(
         delivered_at=now if result.verdict is Verdict.DELIVERED else None,
         dead_at=now if result.verdict is Verdict.DEAD else None,

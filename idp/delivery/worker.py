@@ -129,8 +129,8 @@ class Worker:
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, and wait for the attempts in flight; False when `timeout` seconds did not suffice.
 
-        What came of each is written down, and its lane given back, as it ends. A lane whose attempt has not ended then keeps its
-        lease, and what waits in it is due when that has passed: whoever took it sooner would attempt beside this worker.
+        What came of each is written down, and its lane given back, as it ends. A lane whose attempt has not ended then
+        keeps its lease, and what waits in it is due when that has passed: whoever took it sooner would attempt beside us.
         """
         self._stopping = True
         self._wake()

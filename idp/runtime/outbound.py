@@ -9,14 +9,12 @@ connection, TLS, headers and body together. Other requests of the process go on 
 import asyncio
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self
 from urllib.parse import urlsplit
 
 import certifi
@@ -25,17 +23,13 @@ from idp import __version__
 from idp.config import Network
 from idp.protocol.uris import is_wellformed
 from idp.runtime import addresses, wire
+from idp.runtime.lookups import Lookups, NoRoomError, Resolver, system_resolver
 from idp.runtime.turn import waiting
 from idp.runtime.wire import Answer, Connection, HttpParserError
 
-__all__ = ["Answer", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
+__all__ = ["Answer", "BusyError", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
 
 MAX_BYTES = 65_536
-#: Name lookups that may hang at once. The system's resolver knows no deadline: a lookup that we stop waiting for lives on.
-_MAX_LOOKUPS = 64
-_LOOKUP_PAUSE = 0.02
-
-Resolver: TypeAlias = Callable[[str, int], Sequence[str]]
 
 
 class OutboundError(Exception):
@@ -50,10 +44,8 @@ class UnreachableError(OutboundError):
     """The other side failed (name, connection, TLS, time, HTTP): another time it may not."""
 
 
-def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses of `host` as the system resolves them, in its order."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+class BusyError(OutboundError):
+    """There was no room here for the request: nothing was sent, and nothing says anything of the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +77,10 @@ class Outbound:
         self._allow = allow
         self._allow_loopback = allow_loopback
         self.max_bytes = max_bytes
-        self._resolver = resolver
+        # Half of the time is for the look-up itself.
+        self._lookups = Lookups(resolver, timeout / 2)
         self._tls = ssl.create_default_context(cafile=ca_file or certifi.where())
         self._tls.set_alpn_protocols(["http/1.1"])
-        self._lookups = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Post `body`. The status is the answer: a body that comes too late or is too long is cut, never an error."""
@@ -109,7 +101,7 @@ class Outbound:
                 asyncio.run(self._look(url))
         except RefusedError as error:
             return str(error)
-        except OSError:
+        except (OSError, BusyError):
             return None
         return None
 
@@ -172,32 +164,11 @@ class Outbound:
         return found
 
     async def _look_up(self, target: "_Target") -> list[str]:
-        """Resolve in a thread of its own, so that a name server that hangs holds nobody longer than the deadline."""
-        loop = asyncio.get_running_loop()
-        resolved: asyncio.Future[Sequence[str]] = loop.create_future()
-
-        def finish(found: Sequence[str]) -> None:
-            if not resolved.done():
-                resolved.set_result(found)
-
-        def look_up() -> None:
-            found: Sequence[str] = ()
-            try:
-                found = self._resolver(target.host, target.port)
-            except (OSError, UnicodeError):
-                found = ()
-            finally:
-                self._lookups.release()
-                with suppress(RuntimeError):  # nobody waits for it any more
-                    loop.call_soon_threadsafe(finish, found)
-
-        while not self._lookups.acquire(blocking=False):  # noqa: ASYNC110 - those who hold it are threads
-            await asyncio.sleep(_LOOKUP_PAUSE)
-        threading.Thread(target=look_up, name="idp-lookup", daemon=True).start()
-        found = await resolved
-        if not found:
-            raise socket.gaierror
-        return list(found)
+        try:
+            return await self._lookups.addresses(target.host, target.port)
+        except NoRoomError:
+            message = f"{target.host} is not contacted now: too many names are being looked up"
+            raise BusyError(message) from None
 
 
 class Line:
@@ -224,7 +195,7 @@ class Line:
         return await self.send("POST", url, body, {"Content-Type": content_type, **(headers or {})})
 
     async def send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """One exchange. Raises RefusedError and UnreachableError."""
+        """One exchange. Raises RefusedError, UnreachableError and BusyError."""
         target = _target(url)
         request = _request(method, target, body, tuple(headers.items()))
         place = (target.scheme, target.host, target.port)

@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 
 from idp import __version__
 from idp.config import Network
-from idp.runtime import outbound as outbound_module
-from idp.runtime import wire
+from idp.runtime import lookups, wire
 from idp.runtime.addresses import kind_of
-from idp.runtime.outbound import Answer, Outbound, OutboundError, RefusedError, UnreachableError
+from idp.runtime.outbound import Answer, BusyError, Outbound, OutboundError, RefusedError, UnreachableError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENT = 10.0
@@ -408,21 +407,82 @@ def test_a_lookup_that_hangs_is_left_in_time() -> None:
     released.set()
 
 
-def test_lookups_that_hang_cannot_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbound_module, "_MAX_LOOKUPS", 3)
-    released, lookups = threading.Event(), list[str]()
+class Names:
+    """A resolver that hangs until it is released, and what it was asked."""
 
-    def slow(host: str, _port: int) -> Sequence[str]:
-        lookups.append(host)
-        released.wait(60)
-        return ["8.8.8.8"]
+    def __init__(self) -> None:
+        self.released, self.asked = threading.Event(), list[str]()
 
-    outbound = Outbound(timeout=0.02, resolver=slow)
+    def __call__(self, host: str, _port: int) -> Sequence[str]:
+        self.asked.append(host)
+        if not host.startswith("fine"):
+            self.released.wait(60)
+        return ["127.0.0.1"]
+
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    made = Names()
+    yield made
+    made.released.set()
+
+
+def test_lookups_that_hang_cannot_pile_up_and_who_finds_no_room_is_told_so(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "MOST", 3)
+    outbound = Outbound(timeout=TIMEOUT, resolver=names)
+    for number in range(3):
+        with pytest.raises(UnreachableError, match="no answer in time"):
+            post(outbound, f"https://rp{number}.example/")
+    with pytest.raises(BusyError, match="too many names"):
+        post(outbound, "https://fine.example/")
+    assert outbound.refusal("https://fine.example/") is None, "it is not known"
+    assert names.asked == ["rp0.example", "rp1.example", "rp2.example"]
+
+
+def test_what_is_for_one_host_waits_for_one_lookup(
+    names: Names, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "MOST", 2)
+    outbound, server = local(timeout=TIMEOUT, resolver=names), serve(saying(OK))
     for _ in range(6):
         with pytest.raises(UnreachableError, match="no answer in time"):
+            post(outbound, server.url(host="rp.example"))
+    assert names.asked == ["rp.example"]
+    assert post(outbound, server.url(host="fine.example")).status == 200
+    patient = threading.Timer(0.1, names.released.set)
+    patient.start()
+    assert post(local(timeout=PATIENT, resolver=names), server.url(host="rp.example")).status == 200
+    patient.join()
+
+
+def test_a_lookup_that_hangs_for_long_is_not_waited_for_by_those_who_come_later(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "_JOINED_SECONDS", 0.0)
+    outbound = Outbound(timeout=0.05, resolver=names)
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="no answer in time"):
             post(outbound, "https://rp.example/")
-    assert len(lookups) == 3
-    released.set()
+    assert names.asked == ["rp.example"] * 2
+
+
+def test_a_thread_that_cannot_begin_takes_no_room(
+    names: Names, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "MOST", 1)
+    outbound, server = local(timeout=TIMEOUT, resolver=names), serve(saying(OK))
+
+    def start(_thread: threading.Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(BusyError, match="too many names"):
+            post(outbound, server.url(host="fine.example"))
+    assert post(outbound, server.url(host="fine.example")).status == 200
 
 
 def test_the_system_resolves_names(serve: Callable[..., Server]) -> None:

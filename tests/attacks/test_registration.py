@@ -88,7 +88,7 @@ def test_a_name_that_leads_to_us_is_not_registered_nor_contacted_later(
     found: list[str] = ["93.184.216.34"]
     resolve: Sequence[str] = found
     outbound = public_world.provider.outbound
-    monkeypatch.setattr(outbound, "_resolver", lambda _host, _port: list(resolve))
+    monkeypatch.setattr(outbound._lookups, "_resolver", lambda _host, _port: list(resolve))
     answer = public_world.try_to_register(jwks_uri="https://rebinding.example/jwks")
     assert answer.status_code == 201
     found[:] = ["169.254.169.254"]

@@ -1,10 +1,14 @@
 """A party that does not answer is left alone: its circuit opens, is probed, and closes when it answers; others notice nothing."""
 
+import threading
+
 import pytest
 from prometheus_client import REGISTRY
 
 from idp.delivery import lanes, ledger, store
-from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, NewDelivery, Party, open_for
+from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, SOON, Delivery, NewDelivery, Party, open_for
+from idp.runtime import lookups
+from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
 
@@ -85,7 +89,7 @@ def work_of_a_look(office: Office) -> int:
             return len(steps)
         assert lanes.waiting(tx, "this").heads == []
         compiled = lanes._WAITING.compile(dialect=tx.connection.dialect)
-        given = dict(compiled.params) | {"now": tx.now}
+        given = dict(compiled.params) | {"now": tx.now, "shift": tx.shift}
         plan = tx.connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}", given).scalar()
         return int(plan[0]["Plan"]["Shared Hit Blocks"])
 
@@ -153,3 +157,38 @@ def test_what_waits_is_counted(office: Office, receiver) -> None:
     office.service.wake()
     eventually(lambda: REGISTRY.get_sample_value("idp_delivery_queue_oldest_seconds") == 73.0, "the age")
     assert REGISTRY.get_sample_value("idp_delivery_queue_depth") == 2.0
+
+
+def test_parties_whose_names_hang_take_no_innocent_one_down(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "MOST", 2)
+    released, fine = threading.Event(), receiver()
+
+    def resolver(host: str, _port: int) -> list[str]:
+        if host != "fine.example":
+            released.wait(60)
+        return ["127.0.0.1"]
+
+    worker = office.open(timeout=0.4)
+    worker._outbound = Outbound(allow_loopback=True, timeout=0.4, resolver=resolver)
+    for name in ("hangs", "too"):
+        office.send(f"http://{name}.example:{fine.port}/", client_id=name)
+    eventually(lambda: len(parties(office)) == 2)
+    office.send(f"http://fine.example:{fine.port}/", client_id="fine")
+    for times in range(1, CIRCUIT_FAILURES + 2):
+        eventually(lambda times=times: waiting(office, "fine").attempts == times and waiting(office, "fine").last_error)
+        one = waiting(office, "fine")
+        assert "too many names" in str(one.last_error)
+        eventually(lambda: waiting(office, "fine").leased_until is None)
+        assert waiting(office, "fine").next_attempt_at == office.clock.now + SOON
+        office.clock.now += SOON
+        office.service.wake()
+    assert "fine" not in {party.client_id for party in parties(office)}
+    released.set()
+    office.clock.now += 100
+    office.service.wake()
+    eventually(lambda: waiting(office, "fine").delivered_at is not None)
+
+
+def waiting(office: Office, client_id: str) -> Delivery:
+    (found,) = (one for one in office.all() if one.client_id == client_id)
+    return found
