@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Double, FromClause, and_, bindparam, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery import rules
+from idp.delivery.lease_clock import LeaseClock, instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery
 from idp.runtime.clock import Instant
@@ -21,7 +22,7 @@ _leases = table_of(LaneRow)
 _parties = table_of(PartyRow)
 #: It is neither delivered nor dead.
 pending = and_(_t.c.delivered_at.is_(None), _t.c.dead_at.is_(None))
-_live = _leases.c.leased_until > bindparam("now")
+_live = _leases.c.leased_until > LeaseClock()
 _CLAIM = "worker "
 
 # The lanes in which something waits, each found by one step into the index: one with 100,000 waiting rows costs the
@@ -145,16 +146,21 @@ _WAITING = select(
 _wanted = _leases.c.lane.in_(bindparam("of", expanding=True))
 _is_free = or_(~_live, _leases.c.holder == bindparam("by"))
 _abandoned = select(_leases.c.lane).where(_wanted, _is_free).with_for_update(skip_locked=True).cte("abandoned")
-_leasing: dict[str, ColumnElement[Any]] = {"holder": bindparam("by"), "leased_until": bindparam("until")}
+_until = LeaseClock() + bindparam("lease", type_=Double())
+_leasing: dict[str, ColumnElement[Any]] = {"holder": bindparam("by"), "leased_until": _until}
 _TAKE_OVER = update(_leases).where(_leases.c.lane.in_(select(_abandoned.c.lane))).values(_leasing).returning(_leases.c.lane)
+_taken = _leasing | {"lane": bindparam("each")}
 _TAKE = {
-    "sqlite": sqlite.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
-    "postgresql": postgresql.insert(_leases).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
+    "sqlite": sqlite.insert(_leases).values(_taken).on_conflict_do_nothing(index_elements=["lane"]).returning(_leases.c.lane),
+    "postgresql": postgresql.insert(_leases)
+    .values(_taken)
+    .on_conflict_do_nothing(index_elements=["lane"])
+    .returning(_leases.c.lane),
 }
 held = and_(_leases.c.holder == bindparam("by"), _live)
-_RENEW = update(_leases).where(_wanted, held).values(leased_until=bindparam("until")).returning(_leases.c.lane)
+_RENEW = update(_leases).where(_wanted, held).values(leased_until=_until).returning(_leases.c.lane)
 _GIVE_BACK = delete(_leases).where(_wanted, _leases.c.holder == bindparam("by"))
-_FORGET = delete(_leases).where(_leases.c.leased_until < bindparam("before"))
+_FORGET = delete(_leases).where(_leases.c.leased_until < LeaseClock() - bindparam("age", type_=Double()))
 
 # As it will be: with the attempt that is about to be made.
 _next = select(*[column + 1 if column is _t.c.attempts else column for column in columns_for(DeliveryRow, Delivery)]).where(
@@ -187,7 +193,7 @@ class Waiting(NamedTuple):
 
 def waiting(tx: Transaction, by: str) -> Waiting:
     """What waits, as the worker `by` sees it."""
-    rows = tx.execute(_WAITING, {"now": tx.now, "by": by}).all()
+    rows = tx.execute(_WAITING, {"by": by, **instants(tx)}).all()
     heads = [Head(row.lane, row.holder) for row in rows if row.may_go]
     next_due = min((row.next_due for row in rows if row.next_due is not None), default=None)
     return Waiting(heads, next_due, *((rows[0].others, rows[0].claims) if rows else (0, 0)))
@@ -198,24 +204,24 @@ def claim(by: str) -> str:
     return f"{_CLAIM}{by}"
 
 
-def take(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
-    """Lease those of the lanes that nobody holds, for the worker `by`, until `until`; returns which."""
+def take(tx: Transaction, by: str, lanes: Collection[str], lease: float) -> set[str]:
+    """Lease those of the lanes that nobody holds, for the worker `by`, for `lease` seconds; returns which."""
     if not lanes:
         return set()
-    leasing = {"by": by, "until": until}
-    taken = {row.lane for row in tx.execute(_TAKE_OVER, leasing | {"of": list(lanes), "now": tx.now})}
+    leasing: dict[str, object] = {"by": by, "lease": lease, **instants(tx)}
+    taken = {row.lane for row in tx.execute(_TAKE_OVER, leasing | {"of": list(lanes)})}
     # In one order always: two workers that wait for each other's rows would wait for ever.
-    rows = [{"lane": lane, "holder": by, "leased_until": until} for lane in sorted(set(lanes) - taken)]
+    rows = [leasing | {"each": lane} for lane in sorted(set(lanes) - taken)]
     if rows:
         taken |= {row.lane for row in tx.execute(_TAKE[tx.connection.dialect.name], rows)}
     return taken
 
 
-def renew(tx: Transaction, by: str, lanes: Collection[str], until: Instant) -> set[str]:
-    """Hold on to lanes until `until`; returns those that `by` still holds."""
+def renew(tx: Transaction, by: str, lanes: Collection[str], lease: float) -> set[str]:
+    """Hold on to lanes for `lease` seconds from now; returns those that `by` still holds."""
     if not lanes:
         return set()
-    return {row.lane for row in tx.execute(_RENEW, {"of": list(lanes), "by": by, "now": tx.now, "until": until})}
+    return {row.lane for row in tx.execute(_RENEW, {"of": list(lanes), "by": by, "lease": lease, **instants(tx)})}
 
 
 def give_back(tx: Transaction, by: str, lanes: Collection[str]) -> None:
@@ -224,9 +230,9 @@ def give_back(tx: Transaction, by: str, lanes: Collection[str]) -> None:
         tx.execute(_GIVE_BACK, {"of": list(lanes), "by": by})
 
 
-def forget(tx: Transaction, before: Instant) -> int:
-    """Delete what workers that died have left of lanes that nobody took over; returns the number."""
-    return tx.execute(_FORGET, {"before": before}).rowcount
+def forget(tx: Transaction, age: float) -> int:
+    """Delete what workers that died have left of lanes that nobody took over in `age` seconds; returns the number."""
+    return tx.execute(_FORGET, {"age": age, **instants(tx)}).rowcount
 
 
 def next_of(tx: Transaction, lane: str, most: int) -> list[Delivery]:

@@ -161,7 +161,7 @@ class Ledger:
                     self._ask_at = time.monotonic() + pause
                 return Round({}, {}, pause, time.thread_time() - began)
         with self._database.writing() as tx:
-            until = tx.now + self._lease
+            until = tx.now + self._lease  # by our clock, and begun before the lease itself: never longer than that is
             self._settle(tx)
             store.note(tx, underway.slow, until)
             wanted, pause = self._due(tx, underway, asks=asks)
@@ -242,7 +242,7 @@ class Ledger:
     def _claim(self, tx: Transaction) -> None:
         """Ask the others for our share."""
         self._claimed_until = tx.now + _CLAIM_SECONDS
-        lanes.take(tx, self._name, [lanes.claim(self._name)], self._claimed_until)
+        lanes.take(tx, self._name, [lanes.claim(self._name)], _CLAIM_SECONDS)
 
     def _is_read_more(self, lane: str, low: Collection[str]) -> bool:
         """Whether more is read of a lane under way. What has places would overtake what a failure gives back just then."""
@@ -254,8 +254,8 @@ class Ledger:
         renewed = [lane for lane in self._lanes if lane in wanted or (lane in needed and self._lapses(lane, tx.now))]
         kept = [lane for lane in self._lanes if lane in needed and lane not in renewed]
         lanes.give_back(tx, self._name, self._lanes.keys() - needed)
-        longer = lanes.renew(tx, self._name, renewed, until)
-        longer |= lanes.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], until)
+        longer = lanes.renew(tx, self._name, renewed, self._lease)
+        longer |= lanes.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], self._lease)
         return {lane: self._lanes[lane] for lane in kept} | dict.fromkeys(longer, until)
 
     def _read(self, tx: Transaction, underway: Underway, lane: str, among: int) -> list[Delivery]:

@@ -100,7 +100,7 @@ class DeliveryService:
 
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago; returns their number."""
-        return lanes.forget(tx, tx.now - _ABANDONED)
+        return lanes.forget(tx, _ABANDONED)
 
     def forget(self, tx: Transaction, before: Instant, most: int) -> int:
         """Delete what arrived or died before `before`, at most `most` of it; returns the number."""

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery import rules
 from idp.delivery.lanes import held, pending
+from idp.delivery.lease_clock import instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
@@ -200,7 +201,7 @@ def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Deli
     arrivals = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is not None]
     others = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is None]
     settled = {str(values["of"]) for values in arrivals}
-    who = {"by": by, "now": tx.now}
+    who: dict[str, object] = {"by": by, **instants(tx)}
     if dialect == "postgresql":
         if arrivals:
             tx.execute(_EACH_ARRIVED, _as_arrays(_OF_ARRIVALS, arrivals))

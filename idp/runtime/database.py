@@ -81,10 +81,14 @@ def select_of(model: type[Base], value: type[object]) -> Select[Any]:
 
 @dataclass(slots=True)
 class Transaction:
-    """One unit of work: a connection, the one instant at which it happens, and what to do once it is committed."""
+    """One unit of work: a connection, the one instant at which it happens, and what to do once it is committed.
+
+    `shift` is by how many seconds a clock that was handed in is from the machine's; 0 where it is the machine's.
+    """
 
     connection: Connection
     now: Instant
+    shift: float = 0.0
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
     _name: str = ""
 
@@ -138,9 +142,13 @@ class Database:
     def reading(self) -> Iterator[Transaction]:
         """A transaction that only reads. What was asked for after the commit happens when it is closed."""
         with self.engine.connect() as connection:
-            tx = Transaction(connection, self.clock())
+            tx = self._transaction(connection)
             yield tx
         _run(tx)
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        now = self.clock()
+        return Transaction(connection, now, 0.0 if self.clock is system_clock else now - system_clock())
 
     def glance(self, statement: Select[Any]) -> "Glance":
         """For one question that is asked many times a second."""
@@ -161,7 +169,7 @@ class Database:
             if rebuilding and self.dialect == "sqlite":
                 connection.detach()  # never back to the pool: a connection without foreign keys is for this alone
                 connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
-            tx = Transaction(connection, self.clock())
+            tx = self._transaction(connection)
             try:
                 yield tx
             except BaseException as error:
