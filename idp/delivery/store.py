@@ -146,6 +146,7 @@ _GIVE_UP = (
 # One process gives up at a time: several that had counted the same surplus would give it up once each.
 _GIVING_UP_LOCK = 0x1D9_DE_AD
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
+_DEPTH = select(func.count()).where(pending)
 _QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
 _FIRST_EXPIRY = select(func.min(_t.c.expires_at)).where(pending)
 _ANSWERED_ALL = delete(_parties).where(
@@ -261,7 +262,7 @@ def give_up(tx: Transaction, dialect: str, limit: int, error: str) -> int:
     """Let die what was attempted most often of all that waits beyond `limit`; returns the number."""
     if dialect == "postgresql" and not tx.execute(_TRY_LOCK, {"lock": _GIVING_UP_LOCK}).scalar():
         return 0
-    surplus = queue(tx).depth - limit
+    surplus = int(tx.execute(_DEPTH).scalar_one()) - limit
     if surplus <= 0:
         return 0
     return len(tx.execute(_GIVE_UP, {"most": surplus, "now": tx.now, "error": error}).all())
