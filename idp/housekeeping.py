@@ -10,7 +10,7 @@ INTERVAL_SECONDS = 600
 
 
 class Housekeeper:
-    """Runs every room's `tidy`, each in a transaction of its own. Several instances do no harm to each other."""
+    """Runs every room's `tidy`, each time in a transaction of its own. Several instances do no harm to each other."""
 
     def __init__(self, database: Database, tidies: Sequence[Callable[[Transaction], int]]) -> None:
         self._database = database
@@ -19,16 +19,24 @@ class Housekeeper:
         self.start, self.stop = self._rounds.start, self._rounds.stop
 
     def tidy(self) -> int:
-        """Tidy every room once; returns the number of rows that went. A room that cannot be tidied keeps none of the others."""
+        """Tidy every room until nothing is left; returns the number of rows that went.
+
+        A room that cannot be tidied keeps none of the others.
+        """
         return sum(self._gone_by(tidy) for tidy in self._tidies)
 
     def _gone_by(self, tidy: Callable[[Transaction], int]) -> int:
+        total = 0
         try:
-            with self._database.writing() as tx:
-                return tidy(tx)
+            while not self._rounds.is_stopping:
+                with self._database.writing() as tx:
+                    gone = tidy(tx)
+                total += gone
+                if gone == 0:
+                    break
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
             _failed(error, getattr(tidy, "__qualname__", ""))
-            return 0
+        return total
 
 
 def _failed(error: Exception, what: str = "") -> None:
