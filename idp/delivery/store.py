@@ -54,7 +54,9 @@ _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
 _HAS_ARRIVED = select(_t.c.delivery_id).where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_not(None))
-_WITHDRAW = delete(_t).where(_in_lane)
+# In their order, as outcomes are written: two that wait for each other's rows would wait for ever.
+_withdrawn = select(_t.c.delivery_id).where(_in_lane).order_by(_t.c.place).with_for_update().cte("withdrawn")
+_WITHDRAW = delete(_t).where(_t.c.delivery_id.in_(select(_withdrawn.c.delivery_id))).returning(_t.c.delivery_id)
 _settle = (
     update(_t)
     .where(_is_it)
@@ -199,6 +201,7 @@ def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> N
 
 def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> set[str]:
     """Write down what attempts came to; returns which: of a lane that `by` has lost, somebody else answers for the rest."""
+    outcomes = sorted(outcomes, key=lambda each: each[0].place or 0)
     arrivals = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is not None]
     others = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is None]
     settled = {str(values["of"]) for values in arrivals}
@@ -301,7 +304,7 @@ def arrived(tx: Transaction, delivery_id: str) -> bool:
 
 def withdraw(tx: Transaction, lane: str) -> int:
     """Delete what waits in a lane, or is in flight; returns the number."""
-    return tx.execute(_WITHDRAW, {"of": lane}).rowcount
+    return len(tx.execute(_WITHDRAW, {"of": lane}).all())
 
 
 def answered_all(tx: Transaction, client_id: str) -> None:

@@ -25,6 +25,8 @@ _ACCEPT = {"Accept": "application/json"}
 HANDED = 64
 _PURPOSE = "stream authorization"
 _REFUSED = 400
+#: What is wrong with us, and not with the event (RFC 8935 §2.4).
+_OF_OURS = frozenset({"authentication_failed", "access_denied"})
 
 
 class Pushing:
@@ -131,7 +133,8 @@ class Pushing:
 def judge(answer: Answer) -> Verdict:
     """What an answer means (RFC 8935 §2.2, §2.3): taken, refused for good, or not understood by whoever answered.
 
-    A proxy on the way may answer 400 as well: only a receiver says in JSON what is wrong with the event.
+    A proxy on the way may answer 400 as well: only a receiver says in JSON what is wrong. And it is wrong for good only
+    where it is the event: whom the receiver does not know today it may let in tomorrow.
     """
     if 200 <= answer.status < 300:  # noqa: PLR2004 - a class of HTTP statuses
         return Verdict.DELIVERED
@@ -146,7 +149,8 @@ def _says_what_is_wrong(answer: Answer) -> bool:
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and isinstance(document.get("err"), str)
+    err = document.get("err") if isinstance(document, dict) else None
+    return isinstance(err, str) and err not in _OF_OURS
 
 
 def _once(stream: Stream, signal: Signal) -> str:

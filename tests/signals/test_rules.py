@@ -192,12 +192,14 @@ def test_what_a_receiver_of_pushes_answers(status: int, verdict: str) -> None:
         ("application/json", b""),
         ("application/json", b'{"message": "Request blocked"}'),
         ("application/json", b'{"err": 7}'),
+        ("application/json", b'{"err": "authentication_failed"}'),
+        ("application/json", b'{"err": "access_denied", "description": "not today"}'),
         ("application/json", b'["err"]'),
         ("application/json", b"[" * 100_000),
         ("application/json", b"\xff"),
     ],
 )
-def test_a_400_of_whoever_does_not_know_what_an_event_is_refuses_none(content_type: str, body: bytes) -> None:
+def test_a_400_that_does_not_say_what_is_wrong_with_the_event_refuses_none(content_type: str, body: bytes) -> None:
     assert judge(Answer(400, {"content-type": content_type} if content_type else {}, body)) == "retry"
 
 
