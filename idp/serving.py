@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import tempfile
-import threading
-from types import FrameType
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -27,6 +25,7 @@ _HEADER_TIMEOUT_MS = 10_000
 #: A request makes some thousand objects, nearly all of which go without being looked for.
 _COLLECTIONS = (10_000, 20, 20)
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_END = {signal.SIGTERM, signal.SIGINT}
 
 
 def application() -> Gateway:
@@ -133,15 +132,12 @@ def work(settings: Settings) -> None:
     """Deliver until SIGTERM or SIGINT, without serving requests."""
     prepare(settings)
     provider = app.build(settings)
-    stopping = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    # Waited for, not handled: a handler that came due just as the wait for it began would run when that had ended.
+    # Blocked before any thread begins, so that none of them takes one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
     provider.start()
     _leave_in_peace()
     audit.record("worker.started")
-    stopping.wait()
+    signal.sigwait(_END)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)  # a second one ends it at once
     provider.stop()

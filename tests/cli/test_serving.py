@@ -110,14 +110,17 @@ def test_a_worker_alone_ends_when_it_is_asked_to(tmp_path: Path, number: int) ->
         [sys.executable, "-m", "idp", "worker"], env=deployment.environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        log = ""
-        while "worker.started" not in log:
-            line = process.stderr.readline()
-            assert line, log
-            log += line
-        process.send_signal(number)
-        assert process.wait(15) == 0
-        assert "Traceback" not in process.stderr.read()
+        try:
+            log = ""
+            while "worker.started" not in log:
+                line = process.stderr.readline()
+                assert line, log
+                log += line
+            process.send_signal(number)
+            assert process.wait(15) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_what_is_there_from_the_start_is_not_looked_through_for_garbage() -> None:

@@ -76,8 +76,9 @@ class World:
         tokens = self.provider.tokens
         given = Authorization(client.client_id, subject, sid, "openid", offline, self.clock.now, "1", "pwd")
         with self.provider.database.writing() as tx:
+            session = self.provider.sessions.hold(tx, sid)
             family, refresh_token = tokens.start_family(tx, tokens.new_family_id(), given, refreshable=True)
-            access_token = tokens.access_token(tx, client, family, "openid").text
+            access_token = tokens.access_token(tx, client, family, "openid", session).text
         assert refresh_token is not None
         return Given(family, access_token, refresh_token)
 

@@ -183,7 +183,7 @@ def test_a_place_costs_no_statement_of_its_own(world: World) -> None:
     statements: list[str] = []
     event.listen(world.provider.database.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: statements.append(sql))
     given = world.allow(client, sid)
-    assert [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")] == ["INSERT"]
+    assert [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")] == ["UPDATE", "INSERT"], "the session is held"
     statements.clear()
     world.refresh(client, given.refresh_token)
     assert [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")] == ["UPDATE", "SELECT"]
