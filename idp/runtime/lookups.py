@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from idp.runtime import clock
 
-#: Look-ups that may hang at once.
-MOST = 64
+#: Look-ups that may hang at once: twice what may be delivered at once, since one that nobody waits for any more hangs on.
+MOST = 512
 #: How soon, in seconds, a place is asked for again: those who hold it are threads.
 _PAUSE = 0.02
 #: A look-up that has been under way for longer has lost its answer, or never asked: the next one begins anew.
