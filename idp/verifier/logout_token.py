@@ -1,6 +1,7 @@
 """Logout tokens read as a relying party must (OpenID Connect Back-Channel Logout 1.0 §2.6)."""
 
 from collections.abc import Mapping
+from threading import Lock
 from urllib.parse import parse_qs
 
 from joserfc.jwk import RSAKey
@@ -37,6 +38,7 @@ class LogoutTokens:
         self._to = to
         self._token_lifetime = token_lifetime
         self._seen: dict[str, float] = {}
+        self._looking = Lock()
 
     def read(self, text: str, keys: Mapping[str, RSAKey], now: float) -> Ended:
         """The session that it ends. Raises UnknownKeyError, and EventError for what is not to be believed."""
@@ -74,15 +76,16 @@ class LogoutTokens:
         return None
 
     def _is_replay(self, jti: str, now: float) -> bool:
-        """A logout token lives two minutes, so not many are remembered."""
-        for old in [old for old, until in self._seen.items() if until <= now]:
-            del self._seen[old]
-        if jti in self._seen:
-            return True
-        if len(self._seen) >= _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        self._seen[jti] = now + 2 * _SKEW + 120
-        return False
+        """A logout token lives two minutes, so not many are remembered. Any thread may ask."""
+        with self._looking:
+            for old in [old for old, until in self._seen.items() if until <= now]:
+                del self._seen[old]
+            if jti in self._seen:
+                return True
+            if len(self._seen) >= _REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+            self._seen[jti] = now + 2 * _SKEW + 120
+            return False
 
 
 def _refused(message: str) -> EventError:
