@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from structlog.typing import EventDict
@@ -78,29 +79,37 @@ def test_of_a_lane_that_hangs_nothing_more_is_read(office: Office, receiver, mon
     assert sids(hangs) == [f"s{number}" for number in range(4)]
 
 
+def fails_at_the_second_read(
+    monkeypatch: pytest.MonkeyPatch, party, running: Callable[[], worker.Worker]
+) -> list[list[Delivery]]:
+    """What is read of lanes. While more of one is read, the first attempt in it fails: its party is let go, and waited for."""
+    real, reads = lanes.next_of, list[list[Delivery]]()
+
+    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
+        found = real(tx, of, most)
+        reads.append(found)
+        if len(reads) == 2:
+            party.release()
+            eventually(lambda: not running()._runs)
+        return found
+
+    monkeypatch.setattr(lanes, "next_of", next_of)
+    return reads
+
+
 def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
     office: Office, receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_LOW", FIRST_READ)
     monkeypatch.setattr(ledger, "FIRST_READ", 4)
-    party, lane, reads = receiver(), lane_in_order("stream"), []
+    party, lane = receiver(), lane_in_order("stream")
     party.hold()
     party.answers(503, 200)
     with office.database.writing() as tx:
         for place in range(1, 13):
             one = NewDelivery("test", "app", None, None, party.url(), {"jti": f"app-{place}"}, tx.now + 60, lane, place)
             office.service.enqueue(tx, [one])
-    real = lanes.next_of
-
-    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
-        found = real(tx, of, most)
-        reads.append(found)
-        if len(reads) == 2:  # the first one fails in this very moment
-            party.release()
-            eventually(lambda: not running._runs)
-        return found
-
-    monkeypatch.setattr(lanes, "next_of", next_of)
+    fails_at_the_second_read(monkeypatch, party, lambda: running)
     running = office.open()
     eventually(lambda: party.requests)
     time.sleep(0.3)  # several looks
@@ -117,23 +126,13 @@ def test_what_is_read_of_a_lane_while_its_party_fails_does_not_overtake_what_the
 ) -> None:
     monkeypatch.setattr(worker, "_SLOW", 60)
     monkeypatch.setattr(ledger, "FIRST_READ", 3)
-    party, reads = receiver(), list[list[Delivery]]()
+    party = receiver()
     party.hold()
     party.answers(503, 200)
     for number in range(6):
         office.clock.now += 1
         office.send(party.url(), sid=f"s{number}")
-    real = lanes.next_of
-
-    def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
-        found = real(tx, of, most)
-        reads.append(found)
-        if len(reads) == 2:  # the first one fails in this very moment
-            party.release()
-            eventually(lambda: not running._runs)
-        return found
-
-    monkeypatch.setattr(lanes, "next_of", next_of)
+    reads = fails_at_the_second_read(monkeypatch, party, lambda: running)
     running = office.open()
     eventually(lambda: sum(one.delivered_at is not None for one in office.all()) == 5)
     assert len(reads[1]) == 6

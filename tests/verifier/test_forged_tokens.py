@@ -1,5 +1,6 @@
 """What the provider did not sign, or not as an access token, is refused, whatever it is, and quickly (RFC 8725)."""
 
+import gc
 import hmac
 import json
 import time
@@ -32,14 +33,18 @@ def verifier(transmitter: Transmitter, verifier_of: Make) -> Verifier:
 
 
 def refused(verifier: Verifier, token: object) -> None:
-    """Refused, and cheaply: the processor's time of the best of a few, since this process may have garbage to look through."""
-    times = []
-    for _ in range(3):
+    """Refused, and cheaply: the processor's time, since this machine may be busy with something else.
+
+    What other tests have left to be looked through for garbage is not counted.
+    """
+    gc.disable()
+    try:
         began = time.thread_time()
         with pytest.raises(TokenError):
             verifier.verify(token)
-        times.append(time.thread_time() - began)
-    assert min(times) < 0.05
+        assert time.thread_time() - began < 0.05
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("token", [*SHAPES, None, 1, b"a.b.c", ["a"]], ids=range(len(SHAPES) + 4))

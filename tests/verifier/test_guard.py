@@ -248,15 +248,20 @@ def test_closes_that_hang_hold_up_neither_the_others_nor_the_verifier(
     guard: Guard, feed: ToldFeed, monkeypatch: pytest.MonkeyPatch, hung: int
 ) -> None:
     monkeypatch.setattr(closing, "STUCK_SECONDS", 0.05)
-    hanging = threading.Event()
+    hanging, gone_on = threading.Event(), threading.Event()
     sockets = [Socket() for _ in range(50)]
+
+    def hang(_code: int, _reason: str) -> None:
+        hanging.wait(60)
+        gone_on.set()
+
     for _ in range(hung):
-        guard.bind(claims(), None, lambda _code, _reason: hanging.wait(60))
+        guard.bind(claims(), None, hang)
     for each in sockets:
         guard.bind(claims(), None, each.close)
     feed.end("sid", SID)
     until(lambda: all(each.is_closed for each in sockets))
-    assert not hanging.is_set()
+    assert not gone_on.is_set(), "nobody waited for one that hangs"
     hanging.set()
 
 
