@@ -54,7 +54,7 @@ _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
 _HAS_ARRIVED = select(_t.c.delivery_id).where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_not(None))
-# In their order, as outcomes are written: two that wait for each other's rows would wait for ever.
+# In their order, as `_HOLD` does it: two that wait for each other's rows would wait for ever.
 _withdrawn = select(_t.c.delivery_id).where(_in_lane).order_by(_t.c.place).with_for_update().cte("withdrawn")
 _WITHDRAW = delete(_t).where(_t.c.delivery_id.in_(select(_withdrawn.c.delivery_id))).returning(_t.c.delivery_id)
 _settle = (
@@ -76,6 +76,13 @@ _is_mine = exists().where(_leases.c.lane == _t.c.lane, held)
 _ARRIVED = _settle.where(_arrived)
 _SETTLE = _settle.where(pending, _is_mine)
 # On PostgreSQL each statement costs a message and a plan: there it is one for all that arrived, and one for all the rest.
+# That one locks rows as its plan comes upon them, so what has a place is locked before, in its order.
+_HOLD = (
+    select(_t.c.delivery_id)
+    .where(_t.c.delivery_id == func.any(bindparam("of", type_=ARRAY(_t.c.delivery_id.type))))
+    .order_by(_t.c.place)
+    .with_for_update()
+)
 _WHICH = ("delivery_id", "created_at")
 _OF_ARRIVALS = ("attempts", "delivered_at", "last_status")
 _OF_OTHERS = ("attempts", "dead_at", "next_attempt_at", "last_status", "last_error")
@@ -201,12 +208,13 @@ def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> N
 
 def settle(tx: Transaction, dialect: str, by: str, outcomes: Sequence[tuple[Delivery, Outcome]]) -> set[str]:
     """Write down what attempts came to; returns which: of a lane that `by` has lost, somebody else answers for the rest."""
-    outcomes = sorted(outcomes, key=lambda each: each[0].place or 0)
     arrivals = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is not None]
     others = [_values(delivery, outcome) for delivery, outcome in outcomes if outcome.delivered_at is None]
     settled = {str(values["of"]) for values in arrivals}
     who: dict[str, object] = {"by": by, **instants(tx)}
     if dialect == "postgresql":
+        if placed := [delivery.delivery_id for delivery, _ in outcomes if delivery.place is not None]:
+            tx.execute(_HOLD, {"of": placed})
         if arrivals:
             tx.execute(_EACH_ARRIVED, _as_arrays(_OF_ARRIVALS, arrivals))
         if others:

@@ -1,12 +1,15 @@
 """Where everything has a place, nothing overtakes what waits before it, however that fails."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from idp.delivery import store
 from idp.delivery.ledger import Ledger
-from idp.delivery.rules import Delivery, Message, NewDelivery, lane_in_order
+from idp.delivery.rules import Delivery, Message, NewDelivery, Outcome, lane_in_order
 from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
@@ -120,3 +123,34 @@ def test_a_database_that_fails_before_an_attempt_changes_no_order(
     eventually(lambda: len(party.requests) == 3)
     assert places(party) == [1, 2, 3]
     assert asked == [1, 2, 2, 3]
+
+
+_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+
+def test_a_withdrawal_and_outcomes_never_wait_for_each_other(office: Office) -> None:
+    for place in (2, 1):  # in the table they lie in another order than their own
+        hand_over(office, "http://127.0.0.1:9/", place)
+    outcome = Outcome(office.clock(), None, office.clock(), 200, None)
+
+    def settle() -> set[str]:
+        with office.database.writing() as tx:
+            if office.database.dialect == "postgresql":  # a plan that goes through the table, as for a small one
+                tx.execute(text("SET LOCAL enable_nestloop = off"))
+                tx.execute(text("SET LOCAL enable_indexscan = off"))
+                tx.execute(text("SET LOCAL enable_bitmapscan = off"))
+            return store.settle(tx, office.database.dialect, "nobody", [(one, outcome) for one in office.all()])
+
+    def waits() -> bool:
+        with office.database.reading() as tx:
+            return bool(tx.execute(_WAITING).scalar())
+
+    with ThreadPoolExecutor(1) as other:
+        with office.database.writing() as tx:
+            tx.execute(text("UPDATE deliveries SET attempts = attempts WHERE place = 1"))
+            settled = other.submit(settle)
+            if office.database.dialect == "postgresql":
+                eventually(waits)
+            assert office.service.withdraw(tx, LANE) == 2
+        settled.result(20)
+    assert office.all() == []

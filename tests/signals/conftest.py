@@ -6,6 +6,7 @@ import pytest
 
 from tests.flows.conftest import person, provider
 from tests.signals.follower import Follower
+from tests.signals.pushed import PushReceiver
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -29,3 +30,22 @@ def follow(provider: RunningProvider) -> Iterator[Follow]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def receiver(provider: RunningProvider) -> Iterator[PushReceiver]:
+    """Nothing waits for it afterwards."""
+    listening = PushReceiver().open()
+    yield listening
+    end_streams(provider)
+    listening.close()
+
+
+def end_streams(provider: RunningProvider) -> None:
+    """Nobody follows any more, and nothing is owed to anybody."""
+    database, streams = provider.services.database, provider.services.streams
+    with database.reading() as tx:
+        every = streams.every(tx)
+    for stream in every:
+        with database.writing() as tx:
+            streams.end(tx, stream.client_id, stream.stream_id)

@@ -1,7 +1,6 @@
 """Push (RFC 8935) through the outbox: strictly in order, whatever the receiver does meanwhile."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,17 +11,6 @@ from tests.signals.pushed import PushReceiver
 from tests.support.serving import RunningProvider
 
 PUSH = "urn:ietf:rfc:8935"
-
-
-@pytest.fixture
-def receiver(provider: RunningProvider) -> Iterator[PushReceiver]:
-    """Nothing waits for it afterwards."""
-    listening = PushReceiver().open()
-    yield listening
-    with provider.services.database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
-        tx.connection.exec_driver_sql("DELETE FROM deliveries WHERE kind = 'security_event' AND delivered_at IS NULL")
-    listening.close()
 
 
 def end_tokens(provider: RunningProvider, *names: str) -> None:

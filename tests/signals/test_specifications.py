@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -191,16 +190,6 @@ def test_the_sets_of_an_answer_stand_below_their_jti(provider: RunningProvider, 
     sets = follower.poll(wait=5).json()["sets"]
     assert sets
     assert all(follower.verified(text)["jti"] == jti for jti, text in sets.items())
-
-
-@pytest.fixture
-def receiver(provider: RunningProvider) -> Iterator[PushReceiver]:
-    listening = PushReceiver().open()
-    yield listening
-    with provider.services.database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
-        tx.connection.exec_driver_sql("DELETE FROM deliveries WHERE kind = 'security_event' AND delivered_at IS NULL")
-    listening.close()
 
 
 def test_a_push_is_the_request_of_the_example(provider: RunningProvider, receiver: PushReceiver) -> None:

@@ -8,7 +8,7 @@ import httpx
 
 from idp.protocol import events
 from idp.signals import rules, stream_store
-from tests.signals.conftest import Follow
+from tests.signals.conftest import Follow, end_streams
 from tests.signals.follower import Follower, only_event, receiver_of
 from tests.signals.test_polling import end, signed_in
 from tests.support.browsing import Person
@@ -230,8 +230,7 @@ def test_a_removed_client_follows_nothing_any_more(provider: RunningProvider, fo
 
 def test_how_far_the_end_of_a_session_is_known(provider: RunningProvider, person: Person) -> None:
     database, services = provider.services.database, provider.services
-    with database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    end_streams(provider)
     followers = [Follower.of(provider) for _ in range(2)]
     for each in followers:
         while each.follow():
@@ -266,8 +265,7 @@ def test_a_follower_that_was_killed_does_not_leave_an_ending_unconfirmed_for_eve
     provider: RunningProvider, person: Person
 ) -> None:
     database, services = provider.services.database, provider.services
-    with database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    end_streams(provider)
     alive, killed = Follower.of(provider), Follower.of(provider)
     while alive.follow():
         pass
@@ -289,8 +287,7 @@ def test_a_follower_that_was_killed_does_not_leave_an_ending_unconfirmed_for_eve
 
 
 def test_the_sign_out_page_says_what_is_safe_already(provider: RunningProvider, person: Person) -> None:
-    with provider.services.database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    end_streams(provider)
     follower = Follower.of(provider)
     while follower.follow():
         pass
@@ -312,8 +309,7 @@ def test_a_client_with_pairwise_subjects_hears_its_sectors_names_and_an_api_hear
     provider: RunningProvider, person: Person
 ) -> None:
     """What no app of a sector may compare is never sent to one; whoever verifies everybody's tokens must know every name."""
-    with provider.services.database.writing() as tx:
-        tx.connection.exec_driver_sql("DELETE FROM signal_streams")
+    end_streams(provider)
     secluded = RelyingParty.register(
         provider,
         subject_type="pairwise",
