@@ -130,11 +130,26 @@ def _end_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def
     )
 
 
+def _end_each_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
+    """Locked in one order, by whatever name they are found: two that wait for each other's rows would wait for ever.
+
+    That of who ends an account: session by session, and what outlives them at last.
+    """
+    ending = (
+        select(_families.c.family_id)
+        .where(*conditions, _families.c.ended_at.is_(None))
+        .order_by(_families.c.offline, _families.c.sid, _families.c.family_id)
+        .with_for_update()
+        .cte("ending")
+    )
+    return _end_where(_families.c.family_id.in_(select(ending.c.family_id)))
+
+
 _END = _end_where(_families.c.family_id == bindparam("of"))
-_END_OF_SESSION = _end_where(_families.c.sid == bindparam("of"), _families.c.offline.is_(False))
-_END_OF_SUBJECT = _end_where(_families.c.subject == bindparam("of"))
-_END_OF_CLIENT = _end_where(_families.c.client_id == bindparam("of"))
-_END_OF_ACCESS = _end_where(_families.c.subject == bindparam("of"), _families.c.client_id == bindparam("by"))
+_END_OF_SESSION = _end_each_where(_families.c.sid == bindparam("of"), _families.c.offline.is_(False))
+_END_OF_SUBJECT = _end_each_where(_families.c.subject == bindparam("of"))
+_END_OF_CLIENT = _end_each_where(_families.c.client_id == bindparam("of"))
+_END_OF_ACCESS = _end_each_where(_families.c.subject == bindparam("of"), _families.c.client_id == bindparam("by"))
 
 
 def end(tx: Transaction, family_id: str, reason: str) -> bool:

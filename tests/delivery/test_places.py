@@ -13,6 +13,7 @@ from idp.delivery.rules import Delivery, Message, NewDelivery, Outcome, lane_in_
 from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
+from tests.support.databases import waits_for_a_lock
 
 Receivers = Callable[[], Receiver]
 LANE = lane_in_order("stream")
@@ -125,9 +126,6 @@ def test_a_database_that_fails_before_an_attempt_changes_no_order(
     assert asked == [1, 2, 2, 3]
 
 
-_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
-
-
 def test_a_withdrawal_and_outcomes_never_wait_for_each_other(office: Office) -> None:
     for place in (2, 1):  # in the table they lie in another order than their own
         hand_over(office, "http://127.0.0.1:9/", place)
@@ -141,16 +139,11 @@ def test_a_withdrawal_and_outcomes_never_wait_for_each_other(office: Office) -> 
                 tx.execute(text("SET LOCAL enable_bitmapscan = off"))
             return store.settle(tx, office.database.dialect, "nobody", [(one, outcome) for one in office.all()])
 
-    def waits() -> bool:
-        with office.database.reading() as tx:
-            return bool(tx.execute(_WAITING).scalar())
-
     with ThreadPoolExecutor(1) as other:
         with office.database.writing() as tx:
             tx.execute(text("UPDATE deliveries SET attempts = attempts WHERE place = 1"))
             settled = other.submit(settle)
-            if office.database.dialect == "postgresql":
-                eventually(waits)
+            eventually(lambda: waits_for_a_lock(office.database))
             assert office.service.withdraw(tx, LANE) == 2
         settled.result(20)
     assert office.all() == []

@@ -16,12 +16,10 @@ from tests.signals.conftest import Follow
 from tests.signals.follower import Follower
 from tests.signals.pushed import PushReceiver
 from tests.signals.test_polling import signed_in
-from tests.signals.test_specifications import receiver, sets_of_every_kind
+from tests.signals.test_specifications import sets_of_every_kind
 from tests.support.browsing import Person
 from tests.support.maven import Jar
 from tests.support.serving import RunningProvider
-
-__all__ = ["receiver"]
 
 KEYCLOAK, JACKSON = "org.keycloak", "com.fasterxml.jackson"
 JARS = [
