@@ -60,7 +60,7 @@ from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.service import SessionService
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
-from idp.signals import status_list_endpoints
+from idp.signals import status_list_endpoints, status_list_rules
 from idp.signals.answers import Answers
 from idp.signals.hub import Hub
 from idp.signals.poll import PollLane
@@ -68,7 +68,6 @@ from idp.signals.push import KIND as PUSHED
 from idp.signals.push import Pushing
 from idp.signals.service import SignalService
 from idp.signals.sets import SetMaker
-from idp.signals.status_list_rules import LIFETIME_IN_TTLS
 from idp.signals.status_list_service import StatusLists
 from idp.signals.streams import StreamService, Timing
 from idp.tokens import endpoints as tokens_endpoints
@@ -145,7 +144,7 @@ def key_policy(settings: Settings) -> KeyPolicy:
     longest = max(
         _longest_token(settings),
         LOGOUT_TOKEN_LIFETIME,
-        LIFETIME_IN_TTLS * settings.signals_status_ttl if settings.signals_status_list else 0,
+        status_list_rules.lifetime(settings.signals_status_ttl) if settings.signals_status_list else 0,
     )
     return KeyPolicy(
         settings.keys_rotation_period,

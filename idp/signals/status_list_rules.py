@@ -11,8 +11,6 @@ from idp.runtime.clock import Instant
 from idp.tokens.rules import STATUS_LIST_SIZE, Statuses, status_list_uri
 
 BITS = 2
-#: A list is served for one `ttl`, and whoever fetched it at the end of that may keep it for another one.
-LIFETIME_IN_TTLS = 2
 #: One list, one spelling; no deployment will ever have as many.
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,12}", re.ASCII)
 
@@ -45,6 +43,15 @@ def count(allocated: int) -> int:
     return max(1, -(-allocated // STATUS_LIST_SIZE))
 
 
+def lifetime(ttl: int) -> int:
+    """For how many seconds a list may be believed, from its `iat` on.
+
+    It is served for one `ttl`, and whoever fetched it at the end of that may keep it for another one; and `iat`, told in
+    whole seconds, may be a second before the instant that the list speaks of.
+    """
+    return 2 * ttl + 1
+
+
 def by_list(statuses: Statuses) -> dict[int, dict[int, int]]:
     """What is not valid, by the number of its list and the index there."""
     found: dict[int, dict[int, int]] = {}
@@ -71,7 +78,7 @@ def claims(issuer: str, number: int, entries: dict[int, int], at: Instant, ttl: 
         "iss": issuer,
         "sub": status_list_uri(issuer, number),
         "iat": int(at),
-        "exp": int(at) + LIFETIME_IN_TTLS * ttl,
+        "exp": int(at) + lifetime(ttl),
         "ttl": ttl,
         "status_list": {
             "bits": BITS,

@@ -44,8 +44,18 @@ def test_a_list_says_what_the_specification_asks_for(world: World) -> None:
     claims = dict(StatusList.verified(response.text, world.jwks(), f"{ISSUER}/status/0").claims)
     inside = claims.pop("status_list")
     uri = f"{ISSUER}/status/0"
-    assert claims == {"iss": ISSUER, "sub": uri, "iat": EPOCH, "exp": EPOCH + 2 * TTL, "ttl": TTL}
+    assert claims == {"iss": ISSUER, "sub": uri, "iat": EPOCH, "exp": EPOCH + 2 * TTL + 1, "ttl": TTL}
     assert inside == {"bits": 2, "lst": inside["lst"], "aggregation_uri": f"{ISSUER}/status"}
+
+
+def test_a_list_that_was_fetched_at_its_end_may_be_kept_for_another_ttl(world: World) -> None:
+    world.clock.now += 0.9
+    first = world.get("/status/0").text
+    world.clock.now += TTL - 0.001
+    fetched = world.get("/status/0").text
+    assert fetched == first
+    claims = StatusList.verified(fetched, world.jwks(), f"{ISSUER}/status/0").claims
+    assert world.clock.now + claims["ttl"] <= claims["exp"] <= world.clock.now + claims["ttl"] + 1
 
 
 def test_a_list_without_an_entry_is_all_valid_and_tells_nobody_how_many_there_are(world: World) -> None:
@@ -148,7 +158,7 @@ def test_a_list_is_signed_anew_at_once_when_its_key_is_revoked(world: World) -> 
 
 def test_a_key_is_published_for_as_long_as_a_list_that_it_signed(world: World) -> None:
     slow = world.another(signals_status_ttl=3600)
-    assert slow.provider.keys.policy.longest_life == 7200
+    assert slow.provider.keys.policy.longest_life == 7201
     assert world.provider.keys.policy.longest_life == 600
 
 
