@@ -7,11 +7,13 @@ import argparse
 import contextlib
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Error, sync_playwright
 
 from tests.support import npm
 from tests.support.npm import Package
@@ -23,6 +25,8 @@ PACKAGE = Package(
 )
 CACHE = npm.CACHE / "chromium" / PACKAGE.version
 ARGUMENTS = ("--headless=shell", "--no-sandbox", "--single-process", "--no-zygote", "--disable-gpu", "--disable-dev-shm-usage")
+
+_STARTS = 3
 
 
 def executable() -> Path:
@@ -57,6 +61,19 @@ def _unpack(packed: Path, folder: Path) -> None:
             target.unlink()
 
 
+def _launch(chromium: BrowserType, program: Path, environment: Mapping[str, str | float | bool]) -> Browser:
+    """In its single process Chromium itself crashes at its start once in a very long while: then it is started again."""
+    launch = partial(chromium.launch, executable_path=program, args=list(ARGUMENTS), env=dict(environment))
+    for _ in range(_STARTS - 1):
+        try:
+            return launch()
+        except Error as error:
+            if "signal=SIGSEGV" not in str(error):
+                raise
+            print("Chromium crashed at its start: once more", file=sys.stderr)
+    return launch()
+
+
 @contextlib.contextmanager
 def launched() -> Iterator[Browser]:
     """A running browser."""
@@ -67,7 +84,7 @@ def launched() -> Iterator[Browser]:
         "HOME": str(CACHE),
     }
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS), env=environment)
+        browser = _launch(playwright.chromium, program, environment)
         try:
             yield browser
         finally:
