@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Select, bindparam, cast, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.dml import ReturningDelete
@@ -133,12 +133,14 @@ def _end_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def
 def _end_each_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as above
     """Locked in one order, by whatever name they are found: two that wait for each other's rows would wait for ever.
 
-    That of who ends an account: session by session, and what outlives them at last.
+    That of who ends an account: session by session as Python sorts their names, so by their bytes and not as the
+    database's language has it, and what outlives them at last.
     """
+    sid = cast(_families.c.sid, LargeBinary)
     ending = (
         select(_families.c.family_id)
         .where(*conditions, _families.c.ended_at.is_(None))
-        .order_by(_families.c.offline, _families.c.sid, _families.c.family_id)
+        .order_by(_families.c.offline, sid, _families.c.family_id)
         .with_for_update()
         .cte("ending")
     )
