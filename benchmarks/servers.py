@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.cases import Case, ClientCredentials, Credentials, EmptyView, Introspect, Jwks, Refresh
 from benchmarks.lane import request
@@ -43,18 +42,8 @@ def databases(name: str) -> Iterator[Callable[[], str]]:
     if name == "sqlite":
         yield str
         return
-    with postgres.serving() as make:
-
-        def fresh() -> str:
-            url = make()
-            # The tests' server may lose a commit in a power cut; what is measured here must not be quicker for that.
-            engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.execute(text(f"ALTER DATABASE {make_url(url).database} SET synchronous_commit = on"))
-            engine.dispose()
-            return url
-
-        yield fresh
+    with postgres.serving(durable=True) as make:
+        yield make
 
 
 @contextmanager

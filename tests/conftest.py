@@ -10,7 +10,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support import chromium, postgres, softhsm
+from tests.support import chromium, memory, postgres, softhsm
+from tests.support.serving import Providers
+
+_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What tests write lies in memory, that of the other test processes too."""
+    if not hasattr(config, "workerinput") and (folder := memory.enter()) is not None:
+        config.stash[_FOLDER] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing of it is left."""
+    if (folder := config.stash.get(_FOLDER, None)) is not None:
+        memory.leave(folder)
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +33,14 @@ def postgres_databases() -> Iterator[postgres.Databases]:
     """One PostgreSQL server for this test process; calling it makes an empty database."""
     with postgres.serving() as databases:
         yield databases
+
+
+@pytest.fixture(scope="session")
+def providers(postgres_databases: postgres.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
+    """Providers that run until the end of this test process: one for each deployment that tests ask for."""
+    running = Providers(postgres_databases.migrated, tmp_path_factory.mktemp)
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 
 from tests.flows.conftest import PEOPLE, person, receiver
 from tests.support.browsing import Person
+from tests.support.databases import DIALECTS
 from tests.support.relying_party import RelyingParty
-from tests.support.serving import RunningProvider
+from tests.support.serving import Providers, RunningProvider
 
 __all__ = ["person", "receiver"]
 
@@ -22,20 +23,10 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
+@pytest.fixture(scope="session", params=DIALECTS)
+def provider(request: pytest.FixtureRequest, providers: Providers) -> RunningProvider:
     """One running provider for each database, with Alice and Bob."""
-    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("attacked"), url, dict(SETTINGS))
-    try:
-        running.start()
-        accounts = running.services.accounts
-        with running.services.database.writing() as tx:  # not by the command, which takes a second for each
-            for name in PEOPLE:
-                accounts.add(tx, accounts.prepare(name, PASSWORD, email=f"{name}@example.org"))
-        yield running
-    finally:
-        running.close()
+    return providers("attacked", request.param, SETTINGS, PEOPLE)
 
 
 @pytest.fixture(autouse=True)

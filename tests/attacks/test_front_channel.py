@@ -1,6 +1,5 @@
 """THREATS 7, 9, 17, 25-27, 35 where tokens come through the browser: the implicit and hybrid flows, switched on."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -11,21 +10,14 @@ from tests.attacks.conftest import PASSWORD, SETTINGS
 from tests.authorization.conftest import EVERYTHING, answered, arrived, everything
 from tests.flows.conftest import PEOPLE
 from tests.support.browsing import Person
-from tests.support.serving import RunningProvider
+from tests.support.databases import DIALECTS
+from tests.support.serving import Providers, RunningProvider
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
+@pytest.fixture(scope="module", params=DIALECTS)
+def provider(request: pytest.FixtureRequest, providers: Providers) -> RunningProvider:
     """A provider with every response type switched on."""
-    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("provider"), url, settings=SETTINGS | EVERYTHING)
-    try:
-        running.start()
-        for name in PEOPLE:
-            running.add_user(name)
-        yield running
-    finally:
-        running.close()
+    return providers("attacked front channel", request.param, SETTINGS | EVERYTHING, PEOPLE)
 
 
 def test_nothing_that_came_through_the_browser_stands_in_the_log(provider: RunningProvider, person: Person) -> None:

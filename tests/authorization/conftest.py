@@ -1,14 +1,13 @@
 """The authorization endpoint over real HTTP, with everything switched on that is off by default, on both databases."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from idp.protocol.response_types import RESPONSE_TYPES
 from tests.flows.conftest import PEOPLE, person, receiver
 from tests.support.browsing import Page, Person
+from tests.support.databases import DIALECTS
 from tests.support.relying_party import RelyingParty
-from tests.support.serving import RunningProvider
+from tests.support.serving import Providers, RunningProvider
 
 __all__ = ["person", "receiver"]
 
@@ -39,15 +38,7 @@ def arrived(app: RelyingParty, page: Page) -> dict[str, str]:
     return page.fragment
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
+@pytest.fixture(scope="session", params=DIALECTS)
+def provider(request: pytest.FixtureRequest, providers: Providers) -> RunningProvider:
     """One running provider for each database, with Alice and Bob."""
-    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("provider"), url, settings=dict(EVERYTHING))
-    try:
-        running.start()
-        for name in PEOPLE:
-            running.add_user(name)
-        yield running
-    finally:
-        running.close()
+    return providers("authorization", request.param, EVERYTHING, PEOPLE)

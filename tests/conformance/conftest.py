@@ -13,7 +13,7 @@ from tests.conformance import plans
 from tests.conformance.rp import Rp
 from tests.conformance.suite import CLAIMS, PEOPLE, SETTINGS
 from tests.support.browsing import Person
-from tests.support.serving import RunningProvider
+from tests.support.serving import Providers, RunningProvider
 
 _MODULES = {plans.test_name(module): module for module in plans.modules()}
 _DATABASES = ("sqlite", "postgresql")
@@ -35,30 +35,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def _providers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RunningProvider]]:
-    running: dict[str, RunningProvider] = {}
-    yield running
-    for each in running.values():
-        each.close()
+def _known() -> set[str]:
+    """The databases on which everything is known of Alice."""
+    return set()
 
 
 @pytest.fixture
-def op(
-    variant: _Variant,
-    _providers: dict[str, RunningProvider],
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> RunningProvider:
+def op(variant: _Variant, providers: Providers, _known: set[str]) -> RunningProvider:
     """The provider under examination, one for each database, with Alice of whom everything is known, and Bob."""
     database = variant[0]
-    if database not in _providers:
-        url = request.getfixturevalue("postgres_databases")() if database == "postgresql" else ""
-        starting = _providers[database] = RunningProvider(tmp_path_factory.mktemp("op"), url, dict(SETTINGS))
-        starting.start()
-        for name in PEOPLE:
-            starting.add_user(name)
-        starting.cli("user", "set", "alice", "--claims-file", "-", stdin=json.dumps(CLAIMS))
-    return _providers[database]
+    running = providers("examined", database, SETTINGS, PEOPLE)
+    if database not in _known:
+        running.cli("user", "set", "alice", "--claims-file", "-", stdin=json.dumps(CLAIMS))
+        _known.add(database)
+    return running
 
 
 @pytest.fixture

@@ -5,24 +5,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.browsing import Person
+from tests.support.databases import DIALECTS
 from tests.support.relying_party import Receiver
-from tests.support.serving import RunningProvider
+from tests.support.serving import Providers, RunningProvider
 
 PEOPLE = ("alice", "bob")
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]:
+@pytest.fixture(scope="session", params=DIALECTS)
+def provider(request: pytest.FixtureRequest, providers: Providers) -> RunningProvider:
     """One running provider for each database, with Alice and Bob."""
-    url = request.getfixturevalue("postgres_databases")() if request.param == "postgresql" else ""
-    running = RunningProvider(tmp_path_factory.mktemp("provider"), url)
-    try:
-        running.start()
-        for name in PEOPLE:
-            running.add_user(name)
-        yield running
-    finally:
-        running.close()
+    return providers("flows", request.param, people=PEOPLE)
 
 
 @pytest.fixture

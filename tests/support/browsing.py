@@ -7,6 +7,8 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx
 
+from tests.support import http
+
 
 @dataclass
 class Form:
@@ -85,7 +87,7 @@ class Person:
 
     def __init__(self, home: str) -> None:
         self.home = home
-        self.http = httpx.Client(timeout=20, follow_redirects=False)
+        self.http = http.client(timeout=20, follow_redirects=False)
         weakref.finalize(self, self.http.close)
 
     def open(self, url: str) -> Page:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlencode
 import httpx
 import jwt
 
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.serving import RunningProvider
 
@@ -127,7 +128,7 @@ class RelyingParty:
         data = {"grant_type": grant_type, **fields}
         if self.auth is None:
             data["client_id"] = self.client_id
-        return httpx.post(f"{self.provider.issuer}/token", data=data, auth=self.auth, timeout=20)
+        return http.post(f"{self.provider.issuer}/token", data=data, auth=self.auth, timeout=20)
 
     def redeem(self, code: str, /, **fields: str) -> httpx.Response:
         """Exchange a code."""
@@ -148,23 +149,23 @@ class RelyingParty:
         return self.token("refresh_token", refresh_token=refresh_token, **fields)
 
     def userinfo(self, access_token: str) -> httpx.Response:
-        return httpx.get(f"{self.provider.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
+        return http.get(f"{self.provider.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
 
     def introspect(self, token: str) -> dict[str, object]:
-        response = httpx.post(f"{self.provider.issuer}/introspect", data={"token": token}, auth=self.auth)
+        response = http.post(f"{self.provider.issuer}/introspect", data={"token": token}, auth=self.auth)
         assert response.status_code == 200, response.text
         return response.json()
 
     def revoke(self, token: str) -> httpx.Response:
         data = {"token": token} | ({"client_id": self.client_id} if self.auth is None else {})
-        return httpx.post(f"{self.provider.issuer}/revoke", data=data, auth=self.auth)
+        return http.post(f"{self.provider.issuer}/revoke", data=data, auth=self.auth)
 
     def verified(self, token: str, *, audience: str, typ: str, alg: str = "RS256") -> dict[str, object]:
         """The claims of a JWT, verified by an independent library with the keys that the JWKS publishes."""
         header = jwt.get_unverified_header(token)
         assert header["typ"] == typ
         assert header["alg"] == alg
-        keys = jwt.PyJWKSet.from_dict(httpx.get(f"{self.provider.issuer}/jwks").json())
+        keys = jwt.PyJWKSet.from_dict(http.get(f"{self.provider.issuer}/jwks").json())
         claims: dict[str, object] = jwt.decode(
             token, keys[header["kid"]].key, algorithms=[alg], audience=audience, issuer=self.provider.issuer
         )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 from idp import app
 from idp.app import Provider
 from idp.config import Settings
+from tests.support import http
 
 START_SECONDS = 30
 
@@ -31,7 +33,8 @@ def free_port() -> int:
 class RunningProvider:
     """`idp serve`, and the `idp` command on the same deployment. `settings` are names without the prefix `IDP_`.
 
-    `program` is the module that stands for `idp`: another one may import it and change something first.
+    `program` is the module that stands for `idp`: another one may import it and change something first. The schema of a
+    database at `database_url` is brought up to date at the start, unless `migrated` says that it is.
     """
 
     data_dir: Path
@@ -40,6 +43,7 @@ class RunningProvider:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     program: str = "idp"
+    migrated: bool = False
 
     @property
     def issuer(self) -> str:
@@ -89,8 +93,9 @@ class RunningProvider:
 
     def start(self) -> "RunningProvider":
         """Start serving and wait until it is ready."""
-        if self.database_url:
+        if self.database_url and not self.migrated:
             self.cli("migrate")
+            self.migrated = True
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self.program, "serve"],
@@ -104,7 +109,7 @@ class RunningProvider:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"idp serve ended:\n{self.log_file.read_text()[-4000:]}"
             try:
-                if httpx.get(f"{self.origin}/health/ready", timeout=1).status_code == 200:
+                if http.get(f"{self.origin}/health/ready", timeout=1).status_code == 200:
                     return self
             except httpx.TransportError:
                 pass
@@ -161,10 +166,43 @@ class RunningProvider:
 
     def add_user(self, username: str = "alice", password: str = "correct horse battery staple") -> str:
         """A person; the password."""
-        self.cli("user", "add", username, "--password-stdin", "--email", f"{username}@example.org", stdin=password + "\n")
+        accounts = self.services.accounts
+        person = accounts.prepare(username, password, email=f"{username}@example.org")
+        with self.services.database.writing() as tx:
+            accounts.add(tx, person)
         return password
 
     def add_client(self, metadata: dict[str, object]) -> dict[str, object]:
         """A relying party; its RFC 7591 response."""
         with self.services.database.writing() as tx:
             return self.services.clients.add(tx, metadata).response()
+
+
+@dataclass
+class Providers:
+    """Running providers, each started when a test first asks for it, and stopped by `close`.
+
+    `new_database` makes the URL of a migrated PostgreSQL database, `new_folder` a folder of the name it is given.
+    """
+
+    new_database: Callable[[], str]
+    new_folder: Callable[[str], Path]
+    _running: dict[tuple[str, str], RunningProvider] = field(default_factory=dict)
+
+    def __call__(
+        self, name: str, dialect: str, settings: Mapping[str, str] | None = None, people: Sequence[str] = ()
+    ) -> RunningProvider:
+        """The deployment `name` on the database `dialect`; whoever asks for it asks with the same settings and people."""
+        if (name, dialect) not in self._running:
+            url = "" if dialect == "sqlite" else self.new_database()
+            starting = RunningProvider(self.new_folder(name), url, dict(settings or {}), migrated=True)
+            self._running[name, dialect] = starting
+            starting.start()
+            for person in people:
+                starting.add_user(person)
+        return self._running[name, dialect]
+
+    def close(self) -> None:
+        """Stop every one of them."""
+        for each in self._running.values():
+            each.close()
