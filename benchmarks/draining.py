@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs
 
-import httpx
 import jwt
 from sqlalchemy import update
 
@@ -19,6 +18,7 @@ from benchmarks.verifying import BadTokenError
 from idp.delivery.models import DeliveryRow
 from idp.runtime.database import table_of
 from idp.sessions.rules import SignIn
+from tests.support import http
 from tests.support.relying_party import BACKCHANNEL_EVENT
 from tests.support.serving import RunningProvider
 
@@ -75,7 +75,7 @@ def _measure(database: str, url: str, workers: int, deliveries: int, limit: floa
             before = sum(cpu_seconds(running.process.pid))
             received = receivers.wait()
             spent = sum(cpu_seconds(running.process.pid)) - before
-            keys = jwt.PyJWKSet.from_dict(httpx.get(f"{running.issuer}/jwks").json())
+            keys = jwt.PyJWKSet.from_dict(http.get(f"{running.issuer}/jwks").json())
             for body in received.sample:
                 _verify(body, keys, running.issuer, audiences)
         finally:

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.cases import Case, ClientCredentials, Credentials, EmptyView, Introspect, Jwks, Refresh
 from benchmarks.lane import request
-from tests.support import postgres
+from tests.support import http, postgres
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider, free_port
@@ -64,7 +64,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(url, timeout=1).is_success:
+            if http.get(url, timeout=1).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterable
 
-import httpx
 import jwt
+
+from tests.support import http
 
 _ACCESS, _ID = "at+jwt", "JWT"
 
@@ -15,7 +16,7 @@ class BadTokenError(Exception):
 
 def verify(bodies: Iterable[bytes], issuer: str) -> int:
     """Verify every token in these answers of `/token`; how many there were. Raises BadTokenError."""
-    keys = jwt.PyJWKSet.from_dict(httpx.get(f"{issuer}/jwks").json())
+    keys = jwt.PyJWKSet.from_dict(http.get(f"{issuer}/jwks").json())
     seen: set[str] = set()
     for body in bodies:
         answer = json.loads(body)

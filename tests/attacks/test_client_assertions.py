@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import OctKey, RSAKey
 
 from tests.clients.keys import claims, ec, form, okp, public, rsa, signed, with_secret
+from tests.support import http
 from tests.support.serving import RunningProvider
 
 ENDPOINTS = ("token", "introspect", "revoke")
@@ -38,7 +39,7 @@ def by_secret(provider: RunningProvider) -> tuple[str, OctKey]:
 def send(provider: RunningProvider, fields: dict[str, str], endpoint: str = "token", **more: object) -> httpx.Response:
     """`client_credentials` at the token endpoint, a token that nobody knows at the others."""
     asked = {"grant_type": "client_credentials"} if endpoint == "token" else {"token": "unknown"}
-    return httpx.post(f"{provider.issuer}/{endpoint}", data=asked | fields, timeout=30, **more)
+    return http.post(f"{provider.issuer}/{endpoint}", data=asked | fields, timeout=30, **more)
 
 
 def refused(answer: httpx.Response, *words: str) -> None:

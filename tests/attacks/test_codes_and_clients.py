@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.attacks import raw
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -134,28 +135,28 @@ def test_client_credentials_give_nothing_that_speaks_of_a_person(provider: Runni
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_confidential_client_cannot_leave_its_secret_out(app: RelyingParty, endpoint: str) -> None:
     data = {"client_id": app.client_id, "grant_type": "refresh_token", "refresh_token": "x", "token": "x"}
-    refused(httpx.post(f"{app.provider.issuer}/{endpoint}", data=data), "invalid_client", 401)
-    refused(httpx.post(f"{app.provider.issuer}/{endpoint}", data=data | {"client_secret": ""}), "invalid_client", 401)
+    refused(http.post(f"{app.provider.issuer}/{endpoint}", data=data), "invalid_client", 401)
+    refused(http.post(f"{app.provider.issuer}/{endpoint}", data=data | {"client_secret": ""}), "invalid_client", 401)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_secret_in_the_query_is_not_read(app: RelyingParty, endpoint: str) -> None:
     query = {"client_id": app.client_id, "client_secret": app.auth[1]}  # type: ignore[index]
     data = {"grant_type": "client_credentials", "token": "x"}
-    refused(httpx.post(f"{app.provider.issuer}/{endpoint}", params=query, data=data), "invalid_client", 401)
+    refused(http.post(f"{app.provider.issuer}/{endpoint}", params=query, data=data), "invalid_client", 401)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_two_methods_at_once_are_refused(app: RelyingParty, endpoint: str) -> None:
     data = {"client_id": app.client_id, "client_secret": app.auth[1], "token": "x", "grant_type": "refresh_token"}  # type: ignore[index]
-    refused(httpx.post(f"{app.provider.issuer}/{endpoint}", data=data, auth=app.auth), "invalid_request")
+    refused(http.post(f"{app.provider.issuer}/{endpoint}", data=data, auth=app.auth), "invalid_request")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_one_clients_header_cannot_speak_for_another(app: RelyingParty, provider: RunningProvider, endpoint: str) -> None:
     other = RelyingParty.register(provider)
     data = {"client_id": other.client_id, "token": "x", "grant_type": "refresh_token", "refresh_token": "x"}
-    refused(httpx.post(f"{provider.issuer}/{endpoint}", data=data, auth=app.auth), "invalid_request")
+    refused(http.post(f"{provider.issuer}/{endpoint}", data=data, auth=app.auth), "invalid_request")
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
@@ -164,9 +165,9 @@ def test_another_method_than_the_registered_one_is_refused(provider: RunningProv
     client_id, secret = client.auth  # type: ignore[misc]
     data = {"grant_type": "refresh_token", "refresh_token": "x"}
     if method == "client_secret_basic":
-        answer = httpx.post(f"{provider.issuer}/token", data=data | {"client_id": client_id, "client_secret": secret})
+        answer = http.post(f"{provider.issuer}/token", data=data | {"client_id": client_id, "client_secret": secret})
     else:
-        answer = httpx.post(f"{provider.issuer}/token", data=data, auth=(client_id, secret))
+        answer = http.post(f"{provider.issuer}/token", data=data, auth=(client_id, secret))
     refused(answer, "invalid_client", 401)
 
 
@@ -175,9 +176,9 @@ def test_a_public_client_cannot_pretend_to_be_confidential(provider: RunningProv
     public = RelyingParty.register(provider, token_endpoint_auth_method="none")
     data = {"token": "x", "grant_type": "refresh_token", "refresh_token": "x"}
     for secret in ("x", "None", "null", "undefined"):
-        refused(httpx.post(f"{provider.issuer}/{endpoint}", data=data, auth=(public.client_id, secret)), "invalid_client", 401)
+        refused(http.post(f"{provider.issuer}/{endpoint}", data=data, auth=(public.client_id, secret)), "invalid_client", 401)
         post = data | {"client_id": public.client_id, "client_secret": secret}
-        refused(httpx.post(f"{provider.issuer}/{endpoint}", data=post), "invalid_client", 401)
+        refused(http.post(f"{provider.issuer}/{endpoint}", data=post), "invalid_client", 401)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -189,7 +190,7 @@ def test_an_assertion_is_not_taken_for_authentication(app: RelyingParty, endpoin
         "grant_type": "client_credentials",
         "token": "x",
     }
-    answer = httpx.post(f"{app.provider.issuer}/{endpoint}", data=data)
+    answer = http.post(f"{app.provider.issuer}/{endpoint}", data=data)
     assert answer.status_code in {400, 401}
     assert answer.json()["error"] in {"invalid_request", "invalid_client"}
 
@@ -240,14 +241,14 @@ def test_an_unknown_client_and_a_wrong_secret_look_the_same(app: RelyingParty, p
 
     url, data = f"{provider.issuer}/introspect", {"token": "x"}
     answers = [
-        httpx.post(url, data=data, auth=(app.client_id, "wrong")),
-        httpx.post(url, data=data, auth=("unknown", "wrong")),
-        httpx.post(url, data=data | {"client_id": app.client_id, "client_secret": "wrong"}),
-        httpx.post(url, data=data | {"client_id": "unknown", "client_secret": "wrong"}),
-        httpx.post(url, data=data | {"client_id": app.client_id}),
-        httpx.post(url, data=data | {"client_id": "unknown"}),
-        httpx.post(url, data=data | {"client_id": public.client_id}),
-        httpx.post(url, data=data),
+        http.post(url, data=data, auth=(app.client_id, "wrong")),
+        http.post(url, data=data, auth=("unknown", "wrong")),
+        http.post(url, data=data | {"client_id": app.client_id, "client_secret": "wrong"}),
+        http.post(url, data=data | {"client_id": "unknown", "client_secret": "wrong"}),
+        http.post(url, data=data | {"client_id": app.client_id}),
+        http.post(url, data=data | {"client_id": "unknown"}),
+        http.post(url, data=data | {"client_id": public.client_id}),
+        http.post(url, data=data),
     ]
     assert len({seen(answer) for answer in answers}) == 1
     assert answers[0].status_code == 401

@@ -9,6 +9,7 @@ from idp.authorization.rules import Asked
 from tests.attacks.conftest import PASSWORD, SETTINGS
 from tests.authorization.conftest import EVERYTHING, answered, arrived, everything
 from tests.flows.conftest import PEOPLE
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.databases import DIALECTS
 from tests.support.serving import Providers, RunningProvider
@@ -84,7 +85,7 @@ def test_a_request_posted_by_another_site_gives_nothing_before_its_person_comes_
     app, person = everything(provider), Person(provider.issuer)
     answered(app, person, response_type="id_token token")
     url = httpx.URL(app.authorization_url(response_type="id_token token"))
-    posted = httpx.post(url.copy_with(query=None), data=dict(url.params))
+    posted = http.post(url.copy_with(query=None), data=dict(url.params))
     assert posted.status_code == 303
     stranger = Person(provider.issuer)
     assert stranger.open(posted.headers["Location"]).main == "login-page"

@@ -5,12 +5,12 @@ import time
 import zlib
 from base64 import urlsafe_b64encode
 
-import httpx
 import jwt
 import pytest
 from joserfc import jwe
 from joserfc.jwk import RSAKey
 
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.jwe import KeyPair
 from tests.support.relying_party import Receiver, RelyingParty
@@ -95,7 +95,7 @@ def bomb() -> str:
 
 def to_our_signing_key(provider: RunningProvider, inside: str) -> str:
     """Encrypted with the key that we publish for signatures."""
-    (published, *_) = httpx.get(f"{provider.issuer}/jwks").json()["keys"]
+    (published, *_) = http.get(f"{provider.issuer}/jwks").json()["keys"]
     key = RSAKey.import_key({name: published[name] for name in ("kty", "n", "e")})
     protected = {"alg": "RSA-OAEP-256", "enc": "A256GCM", "kid": published["kid"], "typ": "JWT", "cty": "JWT"}
     return jwe.encrypt_compact(protected, inside, key, algorithms=["RSA-OAEP-256", "A256GCM"])

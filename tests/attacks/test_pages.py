@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.attacks import raw
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -58,7 +59,7 @@ def test_a_cookie_planted_before_the_sign_in_is_worthless_after_it(
 def test_a_stolen_cookie_dies_with_the_session(app: RelyingParty, provider: RunningProvider, person: Person) -> None:
     app.sign_in(person)
     stolen = person.http.cookies["idp_session"]
-    thief = httpx.Client(cookies={"idp_session": stolen})
+    thief = http.client(cookies={"idp_session": stolen})
     assert thief.get(f"{provider.issuer}/account").status_code == 200
     person.submit(person.open("logout"), "logout-confirm")
     assert thief.get(f"{provider.issuer}/account").status_code == 303
@@ -98,7 +99,7 @@ def test_login_csrf_signs_nobody_in(app: RelyingParty, provider: RunningProvider
         answer = person.http.post(f"{provider.issuer}/login", data={"username": "bob", "password": PASSWORD} | token)
         assert answer.status_code == 400
         assert not is_signed_in(app, person)
-    bare = httpx.post(f"{provider.issuer}/login", data={"username": "bob", "password": PASSWORD} | theirs)
+    bare = http.post(f"{provider.issuer}/login", data={"username": "bob", "password": PASSWORD} | theirs)
     assert bare.status_code == 400
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.attacks import raw
 from tests.attacks.conftest import ON_ONE_DATABASE
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -172,7 +173,7 @@ def test_the_token_endpoint_refuses_a_parameter_given_twice(app: RelyingParty, p
         f"grant_type=authorization_code&code={code}",
         "grant_type=authorization_code&x=1&x=1",
     ):
-        answer = httpx.post(
+        answer = http.post(
             f"{app.provider.issuer}/token",
             content=f"{doubled}&{rest}",
             headers={"Content-Type": "application/x-www-form-urlencoded"},
@@ -330,9 +331,7 @@ def test_every_answer_names_the_issuer(app: RelyingParty, provider: RunningProvi
     form = person.open(app.authorization_url(response_mode="form_post")).forms[0]
     assert form.fields["iss"] == provider.issuer
     assert (
-        httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()[
-            "authorization_response_iss_parameter_supported"
-        ]
+        http.get(f"{provider.issuer}/.well-known/openid-configuration").json()["authorization_response_iss_parameter_supported"]
         is True
     )
 

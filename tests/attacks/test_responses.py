@@ -14,6 +14,7 @@ from idp.runtime import migrations
 from tests.attacks import raw
 from tests.attacks.conftest import ON_ONE_DATABASE
 from tests.attacks.raw import Answer
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -202,8 +203,8 @@ def test_no_answer_with_a_token_or_about_one_is_ever_stored(
         app.token("nonsense"),
         app.userinfo(tokens["access_token"]),
         app.userinfo("garbage"),
-        httpx.post(f"{provider.issuer}/introspect", data={"token": tokens["access_token"]}, auth=app.auth),
-        httpx.post(f"{provider.issuer}/introspect", data={"token": "x"}),
+        http.post(f"{provider.issuer}/introspect", data={"token": tokens["access_token"]}, auth=app.auth),
+        http.post(f"{provider.issuer}/introspect", data={"token": "x"}),
         app.revoke(tokens["refresh_token"]),
     ]
     for answer in answers:
@@ -222,10 +223,10 @@ def test_after_signing_out_neither_the_back_button_nor_the_cache_shows_anything(
     kept = dict(person.http.cookies)
     person.submit(person.open("logout"), "logout-confirm")
     for cookies in (dict(person.http.cookies), kept):
-        back = httpx.get(f"{provider.issuer}/account", cookies=cookies)
+        back = http.get(f"{provider.issuer}/account", cookies=cookies)
         assert back.status_code == 303
         assert "alice" not in back.text
-        assert "alice" not in httpx.get(f"{provider.issuer}/", cookies=cookies).text
+        assert "alice" not in http.get(f"{provider.issuer}/", cookies=cookies).text
 
 
 # -- 32: Host and X-Forwarded-* ---------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def test_tokens_and_redirects_are_the_same_under_a_forged_host(app: RelyingParty
         session = provider.services.sessions.get(tx, str(claims["sid"]))
     assert session is not None
     assert session.address == "127.0.0.1"
-    answer = httpx.post(
+    answer = http.post(
         f"{provider.issuer}/token",
         data={"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
         auth=app.auth,

@@ -10,6 +10,7 @@ import pytest
 from idp.protocol import events
 from tests.attacks.conftest import ON_ONE_DATABASE
 from tests.signals.follower import SCOPES, Follower, receiver_of
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -38,7 +39,7 @@ def ask(follower: Follower, method: str, path: str, token: str | None) -> httpx.
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     stream = {"stream_id": follower.stream_id}
     body = stream | {"status": "enabled", "subject": {"format": "opaque", "id": "nobody"}, "returnImmediately": True}
-    return httpx.request(
+    return http.request(
         method, address, headers=headers, params=stream, json=body if method in {"POST", "PATCH", "PUT"} else None
     )
 
@@ -92,8 +93,8 @@ def test_another_clients_stream_is_not_there(provider: RunningProvider, follower
 
 def test_a_token_in_the_query_or_the_body_is_none(follower: Follower) -> None:
     address = follower.stream["delivery"]["endpoint_url"]
-    assert httpx.post(address, params={"access_token": follower.token}, json={}).status_code == 401
-    assert httpx.post(address, data={"access_token": follower.token}).status_code in {400, 401}
+    assert http.post(address, params={"access_token": follower.token}, json={}).status_code == 401
+    assert http.post(address, data={"access_token": follower.token}).status_code in {400, 401}
 
 
 def test_a_client_cannot_acknowledge_for_another(provider: RunningProvider, follower: Follower) -> None:
@@ -117,7 +118,7 @@ def test_a_client_cannot_acknowledge_for_another(provider: RunningProvider, foll
 def test_whatever_is_sent_the_answer_is_a_refusal_and_no_fault(follower: Follower, method: str, path: str, body: bytes) -> None:
     address = f"{follower.provider.issuer}/ssf/{path.format(stream_id=follower.stream_id)}"
     headers = {"Authorization": f"Bearer {follower.token}", "Content-Type": "application/json"}
-    answer = httpx.request(method, address, headers=headers, content=body, timeout=40)
+    answer = http.request(method, address, headers=headers, content=body, timeout=40)
     assert answer.status_code in {400, 404} or (answer.status_code, path) in {(200, "poll/{stream_id}"), (201, "streams")}, (
         answer.text
     )
@@ -160,7 +161,7 @@ def test_a_strange_name_in_the_query_is_that_of_no_stream(follower: Follower, me
 )
 def test_a_stream_of_a_strange_name_is_not_there(follower: Follower, stream_id: str) -> None:
     headers = {"Authorization": f"Bearer {follower.token}"}
-    answer = httpx.post(f"{follower.provider.issuer}/ssf/poll/{stream_id}", headers=headers, json={"returnImmediately": True})
+    answer = http.post(f"{follower.provider.issuer}/ssf/poll/{stream_id}", headers=headers, json={"returnImmediately": True})
     assert answer.status_code in {400, 404}, answer.text
 
 
@@ -169,9 +170,9 @@ def test_a_poll_is_a_post_and_no_larger_than_any_request(follower: Follower) -> 
     address = follower.stream["delivery"]["endpoint_url"]
     headers = {"Authorization": f"Bearer {follower.token}"}
     for method in ("GET", "PUT", "DELETE", "OPTIONS"):
-        answer = httpx.request(method, address, headers=headers)
+        answer = http.request(method, address, headers=headers)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    large = httpx.post(address, headers=headers, json={"ack": ["x" * 100_000]})
+    large = http.post(address, headers=headers, json={"ack": ["x" * 100_000]})
     assert large.status_code in {404, 413}
 
 
@@ -243,7 +244,7 @@ def test_too_many_followers_are_asked_to_come_again(tmp_path_factory: pytest.Tem
         assert refused is not None
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
-        assert httpx.get(f"{crowded.issuer}/health/live").status_code == 200
+        assert http.get(f"{crowded.issuer}/health/live").status_code == 200
         for thread in waiting:
             thread.join()
         assert answers == [200, 200, 200]

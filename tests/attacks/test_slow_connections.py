@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import httpx
 import pytest
 
 from tests.attacks import raw
 from tests.attacks.conftest import ON_ONE_DATABASE
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -43,7 +43,7 @@ def hold(provider: RunningProvider, held: ExitStack, count: int, data: bytes) ->
 def others_are_served(app: RelyingParty) -> None:
     began = time.perf_counter()
     for path in ("/health/live", "/jwks", "/login"):
-        assert httpx.get(app.provider.issuer + path, timeout=PATIENCE).status_code == 200
+        assert http.get(app.provider.issuer + path, timeout=PATIENCE).status_code == 200
     app.sign_in(Person(app.provider.issuer))
     assert time.perf_counter() - began < PATIENCE
 

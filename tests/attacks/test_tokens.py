@@ -16,6 +16,7 @@ from jwt import PyJWK
 
 from tests.attacks import raw
 from tests.attacks.conftest import ON_ONE_DATABASE
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -141,11 +142,11 @@ def test_a_refresh_token_or_a_code_opens_nothing_at_userinfo(app: RelyingParty, 
 
 def test_an_access_token_in_the_query_is_not_read(app: RelyingParty, person: Person) -> None:
     token = app.sign_in(person)["access_token"]
-    assert httpx.get(f"{app.provider.issuer}/userinfo", params={"access_token": token}).status_code == 401
-    assert httpx.post(f"{app.provider.issuer}/userinfo", params={"access_token": token}).status_code == 401
-    form = httpx.post(f"{app.provider.issuer}/userinfo", data={"access_token": token})
+    assert http.get(f"{app.provider.issuer}/userinfo", params={"access_token": token}).status_code == 401
+    assert http.post(f"{app.provider.issuer}/userinfo", params={"access_token": token}).status_code == 401
+    form = http.post(f"{app.provider.issuer}/userinfo", data={"access_token": token})
     assert form.status_code == 200
-    both = httpx.post(
+    both = http.post(
         f"{app.provider.issuer}/userinfo", data={"access_token": token}, headers={"Authorization": f"Bearer {token}"}
     )
     assert (both.status_code, both.json()["error"]) == (400, "invalid_request")
@@ -202,7 +203,7 @@ def test_a_token_signed_with_our_public_key_as_a_shared_secret_is_worthless(
     app: RelyingParty, genuine: dict[str, str], kind: str
 ) -> None:
     header, claims, _ = parts(genuine[kind])
-    published = next(key for key in httpx.get(f"{app.provider.issuer}/jwks").json()["keys"] if key["kid"] == header["kid"])
+    published = next(key for key in http.get(f"{app.provider.issuer}/jwks").json()["keys"] if key["kid"] == header["kid"])
     public = PyJWK(published).key
     secrets = [public.public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo) for encoding in (Encoding.PEM, Encoding.DER)]
     for secret in [*secrets, published["n"].encode(), json.dumps(published).encode()]:
@@ -219,7 +220,7 @@ def test_a_token_signed_by_another_key_under_our_kid_is_worthless(
     header, claims, signature = parts(genuine[kind])
     is_worthless(app, forge(header, claims))
     is_worthless(app, forge(header, claims | {"sub": "bob", "exp": 9999999999}, signature))
-    other = next(key["kid"] for key in httpx.get(f"{app.provider.issuer}/jwks").json()["keys"] if key["kid"] != header["kid"])
+    other = next(key["kid"] for key in http.get(f"{app.provider.issuer}/jwks").json()["keys"] if key["kid"] != header["kid"])
     is_worthless(app, forge(header | {"kid": other}, claims, signature))
 
 
@@ -355,15 +356,15 @@ def test_introspection_is_for_those_who_prove_who_they_are(
     public = RelyingParty.register(provider, token_endpoint_auth_method="none")
     url, data = f"{provider.issuer}/introspect", {"token": genuine["access_token"]}
     for answer in (
-        httpx.post(url, data=data),
-        httpx.post(url, data=data | {"client_id": app.client_id}),
-        httpx.post(url, data=data | {"client_id": public.client_id}),
-        httpx.post(url, data=data, auth=(app.client_id, "wrong")),
-        httpx.post(url, data=data, headers={"Authorization": f"Bearer {genuine['access_token']}"}),
+        http.post(url, data=data),
+        http.post(url, data=data | {"client_id": app.client_id}),
+        http.post(url, data=data | {"client_id": public.client_id}),
+        http.post(url, data=data, auth=(app.client_id, "wrong")),
+        http.post(url, data=data, headers={"Authorization": f"Bearer {genuine['access_token']}"}),
     ):
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
         assert "WWW-Authenticate" in answer.headers
-    assert httpx.get(url, params=data, auth=app.auth).status_code == 405
+    assert http.get(url, params=data, auth=app.auth).status_code == 405
 
 
 def test_introspection_says_the_same_of_a_strangers_token_as_of_none(
@@ -372,7 +373,7 @@ def test_introspection_says_the_same_of_a_strangers_token_as_of_none(
     nosy = RelyingParty.register(provider, resources=["https://nosy.example/"])
 
     def seen(token: str) -> tuple[object, ...]:
-        answer = httpx.post(f"{provider.issuer}/introspect", data={"token": token}, auth=nosy.auth)
+        answer = http.post(f"{provider.issuer}/introspect", data={"token": token}, auth=nosy.auth)
         return answer.status_code, answer.content, sorted(name for name in answer.headers if name != "date")
 
     answers = [seen(token) for token in (genuine["access_token"], genuine["refresh_token"], genuine["id_token"], "x", "a.b.c")]
@@ -391,11 +392,11 @@ def test_nobody_can_revoke_another_clients_token(
     for kind in ("access_token", "refresh_token", "id_token"):
         data = {"token": tokens[kind]} | more
         answers = [
-            httpx.post(f"{provider.issuer}/revoke", data=data, auth=thief.auth),
-            httpx.post(f"{provider.issuer}/revoke", data=data | {"client_id": public.client_id}),
+            http.post(f"{provider.issuer}/revoke", data=data, auth=thief.auth),
+            http.post(f"{provider.issuer}/revoke", data=data | {"client_id": public.client_id}),
         ]
         assert [answer.status_code for answer in answers] == [200, 200]
-        assert httpx.post(f"{provider.issuer}/revoke", data=data).status_code == 401
+        assert http.post(f"{provider.issuer}/revoke", data=data).status_code == 401
     assert victim.userinfo(tokens["access_token"]).status_code == 200
     assert victim.refresh(tokens["refresh_token"]).status_code == 200
 

@@ -17,6 +17,7 @@ from idp.accounts import passwords
 from idp.clients import assertions
 from tests.attacks import held_passwords
 from tests.attacks.conftest import PASSWORD, SETTINGS
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -51,7 +52,7 @@ def hanging() -> Iterator[socket.socket]:
 
 def others_are_served(provider: RunningProvider) -> None:
     machine = RelyingParty.register(provider, grant_types=["client_credentials"], scope="reports")
-    assert httpx.get(f"{provider.origin}/health/live", timeout=LONG / 2).status_code == 200
+    assert http.get(f"{provider.origin}/health/live", timeout=LONG / 2).status_code == 200
     assert machine.token("client_credentials").status_code == 200
 
 
@@ -61,7 +62,7 @@ def register(provider: RunningProvider, hanging: socket.socket) -> httpx.Respons
         "subject_type": "pairwise",
         "sector_identifier_uri": f"https://127.0.0.1:{hanging.getsockname()[1]}/sector",
     }
-    return httpx.post(f"{provider.origin}/register", json=metadata, timeout=LONG)
+    return http.post(f"{provider.origin}/register", json=metadata, timeout=LONG)
 
 
 def test_registrations_whose_sector_hangs_hold_up_nobody_and_are_few(running: RunningProvider, hanging: socket.socket) -> None:
@@ -83,7 +84,7 @@ def sign_in(person: Person, page: Page) -> httpx.Response:
     (form,) = page.forms
     fields = form.fields | {"username": "alice", "password": PASSWORD}
     cookies = dict(person.http.cookies)
-    return httpx.post(f"{person.home}/login", data=fields, cookies=cookies, timeout=LONG)
+    return http.post(f"{person.home}/login", data=fields, cookies=cookies, timeout=LONG)
 
 
 def until_done(asked: list[Future[httpx.Response]], count: int) -> list[httpx.Response]:
@@ -150,7 +151,7 @@ def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_again(running
     with ThreadPoolExecutor(len(urls)) as pool:
         with running.services.database.writing() as tx:  # whoever runs waits for the database, and nobody else runs
             tx.execute(text("SELECT 1"))
-            asked = [pool.submit(httpx.get, url, timeout=LONG) for url in urls]
+            asked = [pool.submit(http.get, url, timeout=LONG) for url in urls]
             for answer in until_done(asked, 5):
                 assert answer.status_code == 503
                 assert answer.json()["error"] == "temporarily_unavailable"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-import httpx
 import jwt
 import pytest
 from flask import Flask
@@ -16,6 +15,7 @@ from sqlalchemy import text
 
 from idp.runtime.secrets import Secrets
 from idp.tokens import refresh
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
@@ -69,13 +69,13 @@ def whole_life(provider: RunningProvider, receiver: Receiver) -> dict[str, str]:
     app.redeem(found["code"])  # a replay
     app.revoke(found["first access_token"])
     public.revoke(found["public refresh_token"])
-    httpx.get(f"{provider.issuer}/userinfo", params={"access_token": found["public access_token"]})
-    httpx.get(f"{provider.issuer}/authorize", params={"code": found["unused code"], "client_id": app.client_id})
-    httpx.get(f"{provider.issuer}/nowhere/{found['unused code']}", params={"token": found["public id_token"]})
-    httpx.post(
+    http.get(f"{provider.issuer}/userinfo", params={"access_token": found["public access_token"]})
+    http.get(f"{provider.issuer}/authorize", params={"code": found["unused code"], "client_id": app.client_id})
+    http.get(f"{provider.issuer}/nowhere/{found['unused code']}", params={"token": found["public id_token"]})
+    http.post(
         f"{provider.issuer}/token", data={"client_id": app.client_id, "client_secret": found["client secret"], "code": "x"}
     )
-    httpx.post(f"{provider.issuer}/login", data={"username": name, "password": PASSWORD})
+    http.post(f"{provider.issuer}/login", data={"username": name, "password": PASSWORD})
     person.open(f"logout?{urlencode({'id_token_hint': found['public id_token']})}")
     found["logout token"] = receiver.wait()[0]
     found["device"] = person.http.cookies.get("idp_device", PASSWORD)
@@ -158,7 +158,7 @@ def test_what_is_kept_of_a_clients_secret_authenticates_nobody(provider: Running
     app = RelyingParty.register(provider)
     kept = _kept(provider, "SELECT secret_hash FROM clients WHERE client_id = :of", app.client_id)
     for secret, status in ((kept, 401), (str(app.registration["client_secret"]), 200)):
-        answer = httpx.post(f"{provider.issuer}/introspect", data={"token": "x"}, auth=(app.client_id, secret))
+        answer = http.post(f"{provider.issuer}/introspect", data={"token": "x"}, auth=(app.client_id, secret))
         assert answer.status_code == status
 
 
@@ -180,7 +180,7 @@ def test_what_is_kept_of_a_browsers_session_signs_nobody_in(provider: RunningPro
     browser = cookies.loads(person.http.cookies["idp_session"])
     for secret, status in ((kept, 303), (browser["_user_id"], 200)):
         cookie = cookies.dumps(browser | {"_user_id": secret})
-        assert httpx.get(f"{provider.issuer}/account", cookies={"idp_session": cookie}).status_code == status
+        assert http.get(f"{provider.issuer}/account", cookies={"idp_session": cookie}).status_code == status
 
 
 def test_what_is_kept_of_a_refresh_token_brings_no_tokens(provider: RunningProvider, person: Person) -> None:

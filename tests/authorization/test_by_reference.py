@@ -10,6 +10,7 @@ import pytest
 
 from tests.authorization.conftest import PASSWORD, arrived, everything
 from tests.authorization.signing import key, soon, unsigned
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -150,7 +151,7 @@ def test_claims_by_name_are_told_where_tokens_come_from_here(provider: RunningPr
 
 def test_the_acr_that_is_asked_for_is_the_one_that_is_told(provider: RunningProvider, person: Person) -> None:
     app = everything(provider)
-    announced = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()["acr_values_supported"]
+    announced = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()["acr_values_supported"]
     tokens = app.sign_in(person, acr_values=" ".join(announced))
     assert app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")["acr"] in announced
     asked = json.dumps({"id_token": {"acr": {"essential": True, "values": ["gold"]}}})
@@ -175,7 +176,7 @@ def test_every_display_is_the_same_page(provider: RunningProvider, person: Perso
 
 
 def test_discovery_says_what_is_switched_on(provider: RunningProvider) -> None:
-    found = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    found = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert set(found["response_types_supported"]) == {
         "code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"
     }  # fmt: skip

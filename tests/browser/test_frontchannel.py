@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from tests.support import http
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -85,7 +85,7 @@ def sign_in(page, party: RelyingParty) -> str:
 def test_every_app_of_the_session_is_signed_out_in_a_frame_and_the_browser_goes_on(
     provider: RunningProvider, apps: list[App], browser: Browser
 ) -> None:
-    discovery = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    discovery = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert discovery["frontchannel_logout_supported"] is discovery["frontchannel_logout_session_supported"] is True
     one, two = (app.register(provider) for app in apps)
     page = browser.new_page()
@@ -131,7 +131,7 @@ def test_switched_off_it_is_neither_announced_nor_done(tmp_path: Path, apps: lis
     provider = RunningProvider(tmp_path / "off")
     try:
         provider.start().add_user()
-        assert "frontchannel_logout_supported" not in httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+        assert "frontchannel_logout_supported" not in http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
         party = apps[0].register(provider)
         person = Person(provider.issuer)
         party.sign_in(person)

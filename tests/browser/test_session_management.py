@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.test_frontchannel import App, sign_in
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -49,7 +50,7 @@ def state_of(page: Page, party: RelyingParty) -> str:
 
 
 def test_an_app_learns_that_the_session_changed_when_it_ended(provider: RunningProvider, app: App, browser: Browser) -> None:
-    discovery = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    discovery = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert discovery["check_session_iframe"] == f"{provider.issuer}/check_session"
     party = app.register(provider, frontchannel_logout_uri=None)
     context = browser.new_context()
@@ -66,10 +67,10 @@ def test_an_app_learns_that_the_session_changed_when_it_ended(provider: RunningP
 
 
 def test_the_frame_is_the_one_page_that_may_be_framed_and_the_cookie_says_nothing(provider: RunningProvider, app: App) -> None:
-    frame = httpx.get(f"{provider.issuer}/check_session")
+    frame = http.get(f"{provider.issuer}/check_session")
     assert "frame-ancestors *" in frame.headers["Content-Security-Policy"]
     assert "X-Frame-Options" not in frame.headers
-    login = httpx.get(f"{provider.issuer}/login")
+    login = http.get(f"{provider.issuer}/login")
     assert "frame-ancestors 'none'" in login.headers["Content-Security-Policy"]
     assert login.headers["X-Frame-Options"] == "DENY"
     party = app.register(provider, frontchannel_logout_uri=None)
@@ -90,8 +91,8 @@ def test_switched_off_there_is_no_frame_no_cookie_and_no_session_state(tmp_path:
     provider = RunningProvider(tmp_path / "off")
     try:
         provider.start().add_user()
-        assert "check_session_iframe" not in httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
-        assert httpx.get(f"{provider.issuer}/check_session").status_code == 404
+        assert "check_session_iframe" not in http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+        assert http.get(f"{provider.issuer}/check_session").status_code == 404
         party = app.register(provider, frontchannel_logout_uri=None)
         person = Person(provider.issuer)
         party.sign_in(person)

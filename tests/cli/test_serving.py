@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from sqlalchemy import text
@@ -20,6 +19,7 @@ from idp import serving
 from idp.delivery.rules import NewDelivery
 from idp.logout.rules import BACKCHANNEL
 from tests.delivery.receivers import Receiver, Reply, eventually
+from tests.support import http
 from tests.support.serving import RunningProvider
 
 
@@ -37,10 +37,10 @@ def test_the_figures_of_all_worker_processes_are_added_up(served: RunningProvide
     client = served.add_client({"grant_types": ["client_credentials"], "scope": "read"})
     auth = (str(client["client_id"]), str(client["client_secret"]))
     for _ in range(20):  # a connection each, so that both processes answer
-        answer = httpx.post(f"{served.issuer}/token", data={"grant_type": "client_credentials"}, auth=auth)
+        answer = http.post(f"{served.issuer}/token", data={"grant_type": "client_credentials"}, auth=auth)
         assert answer.status_code == 200
     for _ in range(5):  # whichever process answers
-        figures = httpx.get(f"{served.issuer}/metrics").text
+        figures = http.get(f"{served.issuer}/metrics").text
         counted = re.search(r'^idp_events_total\{event="token.issued"\} (\S+)$', figures, re.MULTILINE)
         assert counted is not None, figures
         assert float(counted[1]) == 20

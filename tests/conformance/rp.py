@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conformance.plans import Flow
 from tests.conformance.suite import PASSWORD, decoded
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.serving import RunningProvider
 
@@ -81,7 +82,7 @@ class Rp:
         """Register as the suite does (OIDC Registration 1.0 §3.1). A member given as None is left out."""
         metadata = cls.metadata(flow) | {"jwks": (own_key or key()).jwks} | members
         sent = {name: value for name, value in metadata.items() if value is not None}
-        answer = httpx.post(f"{op.issuer}/register", json=sent)
+        answer = http.post(f"{op.issuer}/register", json=sent)
         assert answer.status_code == 201, answer.text
         assert answer.headers["Content-Type"].split(";")[0] == "application/json"
         assert answer.headers["Cache-Control"] == "no-store"
@@ -115,7 +116,7 @@ class Rp:
         """Take the registration back (RFC 7592 §2.3): 204, or the suite warns."""
         token = self.registration.get("registration_access_token")
         if token is not None:
-            answer = httpx.delete(self.registration["registration_client_uri"], headers={"Authorization": f"Bearer {token}"})
+            answer = http.delete(self.registration["registration_client_uri"], headers={"Authorization": f"Bearer {token}"})
             assert answer.status_code == 204, answer.text
 
     # -- the authorization endpoint -------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class Rp:
     # -- the other endpoints --------------------------------------------------------------------------------------
 
     def authentication(self, **claims: object) -> dict[str, Any]:
-        """How this client authenticates: arguments of `httpx.post`."""
+        """How this client authenticates: arguments of `http.post`."""
         method = self.registration["token_endpoint_auth_method"]
         if method == "client_secret_basic":
             return {"auth": (self.client_id, self.registration["client_secret"])}
@@ -224,7 +225,7 @@ class Rp:
 
     def token(self, fields: dict[str, str], **claims: object) -> httpx.Response:
         how = self.authentication(**claims)
-        return httpx.post(f"{self.op.issuer}/token", **(how | {"data": fields | how.get("data", {})}))
+        return http.post(f"{self.op.issuer}/token", **(how | {"data": fields | how.get("data", {})}))
 
     def redeem(self, code: str, *, claims: dict[str, object] | None = None, **fields: str) -> httpx.Response:
         """Exchange a code; the answer is checked as RFC 6749 §5.1 says."""
@@ -241,7 +242,7 @@ class Rp:
         return self.token({"grant_type": "refresh_token", "refresh_token": refresh_token, **fields})
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.op.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
+        answer = http.get(f"{self.op.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
         assert answer.status_code == 200, answer.text
         assert answer.headers["Content-Type"].split(";")[0] == "application/json"
         return dict(answer.json())

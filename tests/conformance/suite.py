@@ -4,9 +4,9 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import Any
 
-import httpx
 import jwt
 
+from tests.support import http
 from tests.support.serving import RunningProvider
 
 PASSWORD = "correct horse battery staple"
@@ -88,13 +88,13 @@ def decoded(op: RunningProvider, token: str, client_id: str, *, alg: str = "RS25
     """The claims of a JWT for this client, verified by an independent library with the published key that its `kid` names."""
     header = jwt.get_unverified_header(token)
     assert header["alg"] == alg
-    keys = jwt.PyJWKSet.from_dict(httpx.get(f"{op.issuer}/jwks").json())
+    keys = jwt.PyJWKSet.from_dict(http.get(f"{op.issuer}/jwks").json())
     return jwt.decode(token, keys[header["kid"]].key, algorithms=[alg], audience=client_id, issuer=op.issuer)
 
 
 def discovery(op: RunningProvider) -> dict[str, Any]:
     """The provider's metadata, as the suite fetches it."""
-    answer = httpx.get(f"{op.issuer}/.well-known/openid-configuration")
+    answer = http.get(f"{op.issuer}/.well-known/openid-configuration")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].split(";")[0] == "application/json"
     return dict(answer.json())

@@ -1,10 +1,9 @@
 """Basic, Implicit, Hybrid and their form-post siblings: the flows themselves, ID tokens, userinfo, scopes and claims."""
 
-import httpx
-
 from tests.conformance.plans import Flow
 from tests.conformance.rp import Rp
 from tests.conformance.suite import OF_SCOPES, check_userinfo, half_hash
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
 
@@ -41,9 +40,9 @@ def test_oidcc_idtoken_signature(rp: Rp, flow: Flow, person: Person) -> None:
 
 def test_oidcc_idtoken_unsigned(op: RunningProvider, flow: Flow) -> None:
     """`none` is not announced, so the suite leaves the module out; and whoever registers it all the same is refused."""
-    announced = httpx.get(f"{op.issuer}/.well-known/openid-configuration").json()["id_token_signing_alg_values_supported"]
+    announced = http.get(f"{op.issuer}/.well-known/openid-configuration").json()["id_token_signing_alg_values_supported"]
     assert "none" not in announced
-    refused = httpx.post(f"{op.issuer}/register", json=Rp.metadata(flow) | {"id_token_signed_response_alg": "none"})
+    refused = http.post(f"{op.issuer}/register", json=Rp.metadata(flow) | {"id_token_signed_response_alg": "none"})
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
 
 
@@ -64,14 +63,14 @@ def test_oidcc_userinfo_get(rp: Rp, flow: Flow, person: Person) -> None:
 def test_oidcc_userinfo_post_header(rp: Rp, flow: Flow, person: Person) -> None:
     """POST with the token in the header."""
     given = rp.sign_in(person)
-    answer = httpx.post(f"{rp.op.issuer}/userinfo", headers={"Authorization": f"Bearer {given.access_token}"})
+    answer = http.post(f"{rp.op.issuer}/userinfo", headers={"Authorization": f"Bearer {given.access_token}"})
     assert (answer.status_code, answer.json()["sub"]) == (200, given.claims["sub"])
 
 
 def test_oidcc_userinfo_post_body(rp: Rp, flow: Flow, person: Person) -> None:
     """POST with the token in the form (RFC 6750 §2.2)."""
     given = rp.sign_in(person)
-    answer = httpx.post(f"{rp.op.issuer}/userinfo", data={"access_token": given.access_token})
+    answer = http.post(f"{rp.op.issuer}/userinfo", data={"access_token": given.access_token})
     assert (answer.status_code, answer.json()["sub"]) == (200, given.claims["sub"])
 
 

@@ -4,7 +4,6 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 
-import httpx
 import jwt
 import pytest
 
@@ -14,6 +13,7 @@ from tests.authorization.signing import key as signing_key
 from tests.conformance.plans import CODE, Flow
 from tests.conformance.rp import Rp
 from tests.conformance.suite import CLAIMS, SETTINGS, decoded, discovery
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.jwe import KeyPair
 from tests.support.relying_party import Receiver
@@ -52,7 +52,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]
 
 def _registered(op: RunningProvider, flow: Flow = Flow(CODE), **members: object) -> Rp:
     sent = Rp.metadata(flow) | members
-    answer = httpx.post(f"{op.issuer}/register", json=sent)
+    answer = http.post(f"{op.issuer}/register", json=sent)
     if answer.status_code == 400:
         raise RefusedError(answer.json()["error"])
     assert answer.status_code == 201, answer.text
@@ -76,7 +76,7 @@ def _asked(party: Rp, **extra: str | None) -> Page:
 
 def _is_there(op: RunningProvider, address: str) -> None:
     assert address.startswith(op.issuer + "/")
-    assert httpx.get(address).status_code not in {404, 500}
+    assert http.get(address).status_code not in {404, 500}
 
 
 def _scope(op: RunningProvider, value: str) -> None:
@@ -143,7 +143,7 @@ def _userinfo_alg(op: RunningProvider, value: str) -> None:
 
 def _userinfo(party: Rp) -> str:
     token = party.finish(_asked(party)).access_token
-    return httpx.get(f"{party.op.issuer}/userinfo", headers={"Authorization": f"Bearer {token}"}).text
+    return http.get(f"{party.op.issuer}/userinfo", headers={"Authorization": f"Bearer {token}"}).text
 
 
 def _encrypted(op: RunningProvider, what: str, alg: str, enc: str) -> None:
@@ -171,7 +171,7 @@ def _authenticates(op: RunningProvider, endpoint: str, method: str, alg: str | N
         members["jwks"] = {"keys": [own.jwk]}
     party = _registered(op, **members)
     form = {"token": "unknown", "grant_type": "authorization_code", "code": "unknown", "redirect_uri": party.redirect_uri}
-    answer = httpx.post(f"{op.issuer}/{endpoint}", **_with_proof(party, method, alg, own, form))
+    answer = http.post(f"{op.issuer}/{endpoint}", **_with_proof(party, method, alg, own, form))
     if answer.status_code == 401:
         raise RefusedError(answer.json()["error"])
     expected = {"token": (400, "invalid_grant"), "introspect": (200, None), "revoke": (200, None)}[endpoint]
@@ -446,7 +446,7 @@ def test_a_near_neighbour_that_is_not_announced_is_refused(whole: RunningProvide
 
 
 def test_both_documents_say_the_same(whole: RunningProvider) -> None:
-    other = httpx.get(f"{whole.issuer}/.well-known/oauth-authorization-server")
+    other = http.get(f"{whole.issuer}/.well-known/oauth-authorization-server")
     assert other.json() == discovery(whole)
 
 
@@ -477,7 +477,7 @@ def test_what_is_off_is_refused(plain: RunningProvider) -> None:
     with pytest.raises(RefusedError, match="request_uri_not_supported"):
         _asked(party, request_uri="https://app.example.org/object")
     for path in ("/register", "/check_session", "/status"):
-        assert httpx.request("POST" if path == "/register" else "GET", plain.issuer + path, json={}).status_code == 404
+        assert http.request("POST" if path == "/register" else "GET", plain.issuer + path, json={}).status_code == 404
     for alg in ("ES256", "PS256", "EdDSA"):
         with pytest.raises(ValueError, match=alg):
             plain.add_client({"redirect_uris": ["https://app.example.org/callback"], "id_token_signed_response_alg": alg})

@@ -17,6 +17,7 @@ from tests.conformance.plans import CODE, Flow
 from tests.conformance.rp import Rp, key
 from tests.conformance.suite import CLAIMS, SETTINGS, check_error, decoded, discovery
 from tests.conformance.test_requests import shows_an_error
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
 
@@ -38,7 +39,7 @@ def home(documents: dict[str, object]) -> Iterator[str]:
 
 def refuses(op: RunningProvider, error: str, *words: str, **members: object) -> None:
     """400 with the error of RFC 7591 §3.2.2, and which member was wrong."""
-    answer = httpx.post(f"{op.issuer}/register", json=Rp.metadata(BY_KEY) | {"jwks": key().jwks} | members)
+    answer = http.post(f"{op.issuer}/register", json=Rp.metadata(BY_KEY) | {"jwks": key().jwks} | members)
     assert (answer.status_code, answer.json()["error"]) == (400, error), answer.text
     assert answer.headers["Content-Type"].split(";")[0] == "application/json"
     for word in words:
@@ -61,7 +62,7 @@ def test_oidcc_discovery_endpoint_verification(op: RunningProvider) -> None:
         assert found[flag] is True
     for name in ("authorization", "token", "userinfo", "registration"):
         assert found[f"{name}_endpoint"].startswith(f"{op.issuer}/")
-    keys = httpx.get(found["jwks_uri"]).json()["keys"]
+    keys = http.get(found["jwks_uri"]).json()["keys"]
     assert len({each["kid"] for each in keys}) == len(keys)
     assert not {"d", "p", "q", "k"} & {name for each in keys for name in each}
 
@@ -70,7 +71,7 @@ def test_oidcc_userinfo_rs256(op: RunningProvider, person: Person) -> None:
     """`userinfo_signed_response_alg`: a signed JWT with `iss` and `aud`, and without the `nonce` of the ID token."""
     party = Rp.register(op, BY_KEY, userinfo_signed_response_alg="RS256")
     given = party.sign_in(person, scope="openid profile")
-    answer = httpx.get(f"{op.issuer}/userinfo", headers={"Authorization": f"Bearer {given.access_token}"})
+    answer = http.get(f"{op.issuer}/userinfo", headers={"Authorization": f"Bearer {given.access_token}"})
     assert answer.headers["Content-Type"].split(";")[0] == "application/jwt"
     claims = decoded(op, answer.text, party.client_id)
     assert (claims["sub"], claims["name"]) == (given.claims["sub"], CLAIMS["name"])
@@ -208,7 +209,7 @@ def test_oidcc_server_rotate_keys(later: RunningProvider) -> None:
     """After a rotation there is another key, and still the old one. Its successor is announced once the new one signs."""
 
     def published() -> set[str]:
-        return {each["kid"] for each in httpx.get(f"{later.issuer}/jwks").json()["keys"] if each["alg"] == "RS256"}
+        return {each["kid"] for each in http.get(f"{later.issuer}/jwks").json()["keys"] if each["alg"] == "RS256"}
 
     before = published()
     later.cli("key", "rotate")
@@ -296,7 +297,7 @@ def test_oidcc_3rd_party_init_login(op: RunningProvider) -> None:
     party = Rp.register(op, Flow(CODE), initiate_login_uri=address)
     assert party.registration["initiate_login_uri"] == address
     bearer = {"Authorization": f"Bearer {party.registration['registration_access_token']}"}
-    answer = httpx.get(party.registration["registration_client_uri"], headers=bearer)
+    answer = http.get(party.registration["registration_client_uri"], headers=bearer)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].split(";")[0] == "application/json"
     assert answer.json()["initiate_login_uri"] == address

@@ -9,6 +9,7 @@ from tests.authorization.signing import unsigned
 from tests.conformance.rp import Rp
 from tests.conformance.suite import check_description, check_error
 from tests.conformance.test_requests import shows_an_error
+from tests.support import http
 from tests.support.browsing import Person
 
 #: What is sent, the error, and the words that say what was wrong and what is expected.
@@ -133,7 +134,7 @@ def says(answer: httpx.Response, error: str, *words: str) -> None:
 
 
 def test_a_token_in_the_query_is_told_where_it_belongs(rp: Rp) -> None:
-    answer = httpx.get(f"{rp.op.issuer}/userinfo?access_token=x")
+    answer = http.get(f"{rp.op.issuer}/userinfo?access_token=x")
     assert answer.status_code == 401
     assert "Authorization: Bearer" in answer.json()["error_description"]
     assert "never in the query" in answer.json()["error_description"]

@@ -10,6 +10,7 @@ from tests.authorization.signing import unsigned
 from tests.conformance.plans import Flow
 from tests.conformance.rp import Rp
 from tests.conformance.suite import NEEDS_A_PAGE, check_error, discovery
+from tests.support import http
 from tests.support.browsing import Page, Person
 
 
@@ -195,7 +196,7 @@ def test_oidcc_codereuse_30seconds(rp: Rp, flow: Flow, person: Person) -> None:
     given = rp.sign_in(person)
     refused(rp.try_to_redeem(given.answer["code"]))
     for access_token in {given.access_token, given.answer.get("access_token", given.access_token)}:
-        answer = httpx.get(f"{rp.op.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
+        answer = http.get(f"{rp.op.issuer}/userinfo", headers={"Authorization": f"Bearer {access_token}"})
         assert answer.status_code == 401
 
 

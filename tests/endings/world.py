@@ -4,11 +4,10 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-import httpx
-
 from idp.logout.reaper import Reaper
 from idp.runtime.database import table_of
 from idp.sessions.models import SessionClientRow, SessionRow
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import Receiver, RelyingParty
 from tests.support.serving import RunningProvider
@@ -128,7 +127,7 @@ class World:
         """What the status list says of each access token, one `ttl` after the `time.monotonic()` at which it happened."""
         time.sleep(max(0.0, happened + STATUS_TTL - time.monotonic()))
         uri = f"{self.provider.issuer}/status/0"
-        found = StatusList.verified(httpx.get(uri).text, httpx.get(f"{self.provider.issuer}/jwks").json(), uri)
+        found = StatusList.verified(http.get(uri).text, http.get(f"{self.provider.issuer}/jwks").json(), uri)
         places = {name: reference(tokens["access_token"]) for name, tokens in self.tokens.items()}
         assert {each for each, _ in places.values()} == {uri}
         return {name: found[index] for name, (_, index) in places.items()}
@@ -141,7 +140,7 @@ class World:
         """Userinfo and introspection must agree."""
         token = self.tokens[name]["access_token"]
         by_userinfo = app.userinfo(token).status_code == 200
-        asked = httpx.post(f"{self.provider.issuer}/introspect", data={"token": token}, auth=app.auth)
+        asked = http.post(f"{self.provider.issuer}/introspect", data={"token": token}, auth=app.auth)
         by_introspection = asked.status_code == 200 and asked.json()["active"]
         assert by_userinfo == by_introspection, (name, asked.text)
         return by_userinfo

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from idp.delivery.rules import Delivery, State
 from idp.tokens import refresh
 from tests.faults.parties import LateReceiver
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -189,7 +190,7 @@ def test_the_server_takes_over_from_a_killed_worker(deployment: RunningProvider,
         receiver.wait_until_asked()
         os.kill(beside.pid, signal.SIGKILL)
         beside.wait()
-    assert httpx.get(f"{deployment.issuer}/health/ready").status_code == 200
+    assert http.get(f"{deployment.issuer}/health/ready").status_code == 200
     receiver.open()
     assert one.app.logout_claims(receiver.wait())["sid"] == one.sid
 
@@ -209,10 +210,10 @@ class Chain:
 
     def go_on(self) -> None:
         """Refresh until the server is gone."""
-        with httpx.Client(base_url=self.app.provider.issuer, auth=self.app.auth, timeout=10) as http:
+        with http.client(base_url=self.app.provider.issuer, auth=self.app.auth, timeout=10) as keeping:
             while not self.stopping.is_set():
                 try:
-                    answer = http.post("/token", data={"grant_type": "refresh_token", "refresh_token": self.token})
+                    answer = keeping.post("/token", data={"grant_type": "refresh_token", "refresh_token": self.token})
                 except httpx.TransportError:
                     return
                 if answer.status_code != 200:

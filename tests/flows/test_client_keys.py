@@ -11,6 +11,7 @@ from joserfc.jwk import RSAKey
 
 from tests.clients.keys import claims, form, public, rsa, signed
 from tests.clients.registering import site
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -24,7 +25,7 @@ def redeem(app: RelyingParty, code: str, assertion: str) -> httpx.Response:
         "code_verifier": app.verifier,
         **form(assertion),
     }
-    return httpx.post(f"{app.provider.issuer}/token", data=fields, timeout=20)
+    return http.post(f"{app.provider.issuer}/token", data=fields, timeout=20)
 
 
 def test_a_person_signs_in_at_an_app_that_has_keys_and_no_secret(provider: RunningProvider, person: Person) -> None:
@@ -37,15 +38,15 @@ def test_a_person_signs_in_at_an_app_that_has_keys_and_no_secret(provider: Runni
 
     tokens = redeem(app, app.code_from(page), signed(claims(app.client_id, f"{provider.issuer}/token"), rsa())).json()
     assert app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")["nonce"] == app.nonce
-    refreshed = httpx.post(
+    refreshed = http.post(
         f"{provider.issuer}/token",
         data={"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], **fresh()},
         timeout=20,
     ).json()
     token = {"token": refreshed["access_token"]}
-    assert httpx.post(f"{provider.issuer}/introspect", data=token | fresh(), timeout=20).json()["active"] is True
-    assert httpx.post(f"{provider.issuer}/revoke", data=token | fresh(), timeout=20).status_code == 200
-    assert httpx.post(f"{provider.issuer}/introspect", data=token | fresh(), timeout=20).json() == {"active": False}
+    assert http.post(f"{provider.issuer}/introspect", data=token | fresh(), timeout=20).json()["active"] is True
+    assert http.post(f"{provider.issuer}/revoke", data=token | fresh(), timeout=20).status_code == 200
+    assert http.post(f"{provider.issuer}/introspect", data=token | fresh(), timeout=20).json() == {"active": False}
 
 
 def test_an_app_rotates_its_keys_and_is_understood_at_once(provider: RunningProvider) -> None:
@@ -61,7 +62,7 @@ def test_an_app_rotates_its_keys_and_is_understood_at_once(provider: RunningProv
 
         def status(key: RSAKey) -> int:
             data = {"grant_type": "client_credentials", **form(signed(claims(client_id, provider.issuer), key))}
-            return httpx.post(f"{provider.issuer}/token", data=data, timeout=20).status_code
+            return http.post(f"{provider.issuer}/token", data=data, timeout=20).status_code
 
         assert [status(first), status(second)] == [200, 200]
         documents["/jwks"] = {}
@@ -83,7 +84,7 @@ def test_authlibs_own_client_is_understood(provider: RunningProvider, method: st
 
 
 def test_what_discovery_says_of_authentication_is_so(provider: RunningProvider) -> None:
-    found = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    found = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     for endpoint in ("token", "revocation", "introspection"):
         methods = found[f"{endpoint}_endpoint_auth_methods_supported"]
         assert {"private_key_jwt", "client_secret_jwt"} <= set(methods)
@@ -92,7 +93,7 @@ def test_what_discovery_says_of_authentication_is_so(provider: RunningProvider) 
         assert {"RS256", "ES256", "HS256"} <= set(algs)
         assert "none" not in algs
     assert "registration_endpoint" not in found  # it is switched off here
-    assert httpx.post(f"{provider.issuer}/register", json={}).status_code == 404
+    assert http.post(f"{provider.issuer}/register", json={}).status_code == 404
 
 
 def test_the_consent_page_says_in_the_persons_language_who_asks(provider: RunningProvider, person: Person) -> None:

@@ -8,6 +8,7 @@ from itertools import permutations
 import httpx
 import pytest
 
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -251,14 +252,14 @@ def test_dovecot_gets_access_tokens_whose_typ_is_jwt(provider: RunningProvider, 
 
 def test_discovery_and_jwks_are_cacheable_documents(provider: RunningProvider) -> None:
     for path in ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/jwks"):
-        answer = httpx.get(provider.issuer + path)
-        again = httpx.get(provider.issuer + path, headers={"If-None-Match": answer.headers["ETag"]})
+        answer = http.get(provider.issuer + path)
+        again = http.get(provider.issuer + path, headers={"If-None-Match": answer.headers["ETag"]})
         assert answer.status_code == 200
         assert "max-age=" in answer.headers["Cache-Control"]
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert again.status_code == 304
         assert again.content == b""
-    keys = httpx.get(f"{provider.issuer}/jwks").json()["keys"]
+    keys = http.get(f"{provider.issuer}/jwks").json()["keys"]
     assert len(keys) == 2  # one signs, its successor is published already
     for key in keys:
         assert set(key) == {"kty", "n", "e", "kid", "alg", "use"}

@@ -1,8 +1,8 @@
 """What single-page apps need of us, and what no page may read (RELYING_PARTIES 8)."""
 
-import httpx
 import pytest
 
+from tests.support import http
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -18,8 +18,8 @@ def test_a_preflight_from_a_clients_origin_is_allowed_and_a_strangers_is_not(pro
     app = RelyingParty.register(provider, token_endpoint_auth_method="none")
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,dpop"}
 
-    known = httpx.options(provider.issuer + path, headers=asked | {"Origin": origin(app)})
-    unknown = httpx.options(provider.issuer + path, headers=asked | {"Origin": STRANGER})
+    known = http.options(provider.issuer + path, headers=asked | {"Origin": origin(app)})
+    unknown = http.options(provider.issuer + path, headers=asked | {"Origin": STRANGER})
 
     assert known.headers["Access-Control-Allow-Origin"] == origin(app)
     assert {"Authorization", "Content-Type", "DPoP"} <= set(known.headers["Access-Control-Allow-Headers"].split(", "))
@@ -30,8 +30,8 @@ def test_a_preflight_from_a_clients_origin_is_allowed_and_a_strangers_is_not(pro
 def test_error_answers_carry_cors_too_so_that_the_app_sees_them(provider: RunningProvider) -> None:
     app = RelyingParty.register(provider, token_endpoint_auth_method="none")
     headers = {"Origin": origin(app)}
-    refused = httpx.post(f"{provider.issuer}/token", data={"grant_type": "nonsense"}, headers=headers)
-    unauthorized = httpx.get(f"{provider.issuer}/userinfo", headers=headers | {"Authorization": "Bearer nonsense"})
+    refused = http.post(f"{provider.issuer}/token", data={"grant_type": "nonsense"}, headers=headers)
+    unauthorized = http.get(f"{provider.issuer}/userinfo", headers=headers | {"Authorization": "Bearer nonsense"})
     assert (refused.status_code, unauthorized.status_code) == (400, 401)
     for answer in (refused, unauthorized):
         assert answer.headers["Access-Control-Allow-Origin"] == origin(app)
@@ -40,15 +40,15 @@ def test_error_answers_carry_cors_too_so_that_the_app_sees_them(provider: Runnin
 
 def test_introspection_is_never_for_browsers(provider: RunningProvider) -> None:
     app = RelyingParty.register(provider)
-    answer = httpx.post(f"{provider.issuer}/introspect", data={"token": "x"}, headers={"Origin": origin(app)})
+    answer = http.post(f"{provider.issuer}/introspect", data={"token": "x"}, headers={"Origin": origin(app)})
     assert answer.status_code == 401
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 def test_discovery_and_jwks_are_for_everybody(provider: RunningProvider) -> None:
     for path in ("/.well-known/openid-configuration", "/jwks"):
-        answer = httpx.get(provider.issuer + path, headers={"Origin": STRANGER})
-        preflight = httpx.options(provider.issuer + path, headers={"Origin": STRANGER})
+        answer = http.get(provider.issuer + path, headers={"Origin": STRANGER})
+        preflight = http.options(provider.issuer + path, headers={"Origin": STRANGER})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert preflight.status_code == 204
         assert preflight.headers["Access-Control-Allow-Origin"] == "*"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from idp.keys.rules import REFRESH_SECONDS
 from idp.protocol.signatures import half_hash
 from tests.cli.running import run
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.databases import DIALECTS
 from tests.support.relying_party import Receiver, RelyingParty
@@ -50,7 +50,7 @@ def test_a_client_gets_id_and_logout_tokens_by_the_algorithm_that_it_registered(
     provider.add_user()
     receiver = Receiver()
     app = RelyingParty.register(provider, receiver=receiver, id_token_signed_response_alg=alg)
-    discovery = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    discovery = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert discovery["id_token_signing_alg_values_supported"] == sorted(
         ["RS256", alg], key=("RS256 RS512 PS256 ES256 EdDSA").split().index
     )
@@ -110,7 +110,7 @@ def test_changing_the_secret_signs_nobody_out(deploy: Deploy) -> None:
 
 def test_metrics_count_keys_by_what_they_do(deploy: Deploy) -> None:
     provider = deploy("RS256,ES256")
-    shown = httpx.get(f"{provider.issuer}/metrics").text
+    shown = http.get(f"{provider.issuer}/metrics").text
     for alg in ("RS256", "ES256"):
         for state, count in (("signing", 1.0), ("announced", 1.0), ("revoked", 0.0)):
             assert re.search(rf'idp_keys{{alg="{alg}",(pid="[0-9]+",)?state="{state}"}} {count}', shown), shown
@@ -133,10 +133,10 @@ def test_a_served_provider_signs_with_a_key_that_never_leaves_the_hsm(tmp_path: 
                 refused = app.refresh(tokens["refresh_token"])
                 assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
                 assert int(refused.headers["Retry-After"]) > 0
-                assert httpx.get(f"{provider.issuer}/health/ready").status_code == 503
+                assert http.get(f"{provider.issuer}/health/ready").status_code == 503
                 assert app.userinfo(tokens["access_token"]).status_code == 200
             until = time.monotonic() + 20
-            while httpx.get(f"{provider.issuer}/health/ready").status_code != 200:
+            while http.get(f"{provider.issuer}/health/ready").status_code != 200:
                 assert time.monotonic() < until, "it did not come back"
                 time.sleep(0.1)
             while (again := app.refresh(tokens["refresh_token"])).status_code == 503:  # the other worker tries again, too
@@ -168,7 +168,7 @@ def test_a_key_that_is_revoked_is_dead_within_seconds_and_sessions_go_on(
                 assert time.monotonic() < until, "the server has not heard of it"
                 time.sleep(0.05)
             assert app.introspect(tokens["access_token"]) == {"active": False}
-            assert signing not in httpx.get(f"{provider.issuer}/jwks").text
+            assert signing not in http.get(f"{provider.issuer}/jwks").text
             again = app.refresh(tokens["refresh_token"]).json()
             app.verified(again["id_token"], audience=app.client_id, typ="JWT")
             assert app.userinfo(again["access_token"]).status_code == 200

@@ -1,9 +1,9 @@
 """What best practice advises against is refused unless an operator switches it on, and discovery does not announce it."""
 
-import httpx
 import pytest
 
 from idp.protocol.response_types import RESPONSE_TYPES
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -28,7 +28,7 @@ def test_nothing_is_fetched_at_the_word_of_a_request(provider: RunningProvider, 
 
 
 def test_discovery_announces_none_of_it(provider: RunningProvider) -> None:
-    found = httpx.get(f"{provider.issuer}/.well-known/openid-configuration").json()
+    found = http.get(f"{provider.issuer}/.well-known/openid-configuration").json()
     assert found["response_types_supported"] == ["code"]
     assert "implicit" not in found["grant_types_supported"]
     assert found["request_parameter_supported"] is True

@@ -3,11 +3,11 @@
 import json
 import secrets
 
-import httpx
 import jwt
 import pytest
 
 from tests.accounts.test_profile import WHOLE
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.jwe import KeyPair
 from tests.support.relying_party import RelyingParty
@@ -62,26 +62,26 @@ def test_a_change_is_told_at_once_and_dated(provider: RunningProvider, person: P
 def test_the_token_may_come_by_header_or_form_and_never_by_query(provider: RunningProvider, person: Person) -> None:
     app = RelyingParty.register(provider)
     token, at = app.sign_in(person)["access_token"], f"{provider.issuer}/userinfo"
-    assert httpx.post(at, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert httpx.post(at, data={"access_token": token}).status_code == 200
-    for refused in (httpx.get(at, params={"access_token": token}), httpx.post(at, params={"access_token": token})):
+    assert http.post(at, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert http.post(at, data={"access_token": token}).status_code == 200
+    for refused in (http.get(at, params={"access_token": token}), http.post(at, params={"access_token": token})):
         assert refused.status_code == 401
         assert refused.headers["WWW-Authenticate"] == 'Bearer realm="userinfo"'
-    twice = httpx.post(at, data={"access_token": token}, headers={"Authorization": f"Bearer {token}"})
+    twice = http.post(at, data={"access_token": token}, headers={"Authorization": f"Bearer {token}"})
     assert twice.json()["error"] == "invalid_request"
 
 
 def test_a_token_without_openid_is_told_which_scope_is_needed(provider: RunningProvider, person: Person) -> None:
     """RFC 6750 §3: the challenge comes with 403 too."""
     token = RelyingParty.register(provider).sign_in(person, scope="profile")["access_token"]
-    answer = httpx.get(f"{provider.issuer}/userinfo", headers={"Authorization": f"Bearer {token}"})
+    answer = http.get(f"{provider.issuer}/userinfo", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
     assert "openid" in answer.json()["error_description"]
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="userinfo", error="insufficient_scope", scope="openid"'
 
 
 def test_who_sends_no_token_is_told_how_and_of_no_error(provider: RunningProvider) -> None:
-    answer = httpx.get(f"{provider.issuer}/userinfo")
+    answer = http.get(f"{provider.issuer}/userinfo")
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="userinfo"')
     assert "Authorization: Bearer" in answer.json()["error_description"]
 

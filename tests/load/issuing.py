@@ -9,8 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import httpx
-
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -53,12 +52,12 @@ def issue(party: RelyingParty, instances: list[RunningProvider], seconds: float,
     until = time.monotonic() + seconds
 
     def refresh(tokens: dict[str, str]) -> None:
-        with httpx.Client(timeout=20) as http:
+        with http.client(timeout=20) as keeping:
             for instance in itertools.cycle(instances):
                 if time.monotonic() > until:
                     return
                 form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-                answer = http.post(f"{instance.origin}/token", data=form, auth=party.auth)
+                answer = keeping.post(f"{instance.origin}/token", data=form, auth=party.auth)
                 assert answer.status_code == 200, answer.text
                 tokens = answer.json()
                 for token in (tokens["id_token"], tokens["access_token"]):

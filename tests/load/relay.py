@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
-
+from tests.support import http
 from tests.support.serving import RunningProvider
 
 
@@ -18,7 +17,7 @@ def relay(instances: list[RunningProvider]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            answer = httpx.get(f"{next(turn).origin}/jwks")
+            answer = http.get(f"{next(turn).origin}/jwks")
             self.send_response(answer.status_code)
             for name in ("Content-Type", "Content-Length", "Cache-Control", "ETag"):
                 self.send_header(name, answer.headers[name])

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.signals.follower import receiver_of
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider, free_port
@@ -85,8 +86,8 @@ def test_the_installed_wheel_serves_a_sign_in_page(wheel: Path, tmp_path: Path) 
         page = _get(f"http://localhost:{port}/login", server, log)
         assert page.status_code == 200
         assert 'id="login-page"' in page.text
-        assert httpx.get(f"http://localhost:{port}/static/idp.css").status_code == 200
-        assert len(httpx.get(f"http://localhost:{port}/jwks").json()["keys"]) == 2
+        assert http.get(f"http://localhost:{port}/static/idp.css").status_code == 200
+        assert len(http.get(f"http://localhost:{port}/jwks").json()["keys"]) == 2
         server.terminate()
         assert server.wait(timeout=15) == 0
     finally:
@@ -99,7 +100,7 @@ def _get(url: str, server: subprocess.Popen[bytes], log: Path) -> httpx.Response
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
-            return httpx.get(url, timeout=2)
+            return http.get(url, timeout=2)
         except httpx.TransportError:
             time.sleep(0.1)
     raise AssertionError(log.read_text())

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import jwt
 
+from tests.support import http
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
 
@@ -25,7 +26,7 @@ class Follower:
     heard: list[dict[str, Any]] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     keys: dict[str, Any] = field(default_factory=dict, repr=False)
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=40))
+    http: httpx.Client = field(default_factory=lambda: http.client(timeout=40))
 
     def __post_init__(self) -> None:
         weakref.finalize(self, self.http.close)

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from idp.protocol import events
 from tests.signals.conftest import Follow
 from tests.signals.follower import Follower
 from tests.signals.pushed import PushReceiver
 from tests.signals.test_polling import signed_in
 from tests.signals.test_specifications import sets_of_every_kind
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.maven import Jar
 from tests.support.serving import RunningProvider
@@ -63,7 +62,7 @@ def read_by_keycloak(*lines: list[object]) -> list[dict[str, Any]]:
 
 
 def jwks(provider: RunningProvider) -> dict[str, Any]:
-    return dict(httpx.get(f"{provider.issuer}/jwks").json())
+    return dict(http.get(f"{provider.issuer}/jwks").json())
 
 
 def test_keycloak_reads_every_set_that_is_polled(provider: RunningProvider, person: Person, follow: Follow) -> None:
@@ -102,7 +101,7 @@ def test_keycloak_refuses_what_we_did_not_say(provider: RunningProvider, person:
 
 def test_keycloak_reads_our_configuration_and_our_streams(provider: RunningProvider, follow: Follow) -> None:
     polled = {name: value for name, value in follow().stream.items() if name != "inactivity_timeout"}  # Keycloak knows none
-    configuration = httpx.get(f"{provider.issuer}/.well-known/ssf-configuration").json()
+    configuration = http.get(f"{provider.issuer}/.well-known/ssf-configuration").json()
     described, stream = read_by_keycloak(["metadata", configuration], ["stream", polled])
     assert described["written"] == configuration
     assert stream["written"] == polled

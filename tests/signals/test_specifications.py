@@ -4,7 +4,6 @@ import secrets
 import time
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 
@@ -15,6 +14,7 @@ from tests.signals.follower import Follower, only_event
 from tests.signals.pushed import PushReceiver
 from tests.signals.specifications import Difference, difference
 from tests.signals.test_polling import end, signed_in
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
 
@@ -132,7 +132,7 @@ def test_the_header_of_a_set_types_it(provider: RunningProvider, person: Person,
 
 
 def test_the_configuration_has_the_members_of_the_example(provider: RunningProvider) -> None:
-    found = httpx.get(f"{provider.issuer}/.well-known/ssf-configuration")
+    found = http.get(f"{provider.issuer}/.well-known/ssf-configuration")
     assert found.headers["Content-Type"] == "application/json"
     assert difference(found.json(), spec.CONFIGURATION) == Difference(frozenset({"critical_subject_members"}))
 
@@ -179,7 +179,7 @@ def test_polls_are_asked_for_as_in_the_examples(follow: Follow) -> None:
     follower = follow()
     for body in spec.POLLS:
         headers = {"Authorization": f"Bearer {follower.token}", "Prefer": "wait=0"}
-        answer = httpx.post(follower.stream["delivery"]["endpoint_url"], json=body, headers=headers)
+        answer = http.post(follower.stream["delivery"]["endpoint_url"], json=body, headers=headers)
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
         assert difference(answer.json(), spec.POLLED) == Difference(added=frozenset({"moreAvailable"}))
 

@@ -6,9 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import httpx
-
-from tests.support import npm
+from tests.support import http, npm
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -60,9 +58,9 @@ def read_by_another(folder: Path, tokens: list[str], status_list: str) -> list[d
 
 def newer_than_now(provider: RunningProvider, uri: str) -> str:
     """The list at `uri` once it is as new as this question: within its `ttl` of a second."""
-    asked, jwks = time.time(), httpx.get(f"{provider.issuer}/jwks").json()
+    asked, jwks = time.time(), http.get(f"{provider.issuer}/jwks").json()
     while True:
-        response = httpx.get(uri, headers={"Accept": "application/statuslist+jwt"})
+        response = http.get(uri, headers={"Accept": "application/statuslist+jwt"})
         assert response.headers["Content-Type"] == "application/statuslist+jwt"
         if int(str(StatusList.verified(response.text, jwks, uri).claims["iat"])) >= asked:
             return response.text
@@ -95,9 +93,9 @@ def test_an_issuer_with_a_path_has_its_lists_below_it(tmp_path: Path) -> None:
     provider.settings["ISSUER"] = f"http://localhost:{provider.port}/tenant"
     try:
         provider.start()
-        uris = httpx.get(f"{provider.issuer}/status").json()["status_lists"]
+        uris = http.get(f"{provider.issuer}/status").json()["status_lists"]
         assert uris == [f"{provider.issuer}/status/0"]
-        jwks = httpx.get(f"{provider.issuer}/jwks").json()
-        assert StatusList.verified(httpx.get(uris[0]).text, jwks, uris[0]).not_valid == {}
+        jwks = http.get(f"{provider.issuer}/jwks").json()
+        assert StatusList.verified(http.get(uris[0]).text, jwks, uris[0]).not_valid == {}
     finally:
         provider.close()

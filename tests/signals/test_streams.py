@@ -4,13 +4,12 @@ import threading
 import time
 from typing import Any
 
-import httpx
-
 from idp.protocol import events
 from idp.signals import rules, stream_store
 from tests.signals.conftest import Follow, end_streams
 from tests.signals.follower import Follower, only_event, receiver_of
 from tests.signals.test_polling import end, signed_in
+from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -19,20 +18,20 @@ PUSH = "urn:ietf:rfc:8935"
 
 
 def test_the_transmitter_says_what_it_can_do_and_it_is_so(provider: RunningProvider, follow: Follow) -> None:
-    found = httpx.get(f"{provider.issuer}/.well-known/ssf-configuration")
+    found = http.get(f"{provider.issuer}/.well-known/ssf-configuration")
     assert found.headers["Content-Type"] == "application/json"
     document = found.json()
     assert document["spec_version"] == "1_0"
     assert document["issuer"] == provider.issuer
     assert document["default_subjects"] == "ALL"
-    assert httpx.get(document["jwks_uri"]).status_code == 200
+    assert http.get(document["jwks_uri"]).status_code == 200
     follower = follow()
     for name in ("configuration", "status"):
         headers = {"Authorization": f"Bearer {follower.token}"}
         query = {"stream_id": follower.stream_id}
-        assert httpx.get(document[f"{name}_endpoint"], headers=headers, params=query).status_code == 200
+        assert http.get(document[f"{name}_endpoint"], headers=headers, params=query).status_code == 200
     for name in ("add_subject", "remove_subject", "verification"):
-        assert httpx.post(document[f"{name}_endpoint"], json={}).status_code == 401 or name
+        assert http.post(document[f"{name}_endpoint"], json={}).status_code == 401 or name
 
 
 def test_a_stream_is_made_read_changed_and_deleted(provider: RunningProvider, follow: Follow) -> None:

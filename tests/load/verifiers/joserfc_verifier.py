@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 
-import httpx
 from joserfc import jwt
 from joserfc.jwk import GuestProtocol, Key, KeySet
 
 from tests.load.verifiers.watch import Demands, watch
+from tests.support import http
 
 
 class RemoteKeys:
@@ -24,7 +24,7 @@ class RemoteKeys:
         self._fetch()
 
     def _fetch(self) -> None:
-        answer = httpx.get(self._uri).raise_for_status()
+        answer = http.get(self._uri).raise_for_status()
         self._fetched = time.monotonic()
         self._lifespan = int(re.search(r"max-age=(\d+)", answer.headers["Cache-Control"])[1])
         self._keys = KeySet.import_key_set(answer.json())
