@@ -1,7 +1,7 @@
 """What a security event and a stream are, and which stream hears of what."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +23,8 @@ MOST_REMOVED = 256
 SEEN_SECONDS = 60.0
 #: What a receiver may ask for. What concerns the stream itself always comes (SSF 1.0 §8.1.4.1, §8.1.5).
 SUPPORTED = tuple(sorted({*events.DEADLY, events.CREDENTIAL_CHANGE}))
+#: CAEP's own: what a receiver is shown, and hears, that names none of ours. One that knows no others warns of a `urn:`.
+STANDARD = (events.CREDENTIAL_CHANGE, events.SESSION_REVOKED)
 
 #: Events that name a person or a session.
 NAMING = frozenset({events.SESSION_REVOKED, events.CREDENTIAL_CHANGE})
@@ -116,9 +118,14 @@ class Stream:
     sector: str | None = None
 
     @property
+    def events_supported(self) -> tuple[str, ...]:
+        """What there is for this receiver: our own events are shown to one that named any of them."""
+        return SUPPORTED if verifies_tokens(self.events_requested) else STANDARD
+
+    @property
     def events_delivered(self) -> tuple[str, ...]:
         """Those of the events asked for that there are."""
-        return tuple(event for event in SUPPORTED if event in self.events_requested)
+        return tuple(event for event in self.events_supported if event in self.events_requested)
 
     def is_left(self, now: Instant) -> bool:
         """Whether its receiver has stopped polling without deleting it, as one does that was killed."""
@@ -142,6 +149,11 @@ class Stream:
     def owes(self, signal: Signal) -> bool:
         """Whether the event is for this stream and was not acknowledged yet."""
         return signal.place > self.cursor and signal.place not in self.acked_ahead and self.hears(signal)
+
+
+def verifies_tokens(requested: Collection[str]) -> bool:
+    """Whether a receiver asked for an event of ours: it judges tokens by them, and must know what ended before it came."""
+    return any(event in requested for event in SUPPORTED if event not in STANDARD)
 
 
 @dataclass(frozen=True, slots=True)

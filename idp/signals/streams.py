@@ -42,24 +42,25 @@ class StreamService:
         self._timing = timing
 
     def create(self, tx: Transaction, client_id: str, asked: Configuration) -> Stream:
-        """A new stream. It begins with what still matters, so that an empty memory learns of every token that may be alive.
+        """A new stream. It begins with what happens from now on: what ended before is nothing to a receiver of CAEP's events.
 
-        Raises StreamError when the client has as many as it may have, and none of them was left behind.
+        One that verifies tokens begins with what still matters, so that an empty memory learns of every token that may be
+        alive. Raises StreamError when the client has as many as it may have, and none of them was left behind.
         """
         self._make_room(tx, client_id)
         stream_id, client = secrets.token(rules.ID_BYTES), self._clients.find(client_id)
-        delivery = asked.delivery or _POLLED
+        delivery, requested = asked.delivery or _POLLED, asked.events_requested or rules.STANDARD
         stream = Stream(
             stream_id=stream_id,
             client_id=client_id,
             method=delivery.method,
             endpoint_url=delivery.endpoint_url,
             authorization=self._sealed(stream_id, delivery),
-            events_requested=asked.events_requested or rules.SUPPORTED,
+            events_requested=requested,
             description=asked.description,
             status=rules.ENABLED,
             status_reason=None,
-            cursor=_beginning(tx),
+            cursor=_beginning(tx, requested),
             acked_ahead=(),
             removed_subjects=(),
             created_at=tx.now,
@@ -108,7 +109,7 @@ class StreamService:
         stream = self._hold(tx, client_id, stream_id)
         changed: dict[str, object] = {}
         if whole or asked.events_requested is not None:
-            changed["events_requested"] = asked.events_requested or rules.SUPPORTED
+            changed["events_requested"] = asked.events_requested or rules.STANDARD
         if whole or asked.description is not None:
             changed["description"] = asked.description
         delivery = asked.delivery or (_POLLED if whole else None)
@@ -142,7 +143,7 @@ class StreamService:
         if asked.status != rules.ENABLED:
             changed["cursor"] = self._pushing.withdraw(tx, stream)
         elif stream.status == rules.DISABLED:
-            changed["cursor"] = max(stream.cursor, _beginning(tx))
+            changed["cursor"] = max(stream.cursor, _beginning(tx, stream.events_requested))
         fields = {"stream_id": stream_id, "client_id": client_id, "status": asked.status}
         tx.after_commit(lambda: audit.record("signals.stream_status", **fields))
         return self._changed(tx, stream, changed)
@@ -249,7 +250,7 @@ class StreamService:
             "stream_id": stream.stream_id,
             "iss": issuer,
             "aud": stream.client_id,
-            "events_supported": list(rules.SUPPORTED),
+            "events_supported": list(stream.events_supported),
             "events_requested": list(stream.events_requested),
             "events_delivered": list(stream.events_delivered),
             "delivery": {"method": stream.method, "endpoint_url": endpoint},
@@ -268,9 +269,9 @@ class StreamService:
         return len(gone)
 
 
-def _beginning(tx: Transaction) -> int:
-    """The cursor before the first event that names tokens which may be alive."""
-    first = store.first_alive(tx)
+def _beginning(tx: Transaction, requested: Collection[str]) -> int:
+    """The cursor of a stream that begins now. One that verifies tokens begins before the first of which any may be alive."""
+    first = store.first_alive(tx) if rules.verifies_tokens(requested) else None
     return store.last(tx) if first is None else first - 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import jwt
 
+from idp.signals import rules
 from tests.support import http
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -33,11 +34,11 @@ class Follower:
 
     @classmethod
     def of(cls, provider: RunningProvider, app: RelyingParty | None = None, **configuration: object) -> "Follower":
-        """A follower with a stream, of a new client unless one is given."""
+        """A follower with a stream, of a new client unless one is given. It asks for every event, as one that verifies tokens."""
         app = app or receiver_of(provider)
         made = cls(provider, app)
         made.token = made.access_token()
-        answer = made.call("POST", "streams", configuration)
+        answer = made.call("POST", "streams", {"events_requested": list(rules.SUPPORTED)} | configuration)
         assert answer.status_code == 201, answer.text
         made.stream = answer.json()
         return made

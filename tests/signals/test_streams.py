@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 from idp.protocol import events
 from idp.signals import rules, stream_store
 from tests.signals.conftest import Follow, end_streams
@@ -49,11 +51,47 @@ def test_a_stream_is_made_read_changed_and_deleted(provider: RunningProvider, fo
     assert changed == stream | {"description": "Another"}
     replaced = follower.call("PUT", "streams", {"stream_id": follower.stream_id}).json()
     assert "description" not in replaced
-    assert replaced["events_delivered"] == list(rules.SUPPORTED)
+    assert replaced["events_requested"] == replaced["events_delivered"] == list(rules.STANDARD)
     assert follower.call("DELETE", "streams", stream_id=follower.stream_id).status_code == 204
     assert follower.call("GET", "streams", stream_id=follower.stream_id).status_code == 404
     assert follower.call("GET", "streams").json() == []
     assert follower.poll().status_code == 404
+
+
+def test_our_own_events_are_shown_to_a_receiver_that_names_one_of_them(follow: Follow) -> None:
+    standard = follow(events_requested=[events.SESSION_REVOKED, "urn:example:unknown"])
+    assert standard.stream["events_supported"] == list(rules.STANDARD)
+    assert not [event for event in standard.stream["events_supported"] if event.startswith("urn:")]
+    ours = follow(events_requested=[events.FAMILY_REVOKED])
+    assert ours.stream["events_supported"] == list(rules.SUPPORTED)
+    assert ours.stream["events_delivered"] == [events.FAMILY_REVOKED]
+    nothing = follow(events_requested=None)
+    assert nothing.stream["events_supported"] == nothing.stream["events_delivered"] == list(rules.STANDARD)
+    asked = {"stream_id": nothing.stream_id, "events_requested": [events.KEY_REVOKED]}
+    assert nothing.call("PATCH", "streams", asked).json()["events_supported"] == list(rules.SUPPORTED)
+
+
+@pytest.mark.parametrize("configuration", [{}, {"events_requested": [events.SESSION_REVOKED]}], ids=["nothing", "caep"])
+def test_a_new_stream_of_the_standards_events_has_no_backlog_of_others_endings(
+    provider: RunningProvider, person: Person, follow: Follow, configuration: dict[str, object]
+) -> None:
+    knows = follow()
+    before = signed_in(provider, person)
+    end(provider, before)
+    assert [claims["sub_id"]["session"]["id"] for claims in knows.follow(wait=5)] == [before]  # it has its number
+
+    fresh = Follower.of(provider, **({"events_requested": None} | configuration))
+    empty = Follower.of(provider)
+    assert fresh.follow() == []
+    after = signed_in(provider, Person(provider.issuer))
+    end(provider, after)
+    heard = fresh.follow(wait=5)
+    assert [claims["sub_id"]["session"]["id"] for claims in heard] == [after]
+    # One that verifies tokens learns of every token that may be alive, as an empty memory must.
+    told = [claims["sub_id"].get("session", {}).get("id") for claims in empty.follow(wait=5)]
+    assert {before, after} <= set(told)
+    fresh.close()
+    empty.close()
 
 
 def test_what_the_transmitter_supplies_can_be_repeated_and_not_changed(follow: Follow) -> None:
