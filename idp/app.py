@@ -445,6 +445,7 @@ def _harden(app: Flask, settings: Settings) -> None:
             response.headers.setdefault(*HSTS)
         policy = content_security_policy(
             form_targets=g.get("form_targets", ()),
+            forms_lead_anywhere=g.get("forms_lead_anywhere", False),
             scripts=g.get("scripts", False),
             frames=g.get("frames", ()),
             framed=g.get("framed", False),

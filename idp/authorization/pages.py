@@ -10,11 +10,22 @@ from idp.authorization.browser_state import BrowserState
 from idp.authorization.issuing import Issued
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
-from idp.authorization.service import CONTINUE, AuthorizationService
+from idp.authorization.service import CONTINUE, ONWARD, AuthorizationService
+from idp.clients.pages import as_shown
 from idp.clients.rules import Client
 from idp.protocol import uris
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import (
+    PageError,
+    blueprint,
+    error_page,
+    forms_lead_anywhere,
+    moves_on_to,
+    moving_on,
+    parameters,
+    render,
+    see_other,
+)
 from idp.sessions.rules import Session
 
 _STALE = "This request has expired or was answered already. Go back to the app and start again."
@@ -94,20 +105,25 @@ class Dispatcher:
         given = parameters()
         if CONTINUE in given and "client_id" not in given:
             with self._database.writing() as tx:
-                return self._resumed(tx, given[CONTINUE])
+                return self._resumed(tx, given[CONTINUE], onward=ONWARD in given)
         client, asked = self._service.read(given)
         with self._database.writing() as tx:
             if request.method == "POST":
                 # A POST from another site brings no cookie (SameSite=Lax); the GET that follows brings it.
-                return see_other(self._service.location(self._service.store(tx, asked, bound=False)))
+                return see_other(self._service.location(self._service.store(tx, asked, bound=False), onward=True))
             return self._step(tx, client, asked, Progress(tx.now), None)
 
-    def _resumed(self, tx: Transaction, request_id: str) -> Response | Issued:
+    def _resumed(self, tx: Transaction, request_id: str, *, onward: bool) -> Response | Issued:
         found = self._service.resume(tx, request_id)
         if found is None:
             description = "The authorization request is unknown, expired, answered already, or another browser's."
             raise PageError("invalid_request", description, _STALE)
-        return self._step(tx, *found, request_id)
+        client, asked, progress = found
+        session: Session | None = current_user.session if current_user.is_authenticated else None
+        if not onward and _pauses(asked) and self._service.next_step(tx, client, asked, progress, session).leads_out:
+            # Nothing is issued yet: the page holds no code, and whoever comes back to it sends none twice.
+            return moving_on(self._service.location(request_id, onward=True), client=as_shown(client, asked.ui_locales))
+        return self._step(tx, client, asked, progress, request_id)
 
     def _step(
         self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None
@@ -133,6 +149,11 @@ class Dispatcher:
         if request_id is not None:
             self._service.finish(tx, request_id)
         return self._answer.error(OAuth2Error(description, error=error), asked.redirect_uri, asked.response_mode, asked.state)
+
+
+def _pauses(asked: Asked) -> bool:
+    """Whether a page stands between a form of ours and the app. A silent request shows none, and form_post is one itself."""
+    return moves_on_to(asked.redirect_uri) and not asked.silent and asked.response_mode != "form_post"
 
 
 class Answer:
@@ -161,6 +182,6 @@ class Answer:
             return see_other(uris.with_fragment(redirect_uri, fields))
         if response_mode != "form_post":
             return see_other(uris.with_parameters(redirect_uri, fields))
-        forms_may_lead_to(redirect_uri)
+        forms_lead_anywhere()
         g.scripts = True
         return render("form_post.html", redirect_uri=redirect_uri, fields=dict(fields))

@@ -108,6 +108,11 @@ class Step(Enum):
     NOT_SELECTED = auto()
     WRONG_PERSON = auto()
 
+    @property
+    def leads_out(self) -> bool:
+        """Whether the app is answered now, and no page of ours comes first."""
+        return self not in {Step.SIGN_IN, Step.SELECT_ACCOUNT, Step.CONSENT}
+
 
 #: What `prompt=none` is answered with where a page would have been shown (OIDC Core §3.1.2.6). An account is never to be
 #: selected there: a browser has one session at a time, and `select_account` does not go with `none`.

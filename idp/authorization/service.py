@@ -26,6 +26,8 @@ from idp.tokens.service import TokenService
 
 REQUEST_ID_BYTES = 24
 CONTINUE = "continue"
+#: Says that no page need stand before the app any more: see `pages.Dispatcher`.
+ONWARD = "onward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,6 @@ class AuthorizationService:
         """The person did not allow it, or selected no account: they want to go back to the app."""
         store.deny(tx, request_id)
 
-    def location(self, request_id: str) -> str:
-        """Where the request goes on."""
-        return f"authorize?{CONTINUE}={request_id}"
+    def location(self, request_id: str, *, onward: bool = False) -> str:
+        """Where the request goes on: from a form of ours, or `onward` from where no form of ours led."""
+        return f"authorize?{CONTINUE}={request_id}" + (f"&{ONWARD}=1" if onward else "")

@@ -13,6 +13,7 @@ from wtforms import ValidationError
 
 from idp.clients.pages import as_shown
 from idp.clients.service import ClientService
+from idp.clients.showing import ShownClient
 from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
 from idp.logout.rules import Heard, Reason
 from idp.logout.service import LogoutService
@@ -20,7 +21,17 @@ from idp.protocol import uris
 from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, frames_may_show, parameters, render, see_other
+from idp.runtime.pages import (
+    PageError,
+    blueprint,
+    forms_may_lead_to,
+    frames_may_show,
+    moves_on_to,
+    moving_on,
+    parameters,
+    render,
+    see_other,
+)
 from idp.signals.rules import together
 from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService
@@ -125,9 +136,13 @@ def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
         "logout.html",
         action="logout",
         username=username,
-        client=as_shown(asked.client, asked.ui_locales) if asked.client is not None else None,
+        client=_shown(asked),
         fields=fields,
     )
+
+
+def _shown(asked: LogoutRequest) -> ShownClient | None:
+    return None if asked.client is None else as_shown(asked.client, asked.ui_locales)
 
 
 def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) -> Response:
@@ -135,14 +150,10 @@ def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) 
     state = [("state", asked.state)] if asked.state is not None else []
     back = None if asked.redirect_uri is None else uris.with_parameters(asked.redirect_uri, state)
     if back is not None and not framed:
-        return see_other(back)
+        pauses = request.method == "POST" and moves_on_to(back)
+        return moving_on(back, client=_shown(asked)) if pauses else see_other(back)
     if not was_signed_in:
-        return render(
-            "logout_done.html",
-            client=as_shown(asked.client, asked.ui_locales) if asked.client is not None else None,
-            was_signed_in=False,
-            apps=[],
-        )
+        return render("logout_done.html", client=_shown(asked), was_signed_in=False, apps=[])
     client_id = None if asked.client is None else asked.client.client_id
     named = {"client_id": client_id, "go_on": back, "ui_locales": asked.ui_locales}
     browser_session[_LEFT] = browser_session[_LEFT] | named

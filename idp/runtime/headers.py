@@ -16,6 +16,7 @@ HSTS = ("Strict-Transport-Security", "max-age=31536000")
 def content_security_policy(
     *,
     form_targets: Iterable[str] = (),
+    forms_lead_anywhere: bool = False,
     scripts: bool = False,
     frames: Iterable[str] = (),
     framed: bool = False,
@@ -23,8 +24,10 @@ def content_security_policy(
 ) -> str:
     """A policy that lets a page load our own style and images and nothing else.
 
-    `form_targets` are origins that a form's answer may redirect to: Chromium applies `form-action` to the redirect
-    that follows a sign-in or a consent, so the relying party's origin must be named. `scripts` lets our own files run.
+    Forms end here, at a page of ours that moves on, or at `form_targets`, the schemes of native apps: Chromium applies
+    `form-action` to the redirects that follow a form. `forms_lead_anywhere` is for the page that posts to the app itself: its
+    form was written by us alone, and browsers would hold to `form-action` what the app redirects to. `scripts` lets our own
+    files run.
     `frames` are origins of apps whose pages it may load in frames, to sign them out. `framed` is for the one page that
     apps may load in a frame of theirs. `images` are origins of logos.
     """
@@ -36,7 +39,7 @@ def content_security_policy(
             "style-src 'self'",
             " ".join(["img-src 'self'", *images]),
             "script-src 'self'" if scripts else "script-src 'none'",
-            " ".join(["form-action 'self'", *form_targets]),
+            *([] if forms_lead_anywhere else [" ".join(["form-action 'self'", *form_targets])]),
             "frame-ancestors *" if framed else "frame-ancestors 'none'",
             "base-uri 'none'",
         ]

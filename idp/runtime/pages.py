@@ -1,4 +1,4 @@
-"""The edge of every page for people: rendering, errors that a person understands, and whom a form may lead to."""
+"""The edge of every page for people: rendering, errors that a person understands, and how a form ends outside."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ from flask import Blueprint, Response, g, make_response, render_template, reques
 from werkzeug.datastructures import Headers
 
 from idp.protocol.parameters import MalformedParametersError, Parameters
-from idp.protocol.uris import form_target
+from idp.protocol.uris import form_target, origin
 from idp.runtime.headers import NO_STORE
 
 if TYPE_CHECKING:
@@ -72,9 +72,35 @@ def see_other(location: str) -> Response:
     return _SeeOther(location)
 
 
+def is_browser() -> bool:
+    """Whether whoever asks shows pages: a browser names HTML when it goes somewhere, a program takes anything."""
+    return any(kind == "text/html" and quality > 0 for kind, quality in request.accept_mimetypes)
+
+
+def moves_on_to(uri: str) -> bool:
+    """Whether a form of ours ends at a page that moves on to `uri` by itself, and not with a redirect there.
+
+    Chromium and WebKit hold every redirect that follows a form to its page's `form-action` (CSP 3 §6.4.1), those of the app
+    too: where its callback redirects to another origin or to `app://`, no list of ours could name it. A page ends that
+    chain, and what it moves on to is a navigation of its own. A program follows no page, and knows no such policy. A native
+    app's own scheme is no server that could redirect on, and systems open the app only in answer to what the person did.
+    """
+    return is_browser() and origin(uri) is not None
+
+
+def moving_on(address: str, **context: Any) -> Response:
+    """The page that ends a form of ours, and moves on to `address`."""
+    return render("moving_on.html", address=address, **context)
+
+
 def forms_may_lead_to(uri: str | None) -> None:
-    """Let the forms of this answer's page end at `uri`: browsers hold the redirects that follow to `form-action`, too."""
-    g.form_targets = () if uri is None else (form_target(uri),)
+    """Let the forms of this answer's page end at `uri` where it is a native app's: see `moves_on_to` for all others."""
+    g.form_targets = () if uri is None or origin(uri) is not None else (form_target(uri),)
+
+
+def forms_lead_anywhere() -> None:
+    """For the one page whose only form posts to the app itself (form_post): whatever the app redirects to then, it may."""
+    g.forms_lead_anywhere = True
 
 
 def images_may_come_from(uri: str | None) -> None:

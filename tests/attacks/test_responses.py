@@ -126,7 +126,8 @@ def test_the_only_script_is_our_own_and_only_on_the_page_that_needs_it(
     page = person.open(app.authorization_url(prompt="none", response_mode="form_post"))
     policy = page.response.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
-    assert f"form-action 'self' https://{httpx.URL(app.redirect_uri).host}" in policy
+    assert "form-action" not in policy, "whatever the app redirects to, it may"
+    assert page.response.text.count("<form") == 1
 
 
 @ON_ONE_DATABASE

@@ -92,7 +92,7 @@ def test_form_post_sends_the_answer_by_a_form_to_the_apps_origin_alone(
     assert page.forms[0].action == app.redirect_uri
     assert {"state", "iss", *response_type.replace("id_token token", "id_token").split()} <= set(page.forms[0].fields)
     policy = page.response.headers["Content-Security-Policy"]
-    assert f"form-action 'self' {httpx.URL(app.redirect_uri).copy_with(path='/')}".rstrip("/") in policy
+    assert "form-action" not in policy, "browsers would hold to it what the app redirects to"
     assert page.response.headers["Cache-Control"] == "no-store"
     assert page.response.headers["Referrer-Policy"] == "no-referrer"
 
@@ -148,8 +148,7 @@ def test_a_person_is_asked_for_consent_before_anything_is_issued(provider: Runni
     app = everything(provider, first_party=False)
     page = person.sign_in(person.open(app.authorization_url(response_type="id_token token")), "alice", PASSWORD)
     assert page.main == "consent-page"
-    origin = str(httpx.URL(app.redirect_uri).copy_with(path="/")).rstrip("/")
-    assert f"form-action 'self' {origin}" in page.response.headers["Content-Security-Policy"]
+    assert "form-action 'self';" in page.response.headers["Content-Security-Policy"]
     assert "access_token" in arrived(app, person.submit(page, "consent-allow"))
     page = person.open(app.authorization_url(response_type="id_token token", prompt="consent"))
     assert arrived(app, person.submit(page, "consent-deny"))["error"] == "access_denied"

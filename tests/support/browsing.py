@@ -25,12 +25,15 @@ class _Reader(HTMLParser):
         self.main: str | None = None
         self.forms: list[Form] = []
         self.texts: dict[str, str] = {}
+        self.links: dict[str, str] = {}
         self._open_ids: list[tuple[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "main":
             self.main = given.get("id")
+        if tag == "a" and given.get("id"):
+            self.links[given["id"]] = given.get("href", "")
         if tag == "form":
             self.forms.append(Form(given.get("action", "")))
         if tag == "input" and self.forms and given.get("name"):
@@ -59,13 +62,14 @@ class Page:
     main: str | None
     forms: list[Form]
     texts: dict[str, str]
+    links: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, response: httpx.Response) -> "Page":
         reader = _Reader()
         if "text/html" in response.headers.get("Content-Type", ""):
             reader.feed(response.text)
-        return cls(response, reader.main, reader.forms, reader.texts)
+        return cls(response, reader.main, reader.forms, reader.texts, reader.links)
 
     @property
     def url(self) -> str:
@@ -111,6 +115,13 @@ class Person:
         while response.is_redirect:
             target = urljoin(str(response.url), response.headers["Location"])
             if not target.startswith(self.home + "/"):
-                return Page(httpx.Response(0, request=httpx.Request("GET", target)), None, [], {})
+                return self._leave(target)
             response = self.http.get(target)
-        return Page.of(response)
+        page = Page.of(response)
+        return self._leave(urljoin(page.url, page.links["continue"])) if page.main == "moving-on-page" else page
+
+    def _leave(self, target: str) -> Page:
+        """Go on from the page that moves on by itself in a browser."""
+        if target.startswith(self.home + "/"):
+            return self._follow(self.http.get(target))
+        return Page(httpx.Response(0, request=httpx.Request("GET", target)), None, [], {})
