@@ -1,26 +1,44 @@
-"""The `idp` command: each room's commands under one roof. Exit codes: 0 done, 1 refused, 2 wrong usage."""
+"""The `idp` command: each room's commands under one roof. Exit codes: 0 done, 1 refused, 2 wrong usage.
+
+A command imports what it needs when it runs, and no room is imported whose command it is not: an operator's script
+calls `idp` often, and the interpreter's start is most of what it then waits for (tests/cli/test_start.py).
+"""
 
 import sys
 from functools import cached_property
 from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from idp import __version__
-from idp.config import OperatorError, Settings
-from idp.runtime import audit
 from idp.runtime.console import emit, json_option
 
-#: Each noun's commands, and those that `logout` hangs under it because they end something.
-_NOUNS: dict[str, tuple[str, ...]] = {
-    "user": ("idp.accounts.cli:group",),
-    "client": ("idp.clients.cli:group", "idp.logout.cli:remove_client", "idp.logout.cli:check_client"),
-    "key": ("idp.keys.cli:group", "idp.logout.cli:revoke_key"),
-    "session": ("idp.sessions.cli:group", "idp.logout.cli:end_session"),
-    "delivery": ("idp.delivery.cli:group",),
-    "signals": ("idp.signals.cli:group",),
-    "demo": ("idp.demo.cli:command",),
+if TYPE_CHECKING:
+    from idp.config import Settings
+    from idp.keys.service import KeyService
+    from idp.provider import Provider
+
+
+class Noun(NamedTuple):
+    """What a noun is, for the list of all, and where its commands are: the room's, and those of `logout` that end it."""
+
+    summary: str
+    addresses: tuple[str, ...]
+
+
+_NOUNS = {
+    "user": Noun("People who sign in here.", ("idp.accounts.cli:group",)),
+    "client": Noun(
+        "Relying parties.", ("idp.clients.cli:group", "idp.logout.cli:remove_client", "idp.logout.cli:check_client")
+    ),
+    "key": Noun("Signing keys.", ("idp.keys.cli:group", "idp.logout.cli:revoke_key")),
+    "session": Noun("Browser sessions at this provider.", ("idp.sessions.cli:group", "idp.logout.cli:end_session")),
+    "delivery": Noun("What is sent to relying parties, and what became of it.", ("idp.delivery.cli:group",)),
+    "signals": Noun("Security events, for those who verify tokens locally.", ("idp.signals.cli:group",)),
+    "demo": Noun(
+        "Start the provider and two apps, and show what happens between them. Ctrl-C leaves nothing behind.",
+        ("idp.demo.cli:command",),
+    ),
 }
 
 
@@ -35,11 +53,19 @@ class Rooms(click.Group):
         """A command; its room is imported now."""
         if cmd_name not in _NOUNS:
             return super().get_command(ctx, cmd_name)
-        found, *hung = [_load(address) for address in _NOUNS[cmd_name]]
+        found, *hung = [_load(address) for address in _NOUNS[cmd_name].addresses]
         if isinstance(found, click.Group):
             for command in hung:
                 found.add_command(command)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of all commands. What a room's are for stands here, so that none is imported for it."""
+        named = {name: click.Command(name, help=noun.summary) for name, noun in _NOUNS.items()}
+        commands = {name: named.get(name) or self.commands[name] for name in self.list_commands(ctx)}
+        limit = formatter.width - 6 - max(map(len, commands))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit)) for name, command in commands.items()])
 
 
 def _load(address: str) -> click.Command:
@@ -55,29 +81,54 @@ class Deployment:
     """The deployment that a command works on: settings read and services built when a command first asks for them."""
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The settings, read now. Raises SettingsError."""
+        from idp.config import Settings
+        from idp.runtime import audit
+
         settings = Settings.load()
         audit.configure(settings.log_format, "warning")
         return settings
 
     @cached_property
-    def provider(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - imported late
-        """Every service, over a database whose schema is the one needed."""
-        from idp import app, serving  # noqa: PLC0415 - `idp --help` should not wait for the whole provider
+    def provider(self) -> "Provider":
+        """The services, over a database whose schema is the one needed."""
+        from idp.provider import Provider
 
-        serving.prepare(self.settings)
-        return app.build(self.settings)
+        provider = Provider(self.settings)
+        provider.prepare()
+        return provider
+
+    @cached_property
+    def keys(self) -> "KeyService":
+        """The signing keys, as the schedule wants them now."""
+        keys = self.provider.keys
+        try:
+            keys.open()
+            keys.keep_up()
+        finally:
+            keys.close()  # it is opened again where it is needed
+        return keys
 
     def __getattr__(self, name: str) -> object:
-        """A room's commands ask for services by the names they have in `app.Provider`."""
+        """A room's commands ask for services by the names they have in `provider.Provider`."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.provider, name)
 
 
+def _version(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from idp import __version__
+
+        click.echo(f"idp, version {__version__}")
+        context.exit()
+
+
 @click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="idp")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """An OpenID Provider whose sessions can really be ended."""
@@ -88,7 +139,8 @@ def cli(context: click.Context) -> None:
 @click.pass_obj
 def serve(deployment: Deployment) -> None:
     """Serve the provider, with its delivery worker and key schedule inside."""
-    from idp import serving  # noqa: PLC0415
+    from idp import serving
+    from idp.runtime import audit
 
     settings = deployment.settings
     audit.configure(settings.log_format, settings.log_level)
@@ -99,7 +151,8 @@ def serve(deployment: Deployment) -> None:
 @click.pass_obj
 def worker(deployment: Deployment) -> None:
     """Deliver logout tokens without serving requests, beside several instances."""
-    from idp import serving  # noqa: PLC0415
+    from idp import serving
+    from idp.runtime import audit
 
     settings = deployment.settings
     audit.configure(settings.log_format, settings.log_level)
@@ -111,8 +164,8 @@ def worker(deployment: Deployment) -> None:
 @click.pass_obj
 def migrate(deployment: Deployment, *, as_json: bool) -> None:
     """Bring the database's schema up to date. Safe to run by several instances at once."""
-    from idp.runtime import migrations  # noqa: PLC0415
-    from idp.runtime.database import Database  # noqa: PLC0415
+    from idp.runtime import migrations
+    from idp.runtime.database import Database
 
     settings = deployment.settings
     if settings.embedded and not settings.database_url:
@@ -127,7 +180,7 @@ def migrate(deployment: Deployment, *, as_json: bool) -> None:
 @click.pass_obj
 def doctor(_deployment: Deployment, *, as_json: bool) -> None:
     """Say what is wrong with this deployment, and the mend."""
-    from idp import doctor as examination  # noqa: PLC0415
+    from idp import doctor as examination
 
     findings = examination.examine()
     emit([finding.shown() for finding in findings], as_json=as_json, columns=("state", "what", "finding", "mend"))
@@ -139,9 +192,22 @@ def main() -> None:
     """The entry point: whatever an operator can mend is one sentence, never a stack trace."""
     try:
         cli(standalone_mode=True)
-    except OperatorError as error:
-        click.echo(f"idp: {error}", err=True)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        click.echo(f"idp: {sentence}", err=True)
         sys.exit(1)
-    except SQLAlchemyError as error:
-        click.echo(f"idp: the database refused ({type(error).__name__}): run `idp doctor` to see why.", err=True)
-        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What an operator can mend, as a sentence; None for anything else. Whoever raised such an error imported its class."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from idp.config import OperatorError
+
+    if isinstance(error, OperatorError):
+        return str(error)
+    if isinstance(error, SQLAlchemyError):
+        return f"the database refused ({type(error).__name__}): run `idp doctor` to see why."
+    return None

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from idp import app
 from idp.config import SECRET_KEY_FILE, Settings, SettingsError
 from idp.keys.sealing import UnsealError
+from idp.provider import Provider, key_policy
 from idp.runtime import migrations
 from idp.runtime.database import Database
 from idp.runtime.descriptors import Descriptors, most
@@ -61,7 +61,7 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
         )
         mend = f"raise the hard limit to {descriptors.needed} (`ulimit -Hn`, LimitNOFILE in systemd)"
         yield Finding("note", "open files", finding, mend)
-    problem = app.key_policy(settings).problem()
+    problem = key_policy(settings).problem()
     if problem is not None:
         yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")
     kept = settings.data_dir / SECRET_KEY_FILE
@@ -115,7 +115,7 @@ def _schema(settings: Settings) -> Finding:
 
 
 def _keys(settings: Settings) -> Finding:
-    def look(provider: app.Provider) -> Finding:
+    def look(provider: Provider) -> Finding:
         provider.keys.load()
         problem = provider.keys.problem()
         if problem is not None:
@@ -132,7 +132,7 @@ def _keys(settings: Settings) -> Finding:
 
 
 def _clients(settings: Settings) -> Finding:
-    def look(provider: app.Provider) -> Finding:
+    def look(provider: Provider) -> Finding:
         with provider.database.reading() as tx:
             clients = provider.clients.listed(tx)
             older = provider.clients.secrets.under_an_older_secret(tx)
@@ -149,10 +149,10 @@ def _clients(settings: Settings) -> Finding:
     return _with_provider(settings, "clients", look)
 
 
-def _with_provider(settings: Settings, what: str, look: Callable[[app.Provider], Finding]) -> Finding:
+def _with_provider(settings: Settings, what: str, look: Callable[[Provider], Finding]) -> Finding:
     if settings.embedded and not settings.database_url and not settings.data_dir.exists():
         return Finding("note", what, "not made yet", "`idp serve` makes them")
-    provider = app.build(settings)
+    provider = Provider(settings)
     try:
         return look(provider)
     except SQLAlchemyError:

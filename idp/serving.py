@@ -13,7 +13,8 @@ from granian.server import Server
 
 from idp import app
 from idp.config import OperatorError, Settings
-from idp.runtime import audit, migrations
+from idp.provider import Provider, build
+from idp.runtime import audit
 from idp.runtime.descriptors import Descriptors
 from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
@@ -32,7 +33,7 @@ def application() -> Gateway:
     """What each worker process runs: the web application, its background threads started."""
     settings = Settings.load()
     audit.configure(settings.log_format, settings.log_level)
-    provider = app.build(settings)
+    provider = build(settings)
     web = app.create_app(provider)
     provider.start()
     _leave_in_peace()
@@ -106,14 +107,9 @@ def _see_that_it_is_free(host: str, port: int) -> None:
 
 def prepare(settings: Settings) -> None:
     """What must be there before the first request: the schema (on the embedded database) and the keys."""
-    provider = app.build(settings)
+    provider = Provider(settings)
     try:
-        if settings.embedded:
-            if settings.database_url == "":
-                settings.make_data_dir()
-            migrations.upgrade(provider.database)
-        elif migrations.current(provider.database) != migrations.head():
-            raise SchemaBehindError
+        provider.prepare()
         provider.keys.open()
         provider.keys.keep_up()
     finally:
@@ -121,17 +117,10 @@ def prepare(settings: Settings) -> None:
         provider.database.dispose()
 
 
-class SchemaBehindError(OperatorError):
-    """The database's schema is not this installation's; only an operator may change it there."""
-
-    def __str__(self) -> str:
-        return "The database schema is not the one this version of idp needs: run `idp migrate` once, then start again."
-
-
 def work(settings: Settings) -> None:
     """Deliver until SIGTERM or SIGINT, without serving requests."""
     prepare(settings)
-    provider = app.build(settings)
+    provider = build(settings)
     # Waited for, not handled: a handler that came due just as the wait for it began would run when that had ended.
     # Blocked before any thread begins, so that none of them takes one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)

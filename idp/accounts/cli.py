@@ -1,18 +1,20 @@
 """`idp user`: people. A password is read from standard input, never from an argument."""
 
 import json
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
 
 from idp.accounts import profile, rules
 from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
-from idp.accounts.service import AccountService, Endings
 from idp.logout.rules import Reason
 from idp.runtime.console import Record, Refused, emit, json_option, read_secret_from_stdin
-from idp.runtime.database import Database, Transaction
-from idp.sessions.service import SessionService
+
+if TYPE_CHECKING:
+    from idp.accounts.service import AccountService, Endings
+    from idp.runtime.database import Database, Transaction
+    from idp.sessions.service import SessionService
 
 _MAXIMUM_FILE = 65_536
 _COLUMNS = ("username", "subject", "name", "email", "created_at", "disabled_at")
@@ -22,13 +24,13 @@ class Needs(Protocol):
     """What these commands use of the application."""
 
     @property
-    def database(self) -> Database: ...  # noqa: D102
+    def database(self) -> "Database": ...  # noqa: D102
     @property
-    def accounts(self) -> AccountService: ...  # noqa: D102
+    def accounts(self) -> "AccountService": ...  # noqa: D102
     @property
-    def sessions(self) -> SessionService: ...  # noqa: D102
+    def sessions(self) -> "SessionService": ...  # noqa: D102
     @property
-    def logout(self) -> Endings: ...  # noqa: D102
+    def logout(self) -> "Endings": ...  # noqa: D102
 
 
 @click.group(name="user")
@@ -197,7 +199,7 @@ def _claims_in(file: BinaryIO) -> object:
         raise Refused(message) from None
 
 
-def _named(needs: Needs, tx: Transaction, username: str) -> Account:
+def _named(needs: Needs, tx: "Transaction", username: str) -> Account:
     account = needs.accounts.find(tx, username)
     if account is None:
         message = f"There is no user {username!r}: see `idp user list`."

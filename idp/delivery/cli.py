@@ -1,15 +1,17 @@
 """`idp delivery`: what waits, what arrived, what died, and sending it again."""
 
 from dataclasses import asdict
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from idp.delivery.rules import Delivery, Party, State
-from idp.delivery.service import DeliveryError, DeliveryService
 from idp.runtime.clock import Instant
 from idp.runtime.console import Record, Refused, emit, json_option
-from idp.runtime.database import Database
+
+if TYPE_CHECKING:
+    from idp.delivery.service import DeliveryService
+    from idp.runtime.database import Database
 
 _COLUMNS = ("delivery_id", "state", "kind", "client_id", "sid", "created_at", "attempts", "last_status", "last_error")
 
@@ -18,9 +20,9 @@ class Needs(Protocol):
     """What these commands use of the application."""
 
     @property
-    def database(self) -> Database: ...  # noqa: D102
+    def database(self) -> "Database": ...  # noqa: D102
     @property
-    def deliveries(self) -> DeliveryService: ...  # noqa: D102
+    def deliveries(self) -> "DeliveryService": ...  # noqa: D102
 
 
 @click.group(name="delivery")
@@ -61,6 +63,8 @@ def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
 @click.pass_obj
 def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_json: bool) -> None:
     """Send a dead or waiting delivery again, now; or with --client all that died for want of an answer."""
+    from idp.delivery.service import DeliveryError  # noqa: PLC0415 - when the command runs, not when it is described
+
     if (delivery_id is None) == (client_id is None):
         message = "Name one delivery, or a client with --client."
         raise click.UsageError(message)

@@ -41,12 +41,12 @@ def _registered(
     settings: Settings, metadata: Mapping[str, Mapping[str, object]], *, with_person: bool
 ) -> dict[str, Mapping[str, object]]:
     """Add the person and the clients, all or none; each client's RFC 7591 response."""
-    from idp import app  # noqa: PLC0415 - the provider's process starts while these are imported
-    from idp.accounts.refusals import AccountRefusedError  # noqa: PLC0415
+    from idp.accounts.refusals import AccountRefusedError  # noqa: PLC0415 - the provider's process starts meanwhile
+    from idp.provider import Provider  # noqa: PLC0415
     from idp.runtime import audit, migrations  # noqa: PLC0415
 
     audit.configure("json", "error")
-    provider = app.build(settings)
+    provider = Provider(settings)
     try:
         migrations.upgrade(provider.database)  # the provider's process does the same just now; either may be first
         person = provider.accounts.prepare(USERNAME, PASSWORD, name="Alice", email="alice@example.com")

@@ -1,12 +1,11 @@
 """`idp key`: which key signs, what comes next, and letting it come sooner. Revoking one is in `logout`: it ends things."""
 
 import click
-from rich.text import Text
 
 from idp.keys.rules import Span, State
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.runtime.clock import Instant, in_words, lasting
-from idp.runtime.console import Refused, draw, emit, json_option
+from idp.runtime.console import Line, Refused, draw, emit, json_option
 
 _BAR = 40
 #: How each state looks in a bar; readable without colours, too.
@@ -34,11 +33,9 @@ def list_(obj, *, with_ended: bool, as_json: bool) -> None:  # type: ignore[no-u
     ended = {State.REMOVED, State.REVOKED}
     shown = [span for span in spans if with_ended or span.state(now) not in ended]
     first, last = _window(shown, now)
-    lines = [
-        line for span in shown for line in (Text(f"{span.key.kid}  {span.key.alg}", "bold"), _line(span, now, first, last))
-    ]
+    lines = [line for span in shown for line in ([(f"{span.key.kid}  {span.key.alg}", "bold")], _line(span, now, first, last))]
     legend = ", ".join(f"{sign} {state}" for state, (sign, _) in _SIGNS.items())
-    draw([*lines, Text(f"{in_words(first)} to {in_words(last)}: {legend}, | now", "dim")])
+    draw([*lines, [(f"{in_words(first)} to {in_words(last)}: {legend}, | now", "dim")]])
 
 
 @group.command()
@@ -83,13 +80,13 @@ def _record(span: Span, now: Instant) -> dict[str, object]:
     }
 
 
-def _line(span: Span, now: Instant, first: Instant, last: Instant) -> Text:
+def _line(span: Span, now: Instant, first: Instant, last: Instant) -> Line:
     """What a key does over time, and in words what it does now and what comes next."""
     state, change = span.state(now), span.next_change(now)
     words = str(state) if span.key.revoked_reason is None else f"{state}: {span.key.revoked_reason}"
     if change is not None:
         words += f", {_NEXT[state]} in {lasting(change - now)}"
-    return Text.assemble(_bar(span, now, first, last), f" {words}")
+    return [*_bar(span, now, first, last), (f" {words}", "")]
 
 
 def _window(spans: list[Span], now: Instant) -> tuple[Instant, Instant]:
@@ -104,10 +101,7 @@ def _window(spans: list[Span], now: Instant) -> tuple[Instant, Instant]:
     return first, last + max(60.0, (last - first) / 8)
 
 
-def _bar(span: Span, now: Instant, first: Instant, last: Instant) -> Text:
+def _bar(span: Span, now: Instant, first: Instant, last: Instant) -> Line:
     cell = (last - first) / _BAR
-    bar = Text()
-    for index in range(_BAR):
-        sign, style = _SIGNS.get(span.state(first + (index + 0.5) * cell), (" ", ""))
-        bar.append("|" if index == int((now - first) / cell) else sign, style)
-    return bar
+    signs = [_SIGNS.get(span.state(first + (index + 0.5) * cell), (" ", "")) for index in range(_BAR)]
+    return [("|" if index == int((now - first) / cell) else sign, style) for index, (sign, style) in enumerate(signs)]

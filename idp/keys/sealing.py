@@ -1,6 +1,8 @@
 """Private keys at rest: AES-256-GCM under a key derived from the deployment's secret, bound to the `kid`."""
 
 from idp.config import OperatorError
+from idp.keys import store
+from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
 
 PURPOSE = "key sealing"
@@ -29,3 +31,10 @@ def unseal(secrets: Secrets, kid: str, sealed: bytes) -> bytes:
         " (several may be given, separated by commas; the first is used for new keys)."
     )
     raise UnsealError(message)
+
+
+def check(tx: Transaction, secrets: Secrets) -> None:
+    """Raise UnsealError when no secret of this deployment opens the newest key: what is sealed now would be lost later."""
+    living = [key for key in store.every(tx) if key.revoked_at is None]
+    if living:
+        unseal(secrets, living[-1].kid, living[-1].sealed)

@@ -6,20 +6,23 @@ Exit status: 0 done, 1 refused (`Refused`), 2 wrong usage (Click's own).
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, ParamSpec, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from idp.runtime.clock import in_words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 #: What JSON knows: strings, numbers, booleans, None, and lists and mappings of them.
 Record: TypeAlias = Mapping[str, object]
+#: One line that is drawn: pieces of text, each with its style.
+Line: TypeAlias = Sequence[tuple[str, str]]
 
 _AS_JSON = "idp.as_json"
 _MAXIMUM_SECRET = 4096
@@ -62,6 +65,8 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
+    from rich.table import Table  # noqa: PLC0415 - JSON needs none
+
     if isinstance(found, Mapping):
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(style="bold", no_wrap=True)
@@ -78,17 +83,22 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
             table.add_column(name, overflow="fold")
         for record in found:
             table.add_row(*(_cell(name, record.get(name)) for name in shown))
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    _console().print(table)
 
 
-def draw(lines: Sequence[Text]) -> None:
+def draw(lines: Sequence[Line]) -> None:
     """Print lines that are drawn, for people, each with what a terminal cannot show replaced."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False)
+    from rich.text import Text  # noqa: PLC0415
+
+    console = _console()
     for line in lines:
-        line.plain = _harmless(line.plain)
-        console.print(line)
+        console.print(Text.assemble(*((_harmless(piece), style) for piece, style in line)))
+
+
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 def read_secret_from_stdin(what: str = "Secret") -> str:
@@ -110,8 +120,10 @@ def read_secret_from_stdin(what: str = "Secret") -> str:
     return secret
 
 
-def _cell(name: str, value: object) -> Text:
+def _cell(name: str, value: object) -> "Text":
     """Names and errors come from outside: no markup, no escape sequence, no direction override reaches the terminal."""
+    from rich.text import Text  # noqa: PLC0415
+
     return Text(_harmless(_plain(name, value)))
 
 

@@ -1,14 +1,16 @@
 """`idp signals`: who follows, and how far behind they are."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from idp.runtime.clock import Instant
 from idp.runtime.console import Record, emit, json_option
-from idp.runtime.database import Database
-from idp.signals.rules import Lag, Stream
-from idp.signals.streams import StreamService
+
+if TYPE_CHECKING:
+    from idp.runtime.database import Database
+    from idp.signals.rules import Lag, Stream
+    from idp.signals.streams import StreamService
 
 _COLUMNS = ("stream_id", "client_id", "method", "status", "behind", "behind_seconds", "seen_at", "description")
 
@@ -17,9 +19,9 @@ class Needs(Protocol):
     """What these commands use of the application."""
 
     @property
-    def database(self) -> Database: ...  # noqa: D102
+    def database(self) -> "Database": ...  # noqa: D102
     @property
-    def streams(self) -> StreamService: ...  # noqa: D102
+    def streams(self) -> "StreamService": ...  # noqa: D102
 
 
 @click.group(name="signals")
@@ -37,7 +39,7 @@ def list_(needs: Needs, *, as_json: bool) -> None:
     emit(rows, as_json=as_json, columns=_COLUMNS)
 
 
-def _row(stream: Stream, lag: Lag, now: Instant) -> Record:
+def _row(stream: "Stream", lag: "Lag", now: Instant) -> Record:
     return {
         "stream_id": stream.stream_id,
         "client_id": stream.client_id,
