@@ -126,11 +126,13 @@ class AccountService:
         """What stands of the person in an ID token: what was asked for there by name (OIDC Core §5.5).
 
         `alone` is for `response_type=id_token`, after which there is no access token that would open `/userinfo`: the
-        claims of the scopes stand there then, too (§5.4). Nobody is looked up where nothing is asked for.
+        claims of the scopes stand there then, too (§5.4). So they do for a client that reads nothing else
+        (`id_token_scope_claims`). Nobody is looked up where nothing is asked for.
         """
-        if stored is None and not alone:
+        with_scopes = alone or client.id_token_scope_claims
+        if stored is None and not with_scopes:
             return {}
-        asked = rules.may_be_told(scope if alone else "", client.scope, stored, protocol_claims.ID_TOKEN)
+        asked = rules.may_be_told(scope if with_scopes else "", client.scope, stored, protocol_claims.ID_TOKEN)
         account = store.by_subject(tx, subject) if asked - {"sub"} else None
         return {} if account is None else rules.claims(account, asked)
 

@@ -161,4 +161,6 @@ MEMBERS: dict[str, Callable[[str, Json], Json]] = {
     "first_party": _boolean,
     "access_token_header_typ": _one_of("at+jwt", "JWT"),
     "resources": _list_of(_uri),
+    "id_token_scope_claims": _boolean,
+    "insecure_uris": _boolean,
 }

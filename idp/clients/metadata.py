@@ -16,6 +16,8 @@ __all__ = ["MAXIMUM_LIST", "MAXIMUM_SIZE", "MAXIMUM_STRING", "MetadataError", "p
 MAXIMUM_SIZE = 32_768
 _ENCRYPTED = ("id_token_encrypted_response_alg", "userinfo_encrypted_response_alg")
 _LINKS = ("client_uri", "logo_uri", "policy_uri", "tos_uri")
+#: Where the app itself is; `insecure_uris` counts for these.
+_OF_THE_APP = frozenset({"client_uri", "backchannel_logout_uri", "frontchannel_logout_uri", "initiate_login_uri"})
 _ENDPOINTS = (*_LINKS, "backchannel_logout_uri", "frontchannel_logout_uri", "jwks_uri", "initiate_login_uri")
 
 
@@ -88,11 +90,23 @@ def _check_grants(known: dict[str, Json], grants: list[str]) -> None:
         raise MetadataError(message)
 
 
+def _is_native(known: Mapping[str, Json]) -> bool:
+    """A client whose redirects all lead to a program on the person's machine is native, whatever it calls itself.
+
+    Command lines and agents register so, without `application_type`. Not where tokens come through the browser: a web client
+    of the implicit flow may name no loopback host (OIDC Registration §2).
+    """
+    if known.get("application_type") == "native":
+        return True
+    redirects = known.get("redirect_uris", [])
+    return bool(redirects) and rules.IMPLICIT not in known["grant_types"] and all(map(uris.is_loopback_redirect, redirects))
+
+
 def _check_uris(known: dict[str, Json], *, loopback_http: bool) -> None:
-    native = known.get("application_type") == "native"
+    native, insecure = _is_native(known), bool(known.get("insecure_uris"))
     for name in ("redirect_uris", "post_logout_redirect_uris"):
         for uri in known.get(name, []):
-            problem = uris.redirect_uri_problem(uri, native=native, loopback_http=loopback_http)
+            problem = uris.redirect_uri_problem(uri, native=native, loopback_http=loopback_http, insecure=insecure)
             if problem is not None:
                 code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
                 message = f"{name}: {uri!r} cannot be registered: {problem}"
@@ -102,7 +116,9 @@ def _check_uris(known: dict[str, Json], *, loopback_http: bool) -> None:
     # The fragment of a request_uri names a version of what is found there (OIDC Core §6.2).
     requests = [("request_uris", uri.partition("#")[0]) for uri in known.get("request_uris", [])]
     for name, uri in [*named, *requests, *(pair for pair in localised if not pair[0].startswith("client_name#"))]:
-        problem = uris.endpoint_problem(uri, loopback_http=loopback_http)
+        # An app in the local network is told by http that its sessions ended, rather than never.
+        may_be_http = insecure and name in _OF_THE_APP
+        problem = uris.endpoint_problem(uri, loopback_http=loopback_http, insecure=may_be_http)
         if problem is not None:
             message = f"{name}: {problem}"
             raise MetadataError(message)

@@ -44,6 +44,9 @@ def check_reach(known: Mapping[str, Json], *, trusted: bool, already: Collection
     if known.get("first_party"):
         message = "first_party: only the operator can say that people need not be asked"
         raise MetadataError(message)
+    if known.get("insecure_uris"):
+        message = "insecure_uris: only the operator can say that http and private schemes are safe enough"
+        raise MetadataError(message)
     if known.get("resources"):
         message = "resources: only the operator can name audiences of access tokens"
         raise MetadataError(message)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from idp.protocol import response_types, scopes
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
-from idp.protocol.uris import is_registered
+from idp.protocol.uris import is_loopback_redirect, is_registered
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
 
@@ -52,12 +52,13 @@ class ClientRecord:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A relying party, parsed once. Members are RFC 7591's and the logout specifications', and four of our own.
+    """A relying party, parsed once. Members are RFC 7591's and the logout specifications', and six of our own.
 
     Ours are `first_party` (its person is not asked for consent), `backchannel_logout_include_sub` (a `sub` stands
     beside the `sid` in its logout tokens), `access_token_header_typ` (`JWT` for resource servers that do not know
-    `at+jwt`) and `resources` (audiences its access tokens name beside it). The method names are those
-    that Authlib's server calls.
+    `at+jwt`), `resources` (audiences its access tokens name beside it), `id_token_scope_claims` (what its scopes ask for
+    stands in its ID tokens as well) and `insecure_uris` (it may use http in the local network, and any private scheme).
+    The method names are those that Authlib's server calls.
     """
 
     client_id: str
@@ -86,6 +87,8 @@ class Client:
     first_party: bool = False
     access_token_header_typ: str = "at+jwt"
     resources: tuple[str, ...] = ()
+    id_token_scope_claims: bool = False
+    insecure_uris: bool = False
     token_endpoint_auth_signing_alg: str | None = None
     jwks: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
     jwks_uri: str | None = None
@@ -155,8 +158,13 @@ class Client:
 
     @property
     def is_native(self) -> bool:
-        """Whether it runs on the person's device, so that the port of a loopback redirect may vary (RFC 8252 §7.3)."""
+        """Whether it runs on the person's device."""
         return self.application_type == "native"
+
+    @property
+    def has_any_port(self) -> bool:
+        """Whether the port of its loopback redirects may vary (RFC 8252 §7.3): it is native, or has no other redirects."""
+        return self.is_native or (bool(self.redirect_uris) and all(map(is_loopback_redirect, self.redirect_uris)))
 
     @property
     def sector(self) -> str:
@@ -181,11 +189,11 @@ class Client:
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         """Whether the redirect URI is registered: exact comparison (RFC 9700 §2.1)."""
-        return is_registered(redirect_uri, self.redirect_uris, native=self.is_native)
+        return is_registered(redirect_uri, self.redirect_uris, any_port=self.has_any_port)
 
     def check_post_logout_redirect_uri(self, uri: str) -> bool:
         """Whether the URI is registered (RP-Initiated Logout 1.0 §3)."""
-        return is_registered(uri, self.post_logout_redirect_uris, native=self.is_native)
+        return is_registered(uri, self.post_logout_redirect_uris, any_port=self.has_any_port)
 
     def check_client_secret(self, client_secret: str) -> bool:
         """Whether the secret is the client's, compared in constant time over hashes."""

@@ -21,6 +21,8 @@ _PREFLIGHT = (
     ("Allow", _ALLOWED),
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", _ALLOWED),
+    # Whatever a program in a browser sends beside it: the documents are everybody's. The star does not stand for Authorization.
+    ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "86400"),
 )
 

@@ -40,7 +40,7 @@ def endpoints(lists: StatusLists) -> Blueprint:
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = _METHODS
-            response.headers["Access-Control-Allow-Headers"] = "If-None-Match"
+            response.headers["Access-Control-Allow-Headers"] = "*, Authorization"
             response.headers["Access-Control-Max-Age"] = "86400"
         return response
 

@@ -106,6 +106,8 @@ GOOD: list[tuple[str, object]] = [
     ("access_token_header_typ", "JWT"),
     ("access_token_header_typ", "at+jwt"),
     ("resources", ["https://api.example/"]),
+    ("id_token_scope_claims", True),
+    ("insecure_uris", True),
 ]
 
 
@@ -220,6 +222,8 @@ BAD: list[tuple[str, object]] = [
     ("default_max_age", 10**30),
     ("access_token_header_typ", "at+JWT"),
     ("access_token_header_typ", "logout+jwt"),
+    ("id_token_scope_claims", "yes"),
+    ("insecure_uris", 1),
 ]
 
 
@@ -253,6 +257,76 @@ def test_a_redirect_uri_that_is_unsafe_has_its_own_error_code(uri: str) -> None:
     assert refused.value.error == "invalid_redirect_uri"
     with pytest.raises(MetadataError, match="post_logout_redirect_uris"):
         read(post_logout_redirect_uris=[uri])
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_client_that_lives_on_the_persons_machine_alone_may_use_http_and_any_port_there(host: str) -> None:
+    """Agents and command lines register so, and say nothing of their `application_type`."""
+    known = read(redirect_uris=[f"http://{host}:8400/callback"], token_endpoint_auth_method="none")
+    client = Client.of(ClientRecord("c", json.dumps(known), None, 0.0, None))
+    assert client.check_redirect_uri(f"http://{host}:51234/callback")
+    assert client.check_redirect_uri(f"http://{host}/callback")
+    for other in (f"http://{host}:51234/other", f"https://{host}:51234/callback", "http://127.0.0.2:51234/callback"):
+        assert not client.check_redirect_uri(other)
+
+
+def test_a_client_that_also_lives_elsewhere_comes_back_to_the_letter() -> None:
+    mixed = ["https://app.example/cb", "http://localhost:8400/cb"]
+    with pytest.raises(MetadataError, match="loopback interface of native apps"):
+        read(redirect_uris=mixed)
+    with pytest.raises(MetadataError, match="loopback interface of native apps"):
+        parse(
+            {"redirect_uris": mixed[1:], "grant_types": ["implicit"], "response_types": ["id_token"]},
+            loopback_http=False,
+            response_types=RESPONSE_TYPES,
+        )
+    known = parse({"redirect_uris": mixed}, loopback_http=True)
+    client = Client.of(ClientRecord("c", json.dumps(known), None, 0.0, None))
+    assert client.check_redirect_uri(mixed[1])
+    assert not client.check_redirect_uri("http://localhost:51234/cb")
+
+
+LOCAL = [
+    "http://192.168.1.20:8123/cb",
+    "http://nas/cb",
+    "http://photos.home.arpa/cb",
+    "http://[fd00::1]:80/cb",
+    "http://printer.local/cb",
+]
+PRIVATE = ["audiobookshelf://oauth", "myapp:/cb", "com.example.app:/cb"]
+
+
+@pytest.mark.parametrize("uri", [*LOCAL, *PRIVATE])
+def test_what_only_the_operator_can_vouch_for_takes_the_operators_word(uri: str) -> None:
+    with pytest.raises(MetadataError) as refused:
+        read(redirect_uris=[uri])
+    assert refused.value.error == "invalid_redirect_uri"
+    assert read(redirect_uris=[uri], insecure_uris=True)["redirect_uris"] == [uri]
+    assert read(redirect_uris=["https://a.example/cb", uri], post_logout_redirect_uris=[uri], insecure_uris=True)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://app.example/cb", "http://8.8.8.8/cb", "http://local.evil.example/cb", "http://home.arpa.evil.example/cb",
+        "http://[2001:4860:4860::8888]/cb", "http://0.0.0.0/cb", "javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x",
+        "file:///etc/passwd", "intent:x", "urn:ietf:wg:oauth:2.0:oob", "view-source:x", "blob:https://a.example/x", "ws://nas/cb",
+        "http://*.local/cb", "http://nas/cb#x",
+    ],
+)  # fmt: skip
+def test_the_operators_word_does_not_open_the_rest_of_the_world(uri: str) -> None:
+    with pytest.raises(MetadataError):
+        read(redirect_uris=[uri], insecure_uris=True)
+
+
+def test_an_app_in_the_local_network_hears_of_endings_by_http_where_the_operator_allows_it() -> None:
+    uri = "http://192.168.1.20:8123/backchannel"
+    with pytest.raises(MetadataError, match="backchannel_logout_uri"):
+        read(backchannel_logout_uri=uri)
+    assert read(backchannel_logout_uri=uri, insecure_uris=True)["backchannel_logout_uri"] == uri
+    for name in ("jwks_uri", "sector_identifier_uri", "logo_uri"):  # what we fetch and believe stays https
+        with pytest.raises(MetadataError, match=name):
+            read(**{name: "http://192.168.1.20/x", "insecure_uris": True})
 
 
 @pytest.mark.parametrize("metadata", [None, [], "x", 1, True, {}, {"redirect_uris": []}])

@@ -52,3 +52,11 @@ def test_discovery_and_jwks_are_for_everybody(provider: RunningProvider) -> None
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert preflight.status_code == 204
         assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("path", ["/jwks", "/.well-known/openid-configuration", "/.well-known/ssf-configuration"])
+def test_a_public_document_may_be_asked_for_with_any_header(provider: RunningProvider, path: str) -> None:
+    """Libraries send `Content-Type`, `Accept` or headers of their own; the preflight must not forbid what nobody reads."""
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization,content-type,x-trace"}
+    preflight = http.options(provider.issuer + path, headers=asked | {"Origin": STRANGER})
+    assert set(preflight.headers["Access-Control-Allow-Headers"].split(", ")) == {"*", "Authorization"}

@@ -48,6 +48,21 @@ def test_the_id_token_stays_small_whatever_the_scopes(provider: RunningProvider,
     assert not set(claims) & {*WHOLE, "preferred_username", "updated_at"}
 
 
+def test_a_client_that_reads_nothing_but_the_id_token_finds_the_claims_of_its_scopes_there(
+    provider: RunningProvider, person: Person
+) -> None:
+    """kube-apiserver, Proxmox and Vault never ask `/userinfo`."""
+    jane, app = add_jane(provider), RelyingParty.register(provider, id_token_scope_claims=True)
+    first = app.sign_in(person, jane, scope="openid profile email")
+    second = app.refresh(first["refresh_token"]).json()
+    for tokens in (first, second):
+        claims = app.verified(tokens["id_token"], audience=app.client_id, typ="JWT")
+        assert (claims["preferred_username"], claims["email"]) == (jane, WHOLE["email"])
+        assert not set(claims) & {"address", "phone_number"}  # what was not asked for is not told
+    narrow = app.refresh(second["refresh_token"], scope="openid").json()
+    assert "email" not in app.verified(narrow["id_token"], audience=app.client_id, typ="JWT")
+
+
 def test_a_change_is_told_at_once_and_dated(provider: RunningProvider, person: Person) -> None:
     jane, app = add_jane(provider), RelyingParty.register(provider)
     token = app.sign_in(person, jane, scope="openid profile")["access_token"]

@@ -45,8 +45,8 @@ def mutations(uri: str) -> st.SearchStrategy[str]:
 def test_only_the_very_same_string_matches(data: st.DataObject, native: bool) -> None:
     registered = data.draw(HTTPS)
     presented = data.draw(mutations(registered))
-    assert uris.is_registered(registered, [registered], native=native)
-    assert uris.is_registered(presented, [registered], native=native) is (presented == registered)
+    assert uris.is_registered(registered, [registered], any_port=native)
+    assert uris.is_registered(presented, [registered], any_port=native) is (presented == registered)
 
 
 @given(st.data())
@@ -54,21 +54,21 @@ def test_only_the_very_same_string_matches(data: st.DataObject, native: bool) ->
 def test_of_a_loopback_uri_only_the_port_may_vary_and_only_for_native_apps(data: st.DataObject) -> None:
     registered = data.draw(st.sampled_from([LOOPBACK, "http://[::1]/callback", "http://127.0.0.1:8400/a?b=c", "http://[::1]"]))
     presented = data.draw(mutations(registered))
-    assert uris.is_registered(presented, [registered], native=False) is (presented == registered)
+    assert uris.is_registered(presented, [registered], any_port=False) is (presented == registered)
     without = re.sub(r"^(http://(?:127\.0\.0\.1|\[::1\])):[0-9]{1,5}(?=[/?]|\Z)", r"\1", presented)
     expected = re.sub(r"^(http://(?:127\.0\.0\.1|\[::1\])):[0-9]{1,5}(?=[/?]|\Z)", r"\1", registered)
-    if uris.is_registered(presented, [registered], native=True):
+    if uris.is_registered(presented, [registered], any_port=True):
         assert without == expected
 
 
 @given(st.integers(1, 65535))
 @settings(deadline=None)
 def test_a_native_app_may_come_back_on_any_loopback_port(port: int) -> None:
-    assert uris.is_registered(f"http://127.0.0.1:{port}/callback", [LOOPBACK], native=True)
-    assert uris.is_registered(f"http://127.0.0.1:{port}/callback", ["http://127.0.0.1:1/callback"], native=True)
-    assert uris.is_registered(f"http://[::1]:{port}/callback", ["http://[::1]/callback"], native=True)
-    assert not uris.is_registered(f"http://[::1]:{port}/callback", [LOOPBACK], native=True)
-    assert not uris.is_registered(f"http://127.0.0.1:{port}/callback", [LOOPBACK], native=False)
+    assert uris.is_registered(f"http://127.0.0.1:{port}/callback", [LOOPBACK], any_port=True)
+    assert uris.is_registered(f"http://127.0.0.1:{port}/callback", ["http://127.0.0.1:1/callback"], any_port=True)
+    assert uris.is_registered(f"http://[::1]:{port}/callback", ["http://[::1]/callback"], any_port=True)
+    assert not uris.is_registered(f"http://[::1]:{port}/callback", [LOOPBACK], any_port=True)
+    assert not uris.is_registered(f"http://127.0.0.1:{port}/callback", [LOOPBACK], any_port=False)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_native_app_may_come_back_on_any_loopback_port(port: int) -> None:
     ],
 )
 def test_what_only_looks_like_the_loopback_uri_does_not_match(presented: str) -> None:
-    assert not uris.is_registered(presented, [LOOPBACK], native=True)
+    assert not uris.is_registered(presented, [LOOPBACK], any_port=True)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_no_text_breaks_the_rules(uri: str, native: bool, loopback_http: bool) -
     uris.is_wellformed(uri)
     uris.redirect_uri_problem(uri, native=native, loopback_http=loopback_http)
     uris.endpoint_problem(uri, loopback_http=loopback_http)
-    uris.is_registered(uri, [REGISTERED, LOOPBACK], native=native)
+    uris.is_registered(uri, [REGISTERED, LOOPBACK], any_port=native)
 
 
 ODD_URIS = st.builds(
