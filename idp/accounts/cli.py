@@ -1,6 +1,5 @@
 """`idp user`: people. A password is read from standard input, never from an argument."""
 
-import json
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import click
@@ -9,6 +8,7 @@ from idp.accounts import profile, rules
 from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.logout.rules import Reason
+from idp.protocol import strict_json
 from idp.runtime.console import Record, Refused, emit, json_option, read_secret_from_stdin
 
 if TYPE_CHECKING:
@@ -191,11 +191,10 @@ def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
 
 
 def _claims_in(file: BinaryIO) -> object:
-    sent = file.read(_MAXIMUM_FILE + 1)
     try:
-        return json.loads(sent[:_MAXIMUM_FILE])
-    except (ValueError, RecursionError):
-        message = f"The claims file is not JSON: it must hold one object of at most {_MAXIMUM_FILE} bytes."
+        return strict_json.loads(file.read(_MAXIMUM_FILE + 1), maximum=_MAXIMUM_FILE)
+    except ValueError as error:
+        message = f"The claims file is not JSON ({error}): it must hold one object of at most {_MAXIMUM_FILE} bytes."
         raise Refused(message) from None
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 
-from idp.protocol import claims, scopes
+from idp.protocol import claims, scopes, strict_json
 from idp.runtime.clock import Instant
 
 PROMPTS = ("none", "login", "consent", "select_account")
@@ -55,7 +55,7 @@ class Asked:
     @classmethod
     def load(cls, stored: str) -> "Asked":
         """The request again."""
-        values = json.loads(stored)
+        values = strict_json.stored(stored)
         return cls(**values | {name: tuple(values[name]) for name in ("prompt", "ui_locales")})
 
 

@@ -8,6 +8,9 @@ from collections.abc import Collection, Mapping
 
 from idp.runtime.clock import Instant
 
+#: What an assertion may say that it is: nothing, `JWT`, or what it is (RFC 7523bis). A request object, an ID token or any
+#: other JWT that the same key signed says something else (RFC 8725 §3.11).
+TYPES = frozenset({None, "jwt", "client-authentication+jwt"})
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: How far ahead an `exp` may be, in seconds: for so long each `jti` is remembered. Authlib's own client says an hour.
 MAXIMUM_LIFETIME = 3600

@@ -99,6 +99,8 @@ def _asserted(clients: ClientService, form: Mapping[str, str]) -> Presented:
         assertion = signed.take_apart(form["client_assertion"])
     except BadSignatureError as error:
         raise _refused(str(error)) from None
+    if assertion.typ not in assertions.TYPES:
+        raise _refused("its typ must be client-authentication+jwt or JWT, or be left out")
     problem = assertions.problem(assertion.claims, clients.audiences, clients.now())
     if problem is not None:
         raise _refused(problem)

@@ -9,6 +9,7 @@ import click
 from idp.clients import rules
 from idp.clients.metadata import MetadataError
 from idp.clients.rules import Client
+from idp.protocol import strict_json
 from idp.runtime.clock import in_words
 from idp.runtime.console import Refused, emit, json_option
 
@@ -25,12 +26,12 @@ def group() -> None:
 def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001, ARG001
     """Register a relying party and print its RFC 7591 response: the only time that its secret is shown."""
     try:
-        metadata = json.loads(file.read())
-    except (ValueError, RecursionError) as error:
+        metadata = strict_json.loads(file.read(strict_json.MAXIMUM_SIZE + 1))
+    except ValueError as error:
         message = f"{file.name} is not JSON ({error}): it must hold client metadata as RFC 7591 describes it."
         raise Refused(message) from None
     try:
-        obj.clients.inspect(metadata)  # looked up before the transaction begins
+        obj.clients.inspect(metadata, by_operator=True)  # looked up before the transaction begins
         with obj.database.writing() as tx:
             registration = obj.clients.add(tx, metadata)
     except MetadataError as error:

@@ -29,11 +29,15 @@ _REGISTRY = jwe.JWERegistry(algorithms=[*ENCRYPTION_ALGORITHMS, *CONTENT_ENCRYPT
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A client's key, chosen. Encrypting with it asks nobody, so that it may be done anywhere."""
+    """A client's key, chosen. Encrypting with it asks nobody, so that it may be done anywhere. `what` is what is encrypted.
+
+    It raises UnauthorizedClientError where the key cannot be used after all.
+    """
 
     key: Key
     alg: str
     enc: str
+    what: str = "id_token"
 
     def seal(self, jwt: str) -> str:
         """A signed JWT, nested in an encrypted one (RFC 7519 §5.2)."""
@@ -46,7 +50,10 @@ class Recipient:
     def _encrypted(self, text: str, header: Mapping[str, str]) -> str:
         named = {"kid": self.key.kid} if self.key.kid is not None else {}
         protected = {"alg": self.alg, "enc": self.enc, **named, **header}
-        return jwe.encrypt_compact(protected, text, self.key, registry=_REGISTRY)
+        try:
+            return jwe.encrypt_compact(protected, text, self.key, registry=_REGISTRY)
+        except (JoseError, ValueError, TypeError) as error:  # what no look at the key has shown
+            raise _refused(self.what, self.alg, f"a key of the client cannot be used ({type(error).__name__}).") from None
 
 
 def recipient(clients: ClientService, client: Client, what: Literal["id_token", "userinfo"]) -> Recipient | None:
@@ -66,7 +73,7 @@ def recipient(clients: ClientService, client: Client, what: Literal["id_token", 
         raise _refused(what, alg, str(error)) from None
     if key is None:
         raise _refused(what, alg, f"the client's keys hold none of the type {' or '.join(_KEY_TYPES[alg])} for encryption.")
-    return Recipient(key, alg, enc or CONTENT_ENCRYPTIONS[0])
+    return Recipient(key, alg, enc or CONTENT_ENCRYPTIONS[0], what)
 
 
 def _refused(what: str, alg: str, problem: str) -> UnauthorizedClientError:

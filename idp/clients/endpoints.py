@@ -10,6 +10,7 @@ from idp.clients.registration import Ends, NotAllowedError, Registered, Registra
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.protocol import errors, strict_json
+from idp.protocol.strict_json import JsonError
 from idp.runtime.database import Database
 from idp.runtime.endpoints import blueprint, json_response
 
@@ -75,14 +76,11 @@ def _sent() -> dict[str, object]:
     if request.mimetype != "application/json":
         raise _NotJsonError
     try:
-        sent = strict_json.loads(request.get_data(cache=False))
-    except ValueError as error:
-        message = f"the body is not JSON ({error})"
-        raise MetadataError(message) from None
-    if not isinstance(sent, dict):
-        message = "the metadata must be a JSON object"
-        raise MetadataError(message)
-    return sent
+        return strict_json.load_object(request.get_data(cache=False))
+    except JsonError as error:
+        message = f"the body must be a JSON object ({error})"
+        code = "invalid_redirect_uri" if error.where.startswith("redirect_uris") else "invalid_client_metadata"
+        raise MetadataError(message, code) from None
 
 
 def _check_update(client: Client, sent: dict[str, object]) -> None:

@@ -1,11 +1,15 @@
 """Keys of relying parties (RFC 7517): public, strong enough, and few enough that nobody can make us work without bound."""
 
 from collections.abc import Mapping
+from math import gcd, prod
 from typing import Any, TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from joserfc.util import urlsafe_b64decode
+
+from idp.clients import curves
 
 Jwk: TypeAlias = RSAKey | ECKey | OKPKey
 MAXIMUM_KEYS = 32
@@ -14,6 +18,8 @@ _TYPES: dict[str, type[Jwk]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 #: Bits of an RSA modulus and of its exponent: a short one can be broken, and a long one makes verifying slow.
 _MODULUS, _EXPONENT = range(2048, 8193), range(2, 33)
+#: No modulus that is a product of two large primes has one of these in it.
+_SMALL_PRIMES = prod(n for n in range(2, 1000) if all(n % m for m in range(2, n)))
 
 
 class JwksError(ValueError):
@@ -58,23 +64,35 @@ def _key(key: object) -> Jwk | None:
     kind = _TYPES.get(str(key.get("kty")))
     if kind is None:
         return None
-    if kind is RSAKey and (_bits(key.get("n")) not in _MODULUS or _bits(key.get("e")) not in _EXPONENT):
-        message = "must have a modulus of 2048 to 8192 bits and an exponent of at most 32"
+    if kind is RSAKey:
+        _check_rsa(key)
+    if kind is OKPKey and not curves.is_sound(str(key.get("crv")), _octets(key.get("x"))):
+        message = "is no point of its curve, or one of small order: no secret could be agreed with it"
         raise JwksError(message)
     return _imported(kind, dict(key))
+
+
+def _check_rsa(key: Mapping[str, object]) -> None:
+    n, e = (int.from_bytes(_octets(key.get(name))) for name in ("n", "e"))
+    if n.bit_length() not in _MODULUS or e.bit_length() not in _EXPONENT:
+        message = "must have a modulus of 2048 to 8192 bits and an exponent of at most 32"
+        raise JwksError(message)
+    if e % 2 == 0 or gcd(n, _SMALL_PRIMES) != 1:
+        message = "must have an odd exponent, and a modulus that is the product of two large primes"
+        raise JwksError(message)
 
 
 def _imported(kind: type[Jwk], key: dict[str, Any]) -> Jwk:
     try:
         return kind.import_key({name: value for name, value in key.items() if not name.startswith("x5")})
-    except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, OverflowError, UnsupportedAlgorithm) as error:
         message = f"cannot be read ({type(error).__name__}): it must be a public key as RFC 7517 describes it"
         raise JwksError(message) from None
 
 
-def _bits(value: object) -> int:
-    """The size of a number in base64url (RFC 7518 §2); 0 for what is none."""
+def _octets(value: object) -> bytes:
+    """What stands there in base64url (RFC 7518 §2); nothing for what is none."""
     try:
-        return int.from_bytes(urlsafe_b64decode(str(value).encode("ascii"))).bit_length()
+        return urlsafe_b64decode(str(value).encode("ascii"))
     except ValueError:
-        return 0
+        return b""

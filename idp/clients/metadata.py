@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
 
-from idp.clients import rules
+from idp.clients import rules, sectors
 from idp.clients.members import MAXIMUM_LIST, MAXIMUM_STRING, Json, MetadataError
 from idp.clients.members import read as read_members
 from idp.protocol import scopes, uris
@@ -175,10 +174,9 @@ def _check_keys(known: dict[str, Json]) -> None:
 
 
 def _check_sector(known: dict[str, Json]) -> None:
-    """Pairwise subjects need one host that says where they are the same (OIDC Core §8.1)."""
+    """Of several hosts one must say where pairwise subjects are the same (OIDC Core §8.1)."""
     if "sector_identifier_uri" in known or known.get("subject_type") != "pairwise":
         return
-    hosts = {urlsplit(uri).hostname for uri in known.get("redirect_uris", [])}
-    if len(hosts) != 1 or None in hosts:
-        message = "sector_identifier_uri: is needed for pairwise subjects unless all redirect_uris have one and the same host"
+    if len(sectors.https_hosts(known.get("redirect_uris", []))) > 1:
+        message = "sector_identifier_uri: is needed for pairwise subjects where the redirect_uris have several hosts"
         raise MetadataError(message)

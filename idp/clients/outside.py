@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from idp.clients.members import Json, MetadataError
 from idp.protocol import strict_json
+from idp.protocol.strict_json import JsonError
+from idp.runtime import audit, outbound
 from idp.runtime.outbound import Outbound, OutboundError
 
 _CONTACTED = ("backchannel_logout_uri", "jwks_uri", "sector_identifier_uri")
@@ -14,6 +16,8 @@ _MAXIMUM_HOSTS = 4
 #: Registrations of one process that may wait for other servers at once: hanging ones must leave threads for everybody else.
 _MAXIMUM_WAITING = 4
 _OK = 200
+#: What a stranger is told of a host, whatever is wrong with it: the log says more.
+NOT_CONTACTED = "its host is not one that can be contacted from here: it must have a name, and public addresses only"
 
 
 class BusyError(Exception):
@@ -23,12 +27,12 @@ class BusyError(Exception):
 class Outside:
     """Looks. Never call it inside a transaction: it may wait for somebody else's server."""
 
-    def __init__(self, outbound: Outbound) -> None:
-        self._outbound = outbound
+    def __init__(self, client: Outbound) -> None:
+        self._outbound = client
         self._waiting = threading.BoundedSemaphore(_MAXIMUM_WAITING)
 
-    def check(self, known: Mapping[str, Json]) -> None:
-        """Raise MetadataError for what cannot be registered, and BusyError."""
+    def check(self, known: Mapping[str, Json], *, by_operator: bool) -> None:
+        """Raise MetadataError for what cannot be registered, and BusyError. An operator is told why."""
         named = [(name, known[name]) for name in _CONTACTED if name in known]
         hosts = {urlsplit(uri).netloc: uri for uri in known.get("request_uris", [])}
         if len(hosts) > _MAXIMUM_HOSTS:
@@ -40,40 +44,54 @@ class Outside:
         if not self._waiting.acquire(blocking=False):
             raise BusyError
         try:
-            self._check_addresses(named)
-            self._check_sector(known)
+            self._check_addresses(named, by_operator=by_operator)
+            self._check_sector(known, by_operator=by_operator)
+        except outbound.BusyError:
+            raise BusyError from None
         finally:
             self._waiting.release()
 
-    def _check_addresses(self, named: list[tuple[str, str]]) -> None:
-        """Addresses that will never be contacted are refused now, where that is visible already."""
+    def _check_addresses(self, named: list[tuple[str, str]], *, by_operator: bool) -> None:
+        """Addresses that will never be contacted are refused now, where that is visible already.
+
+        Strangers get one sentence for every host, there or not: they could draw a map of our network by asking for names.
+        An operator may register a name that will only be there tomorrow.
+        """
         for name, uri in named:
-            refusal = self._outbound.refusal(uri)
-            if refusal is not None:
+            refusal = self._outbound.refusal(uri) if by_operator else self._outbound.obstacle(uri)
+            if refusal is None:
+                continue
+            if by_operator:
                 message = f"{name}: {refusal}"
                 raise MetadataError(message)
+            audit.warn("client.address_refused", member=name, host=urlsplit(uri).netloc, reason=refusal)
+            message = f"{name}: {NOT_CONTACTED}"
+            raise MetadataError(message)
 
-    def _check_sector(self, known: Mapping[str, Json]) -> None:
+    def _check_sector(self, known: Mapping[str, Json], *, by_operator: bool) -> None:
         """The document of a sector names everybody in it: otherwise anybody could join one (OIDC Registration §5)."""
         uri = known.get("sector_identifier_uri")
         if uri is None:
             return
-        members = self._sector(uri)
+        members = self._sector(uri, by_operator=by_operator)
         missing = [each for each in known.get("redirect_uris", []) if each not in members]
         if missing:
             message = f"sector_identifier_uri: its document does not name {missing[0]}, which is one of the redirect_uris"
             raise MetadataError(message)
 
-    def _sector(self, uri: str) -> list[str]:
+    def _sector(self, uri: str, *, by_operator: bool) -> list[str]:
         try:
             answer = self._outbound.get(uri, headers={"Accept": "application/json"})
-            found = strict_json.loads(answer.body) if answer.status == _OK else None
-        except OutboundError as error:
-            message = f"sector_identifier_uri: it cannot be fetched: {error}"
-            raise MetadataError(message) from None
-        except ValueError:
-            found = None
-        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-            message = "sector_identifier_uri: the answer must be 200 and a JSON array of redirect URIs"
-            raise MetadataError(message)
-        return found
+            if answer.status == _OK:
+                found = strict_json.loads(answer.body)
+                if isinstance(found, list) and all(isinstance(each, str) for each in found):
+                    return found
+            reason = f"the answer was {answer.status}, or no array of strings"
+        except outbound.BusyError:
+            raise
+        except (OutboundError, JsonError) as error:
+            reason = str(error)
+        audit.warn("client.sector_not_fetched", uri=uri, reason=reason)
+        why = f" ({reason})" if by_operator else ""
+        message = f"sector_identifier_uri: it must answer 200 with a JSON array of redirect URIs, within a few seconds{why}"
+        raise MetadataError(message)

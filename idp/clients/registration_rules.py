@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from idp.clients import sectors
 from idp.clients.members import Json, MetadataError
 from idp.protocol import scopes
 from idp.runtime.clock import Instant
@@ -50,6 +51,7 @@ def check_reach(known: Mapping[str, Json], *, trusted: bool, already: Collection
     if known.get("resources"):
         message = "resources: only the operator can name audiences of access tokens"
         raise MetadataError(message)
+    _check_names_stay(known)
     unknown = [name for name in scopes.parse(known.get("scope")) if name not in scopes.SUPPORTED]
     if unknown:
         message = f"scope: {unknown[0]} can be given by the operator only; there is {scopes.join(scopes.SUPPORTED)}"
@@ -57,4 +59,15 @@ def check_reach(known: Mapping[str, Json], *, trusted: bool, already: Collection
     wider = [each for each in known["grant_types"] if each not in _FOR_A_PERSON and each not in already]
     if not trusted and wider:
         message = f"grant_types: {wider[0]} takes a client that the operator knows: register with an initial access token"
+        raise MetadataError(message)
+
+
+def _check_names_stay(known: Mapping[str, Json]) -> None:
+    """Who registers another's redirect URIs gets no code; but the names in its logout tokens would be that sector's."""
+    uri, uris = known.get("backchannel_logout_uri"), known.get("redirect_uris", [])
+    if uri is None or known.get("subject_type") != "pairwise":
+        return
+    shared = not sectors.is_own(sectors.sector_of("", uris, known.get("sector_identifier_uri")))
+    if shared and not sectors.https_hosts([uri]) & sectors.https_hosts(uris):
+        message = "backchannel_logout_uri: with pairwise subjects its host must be that of one of the redirect_uris"
         raise MetadataError(message)

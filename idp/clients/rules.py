@@ -1,12 +1,11 @@
 """What a client is, and what its registered metadata must hold to (RFC 7591 §2, OpenID Connect Registration 1.0 §2)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from idp.protocol import response_types, scopes
+from idp.clients import sectors
+from idp.protocol import response_types, scopes, strict_json
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_redirect, is_registered
 from idp.runtime import secrets
@@ -117,7 +116,7 @@ class Client:
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
         """The client that a row describes."""
-        metadata = json.loads(record.metadata)
+        metadata = strict_json.stored(record.metadata)
         values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in metadata.items()}
         return cls(
             record.client_id,
@@ -168,9 +167,8 @@ class Client:
 
     @property
     def sector(self) -> str:
-        """Where its pairwise subjects are the same: one host (OIDC Core §8.1). Registration saw to it that there is one."""
-        named = [self.sector_identifier_uri] if self.sector_identifier_uri is not None else self.redirect_uris
-        return next((host for uri in named if (host := urlsplit(uri).hostname) is not None), self.client_id)
+        """Where its pairwise subjects are the same (OIDC Core §8.1): a host, or a sector of its own."""
+        return sectors.sector_of(self.client_id, self.redirect_uris, self.sector_identifier_uri)
 
     @property
     def pairwise_sector(self) -> str | None:

@@ -99,14 +99,15 @@ class ClientService:
             response_types=self._response_types,
         )
 
-    def inspect(self, sent: object) -> None:
+    def inspect(self, sent: object, *, by_operator: bool = False) -> None:
         """Check what can only be seen from outside. Before `add` and `change`, and never inside a transaction.
 
+        An operator is told why an address may not be contacted; anybody else would learn of the network that we are in.
         Raises MetadataError, and BusyError when too many are waiting for other servers.
         """
         known = self.read(sent)
         if self._outside is not None:
-            self._outside.check(known)
+            self._outside.check(known, by_operator=by_operator)
 
     def add(self, tx: Transaction, sent: object, lease: Lease = FOR_GOOD) -> Registration:
         """Register a client from RFC 7591 metadata. Raises MetadataError."""
@@ -201,7 +202,7 @@ class ClientService:
         Raises ClientKeysError. It may wait for the client's server: never call it inside a transaction.
         """
         if client.jwks is not None:
-            return jwks.read(client.jwks)
+            return _registered_keys(client.jwks)
         if self._keys is None or client.jwks_uri is None:
             message = "The client registered neither jwks nor jwks_uri."
             raise ClientKeysError(message)
@@ -278,6 +279,15 @@ class ClientService:
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""
         self._cache.pop(client_id, None)
+
+
+def _registered_keys(document: Mapping[str, Any]) -> KeySet:
+    """Those of the keys that can be used. A key that was registered by an older version may be none to this one."""
+    try:
+        return jwks.read(document, lenient=True)
+    except jwks.JwksError as error:
+        message = f"jwks {error}."
+        raise ClientKeysError(message) from None
 
 
 def _origins(known: Mapping[str, Any]) -> set[str]:

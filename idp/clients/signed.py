@@ -6,11 +6,10 @@ from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
-from joserfc.jws import JWSRegistry, extract_compact
-from joserfc.util import urlsafe_b64decode
+from joserfc.jws import JWSRegistry
 
-from idp.protocol import strict_json
-from idp.runtime.secrets import b64url
+from idp.protocol import jws
+from idp.protocol.jws import JwsError
 
 #: A longer one is refused before any of it is parsed. It came in a form or from a `request_uri`, both bounded.
 MAXIMUM_LENGTH = 32_768
@@ -26,12 +25,13 @@ class BadSignatureError(ValueError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unverified:
-    """A JWT taken apart. Nothing in it is believed yet."""
+    """A JWT taken apart. Nothing in it is believed yet. `typ` is what kind it says that it is, as `CompactJws.typ`."""
 
     header: Mapping[str, Any]
     claims: dict[str, Any]
     message: bytes
     signature: bytes
+    typ: str | None = None
 
     @property
     def alg(self) -> str:
@@ -47,24 +47,15 @@ class Unverified:
 
 def take_apart(token: str) -> Unverified:
     """The parts of a JWT in compact form. Raises BadSignatureError for what is none, or is written ambiguously."""
-    if len(token) > MAXIMUM_LENGTH:
-        raise BadSignatureError(f"it is longer than {MAXIMUM_LENGTH} characters")
     try:
-        parts = extract_compact(token.encode("ascii"))
-        message, _, signature = token.rpartition(".")
-        decoded = urlsafe_b64decode(signature.encode())
-        header, claims = (
-            strict_json.loads(urlsafe_b64decode(message.partition(".")[0].encode())),
-            strict_json.loads(bytes(parts.payload)),
-        )
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-        raise BadSignatureError("it is not a JWT of three parts, in base64url and JSON, each member once") from None
-    if not isinstance(header, dict) or not isinstance(claims, dict) or b64url(decoded) != signature:
-        raise BadSignatureError("it is not a JWT of three parts, in base64url and JSON, each member once")
+        parts = jws.take_apart(token, MAXIMUM_LENGTH)
+        header, claims = parts.header, parts.claims()
+    except JwsError as error:
+        raise BadSignatureError(str(error)) from None
     tempting = sorted(_REFUSED_HEADERS & set(header))
     if tempting:
         raise BadSignatureError(f"its header must not hold {tempting[0]}: only registered keys count")
-    return Unverified(header, claims, message.encode(), decoded)
+    return Unverified(header, claims, parts.signed, parts.signature, parts.typ)
 
 
 def verify(

@@ -77,7 +77,10 @@ _RESEAL = (
     .values(secret_sealed=bindparam("sealed"))
     .returning(_clients.c.client_id)
 )
-_ADD_ORIGIN = insert(_origins)
+_ADD_ORIGIN = {
+    "sqlite": sqlite.insert(_origins).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_origins).on_conflict_do_nothing(),
+}
 _FORGET_ORIGINS = delete(_origins).where(_origins.c.client_id == bindparam("of"))
 _IS_ORIGIN = select(_origins.c.origin).where(_origins.c.origin == bindparam("origin")).limit(1)
 _SPEND = {
@@ -111,7 +114,8 @@ def add(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> None
 
 def _add_origins(tx: Transaction, client_id: str, origins: Collection[str]) -> None:
     if origins:
-        tx.execute(_ADD_ORIGIN, [{"client_id": client_id, "origin": origin} for origin in origins])
+        rows = [{"client_id": client_id, "origin": origin} for origin in sorted(origins)]
+        tx.execute(_ADD_ORIGIN[tx.connection.dialect.name], rows)
 
 
 def is_origin(tx: Transaction, origin: str) -> bool:

@@ -43,11 +43,16 @@ class ConsentService:
         self._endings.end_access(tx, subject, client_id, Reason.CONSENT_WITHDRAWN)
 
     def remember(self, tx: Transaction, subject: str, client_id: str, allowed: Sequence[str]) -> None:
-        """The person allowed `allowed`, beside what was allowed before."""
-        before = self.find(tx, subject, client_id)
-        if rules.covers(before, allowed):
-            return
-        store.end(tx, subject, client_id)
-        scope = rules.widened(before, allowed)
-        store.add(tx, Consent(secrets.token(CONSENT_ID_BYTES), subject, client_id, scope, tx.now, None))
+        """The person allowed `allowed`, beside what was allowed before, in another tab at the same moment too.
+
+        Each turn of the loop that does not end it was lost to somebody who committed: there are no more of them than tabs.
+        """
+        while True:
+            before = self.find(tx, subject, client_id)
+            if rules.covers(before, allowed):
+                return
+            scope = rules.widened(before, allowed)
+            widened = Consent(secrets.token(CONSENT_ID_BYTES), subject, client_id, scope, tx.now, None)
+            if (before is None or store.replace(tx, before)) and store.add(tx, widened):
+                break
         tx.after_commit(lambda: audit.record("consent.given", subject=subject, client_id=client_id, scope=scope))

@@ -1,6 +1,7 @@
 """Statements on consents."""
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.consent.models import ConsentRow
 from idp.consent.rules import Consent
@@ -17,10 +18,25 @@ _OF_PERSON = (
     .where(_consents.c.subject == bindparam("subject"), _consents.c.ended_at.is_(None))
     .order_by(_consents.c.granted_at.desc())
 )
-_INSERT = insert(_consents)
+# At most one is alive (`uq_consents_alive`): whoever allows at the same moment and comes second inserts nothing.
+_pair, _is_alive = ["subject", "client_id"], _consents.c.ended_at.is_(None)
+_INSERT = {
+    "sqlite": sqlite.insert(_consents)
+    .on_conflict_do_nothing(index_elements=_pair, index_where=_is_alive)
+    .returning(_consents.c.consent_id),
+    "postgresql": postgresql.insert(_consents)
+    .on_conflict_do_nothing(index_elements=_pair, index_where=_is_alive)
+    .returning(_consents.c.consent_id),
+}
 _END = (
     update(_consents)
     .where(_consents.c.subject == bindparam("of"), _consents.c.client_id == bindparam("by"), _consents.c.ended_at.is_(None))
+    .values(ended_at=bindparam("now"))
+    .returning(_consents.c.consent_id)
+)
+_END_ONE = (
+    update(_consents)
+    .where(_consents.c.consent_id == bindparam("of"), _consents.c.ended_at.is_(None))
     .values(ended_at=bindparam("now"))
     .returning(_consents.c.consent_id)
 )
@@ -36,9 +52,15 @@ def of_person(tx: Transaction, subject: str) -> list[Consent]:
     return tx.all(Consent, _OF_PERSON, {"subject": subject})
 
 
-def add(tx: Transaction, consent: Consent) -> None:
-    """Insert a consent."""
-    tx.execute(_INSERT, {name: getattr(consent, name) for name in Consent.__dataclass_fields__})
+def add(tx: Transaction, consent: Consent) -> bool:
+    """Insert a consent; False, and nothing inserted, when another one is alive."""
+    values = {name: getattr(consent, name) for name in Consent.__dataclass_fields__}
+    return tx.changed(_INSERT[tx.connection.dialect.name], values)
+
+
+def replace(tx: Transaction, consent: Consent) -> bool:
+    """End this very consent, for another one to take its place; False when it is over already."""
+    return tx.changed(_END_ONE, {"of": consent.consent_id, "now": tx.now})
 
 
 def end(tx: Transaction, subject: str, client_id: str) -> bool:

@@ -3,7 +3,6 @@
 What a relying party says is an outsider's text: only what has the expected form is kept of it.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC
@@ -11,6 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from idp.delivery.rules import SOON, Composer, Delivery, Result, Verdict
 from idp.delivery.rules import judge as judge_status
+from idp.protocol import strict_json
 from idp.runtime.clock import Clock, Instant
 from idp.runtime.outbound import Answer, BusyError, Line, OutboundError, RefusedError
 
@@ -66,8 +66,8 @@ def retry_after(value: str, now: Instant) -> float | None:
 def error_code(body: bytes) -> str | None:
     """The `error` member of a JSON body (Back-Channel Logout 1.0 §2.8), or its `err` (RFC 8935 §2.4), or None."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = strict_json.loads(body)
+    except ValueError:
         return None
     code = document.get("error", document.get("err")) if isinstance(document, dict) else None
     return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else None

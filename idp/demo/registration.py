@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from idp.config import Settings
 from idp.demo.options import APPS, DemoError, Options
+from idp.protocol import strict_json
 
 USERNAME = "alice"
 PASSWORD = "correct horse battery staple"
@@ -23,7 +24,7 @@ Clients: TypeAlias = dict[str, dict[str, str]]
 def clients(options: Options, settings: Settings, examples: Path) -> Clients:
     """Each app's credentials: kept from an earlier run with the same addresses, or new ones. Raises DemoError."""
     path = settings.data_dir / CREDENTIALS_FILE
-    kept: Clients = json.loads(path.read_text(encoding="utf-8"))["clients"] if path.is_file() else {}
+    kept: Clients = strict_json.stored(path.read_text(encoding="utf-8"))["clients"] if path.is_file() else {}
     found = {app: client for app, client in kept.items() if client["address"] == options.address(app)}
     missing = [app for app in APPS if app not in found]
     if missing:
@@ -64,5 +65,5 @@ def _registered(
 def _metadata(options: Options, examples: Path, app: str) -> Mapping[str, object]:
     """What examples/APP/client.json says, at the address that the app has today."""
     text = (examples / app / "client.json").read_text(encoding="utf-8")
-    metadata: Mapping[str, object] = json.loads(text.replace(f"http://localhost:{APPS[app]}", options.address(app)))
+    metadata: Mapping[str, object] = strict_json.loads(text.replace(f"http://localhost:{APPS[app]}", options.address(app)))
     return metadata

@@ -1,6 +1,5 @@
 """The processes of a demo: started in groups of their own, heard line by line, and all ended at the end."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from idp.demo.options import DemoError
+from idp.protocol import strict_json
 
 #: How long the processes may take to end by themselves.
 STOP_SECONDS = 3
@@ -56,7 +56,7 @@ class _Process:
         for line in self._popen.stdout or ():
             self.last_words.append(line.rstrip())
             with suppress(ValueError):
-                event = json.loads(line)
+                event = strict_json.stored(line)
                 if isinstance(event, dict) and isinstance(event.get("event"), str):
                     heard(event)
 

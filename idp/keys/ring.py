@@ -8,6 +8,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from idp.keys import rules
 from idp.keys.rules import Key, Policy, Span, State
+from idp.protocol import strict_json
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.clock import Instant
 from idp.runtime.front import Ready
@@ -67,7 +68,9 @@ class KeyRing:
         self.private = private
         self.policy = policy
         self._spans = {span.key.kid: span for span in self.spans}
-        self._public = {kid: TYPES[span.key.alg].import_key(json.loads(span.key.public)) for kid, span in self._spans.items()}
+        self._public = {
+            kid: TYPES[span.key.alg].import_key(strict_json.stored(span.key.public)) for kid, span in self._spans.items()
+        }
         self._document: tuple[Instant, Instant, Ready] | None = None
 
     @property
@@ -100,7 +103,7 @@ class KeyRing:
         spans = self.spans
         longest = self.policy.max_age
         left = (rules.next_publication(spans, now) or float("inf")) - now
-        public = [json.loads(span.key.public) for span in rules.published(spans, now)]
+        public = [strict_json.stored(span.key.public) for span in rules.published(spans, now)]
         max_age = longest if left > longest else max(1, int(left))
         document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), max_age)
         # Within `longest` of a change it is made anew each second, by and by allowing less.

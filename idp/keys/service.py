@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from joserfc.errors import JoseError
-from joserfc.jws import JWSRegistry, extract_compact
-from joserfc.util import urlsafe_b64decode
+from joserfc.jws import JWSRegistry
 
 from idp.keys import rules
 from idp.keys.holders import Holder, SigningUnavailableError
 from idp.keys.keeper import Keeper, Resealed
 from idp.keys.rules import REFRESH_SECONDS, Key, Policy, Span, State
+from idp.protocol import jws
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit
 from idp.runtime.clock import Instant
@@ -86,9 +86,9 @@ class KeyService:
             message = "longer than anything we sign"
             raise InvalidTokenError(message)
         try:
-            parts = extract_compact(token.encode())
-            header, claims = parts.headers(), json.loads(parts.payload)
-            if set(header) != _HEADERS or str(header["typ"]).lower() != typ.lower() or not isinstance(claims, dict):
+            parts = jws.take_apart(token, MAXIMUM_TOKEN_LENGTH)
+            header, claims = parts.header, parts.claims()
+            if set(header) != _HEADERS or str(header["typ"]).lower() != typ.lower():
                 message = "not of the type that is expected here"
                 raise InvalidTokenError(message)
             kid, alg = str(header["kid"]), str(header["alg"])
@@ -96,11 +96,10 @@ class KeyService:
             if key is None:
                 message = "signed by no key of ours"
                 raise InvalidTokenError(message)
-            message_signed, _, signature = token.rpartition(".")
-            if not JWSRegistry.algorithms[alg].verify(message_signed.encode(), urlsafe_b64decode(signature.encode()), key):
+            if not JWSRegistry.algorithms[alg].verify(parts.signed, parts.signature, key):
                 message = "its signature is wrong"
                 raise InvalidTokenError(message)
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (JoseError, ValueError, TypeError, KeyError) as error:
             message = f"not a JWT of ours ({type(error).__name__})"
             raise InvalidTokenError(message) from None
         return claims

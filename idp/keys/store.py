@@ -1,7 +1,7 @@
 """Statements on signing keys."""
 
-from sqlalchemy import bindparam, case, insert, or_, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, case, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.keys.models import SigningKeyRow
 from idp.keys.rules import Key
@@ -10,7 +10,10 @@ from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
 _keys = table_of(SigningKeyRow)
 _ALL = select_of(SigningKeyRow, Key).order_by(_keys.c.active_at)
-_INSERT = insert(_keys)
+_INSERT = {
+    "sqlite": sqlite.insert(_keys).on_conflict_do_nothing().returning(_keys.c.kid),
+    "postgresql": postgresql.insert(_keys).on_conflict_do_nothing().returning(_keys.c.kid),
+}
 _LIVING = _keys.c.kid == bindparam("of"), _keys.c.revoked_at.is_(None)
 _ACTIVATE = (
     update(_keys)
@@ -50,12 +53,8 @@ def every(tx: Transaction) -> list[Key]:
 
 def add(tx: Transaction, key: Key) -> bool:
     """Insert a key; False when another instance has already made the successor of its predecessor."""
-    try:
-        with tx.connection.begin_nested():
-            tx.execute(_INSERT, {column.name: getattr(key, column.name) for column in columns_for(SigningKeyRow, Key)})
-    except IntegrityError:
-        return False
-    return True
+    values = {column.name: getattr(key, column.name) for column in columns_for(SigningKeyRow, Key)}
+    return tx.changed(_INSERT[tx.connection.dialect.name], values)
 
 
 def activate(tx: Transaction, kid: str, at: Instant) -> bool:

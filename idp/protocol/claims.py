@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from idp.protocol import scopes
+from idp.protocol import scopes, strict_json
+from idp.protocol.strict_json import JsonError
 
 USERINFO = "userinfo"
 ID_TOKEN = "id_token"
@@ -21,8 +22,6 @@ MAXIMUM_CLAIMS = 64
 _MAXIMUM_NAME = 128
 _MAXIMUM_VALUES = 32
 _SINGLE = str | int | float
-#: What JSON numbers beyond every bound are read as, and JSON cannot write.
-_INFINITE = (float("inf"), float("-inf"))
 
 
 class ClaimsError(ValueError):
@@ -47,10 +46,14 @@ def parse(text: str) -> dict[str, dict[str, Wanted]]:
         message = f"claims is longer than {MAXIMUM_LENGTH} characters."
         raise ClaimsError(message)
     try:
-        sent = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        message = "claims is not JSON."
+        sent = strict_json.loads(text)
+    except JsonError as error:
+        message = f"claims is not JSON: {error}."
         raise ClaimsError(message) from None
+    return _by_place(sent)
+
+
+def _by_place(sent: object) -> dict[str, dict[str, Wanted]]:
     if not isinstance(sent, dict):
         message = "claims must be a JSON object with the members userinfo and id_token."
         raise ClaimsError(message)
@@ -69,22 +72,18 @@ def dump(asked: Mapping[str, Mapping[str, Wanted]], allowed: Collection[str] | N
 
 def requested(stored: str | None, place: str) -> dict[str, Wanted]:
     """What a stored text asks for in one place."""
-    return {} if stored is None else parse(stored).get(place, {})
+    return {} if stored is None else _by_place(strict_json.stored(stored)).get(place, {})
 
 
 def names(stored: str | None) -> set[str]:
     """Every name that a stored text holds, wherever it is to stand."""
-    return set() if stored is None else {name for found in parse(stored).values() for name in found}
+    return set() if stored is None else {name for found in _by_place(strict_json.stored(stored)).values() for name in found}
 
 
 def scopes_behind(stored: str | None) -> tuple[str, ...]:
     """The scopes that would ask for those claims: what a person must have allowed before an app is told them."""
     wanted = names(stored) - OF_THE_SIGN_IN
     return tuple(scope for scope, claims in scopes.CLAIMS.items() if wanted & set(claims))
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(constant)
 
 
 def _place(place: str, sent: object) -> dict[str, Wanted]:
@@ -113,7 +112,7 @@ def _wanted(where: str, sent: object) -> Wanted:
         message = f"claims: {where} may have a value, or an array of at most {_MAXIMUM_VALUES} values."
         raise ClaimsError(message)
     found = tuple(values or ([sent["value"]] if sent.get("value") is not None else []))
-    if not all(isinstance(value, _SINGLE) and value not in _INFINITE for value in found):
+    if not all(isinstance(value, _SINGLE) for value in found):
         message = f"claims: {where} may ask for strings, numbers and booleans."
         raise ClaimsError(message)
     return Wanted(essential, found)

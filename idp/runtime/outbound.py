@@ -105,6 +105,17 @@ class Outbound:
             return None
         return None
 
+    def obstacle(self, url: str) -> str | None:
+        """As `refusal`, and also why its name cannot be looked up now. Raises BusyError where that is for want of room here."""
+        try:
+            with waiting():
+                asyncio.run(self._look(url))
+        except BusyError:
+            raise
+        except (OutboundError, OSError) as error:
+            return str(error) or f"its name cannot be looked up ({type(error).__name__})"
+        return None
+
     async def _look(self, url: str) -> None:
         async with asyncio.timeout(self.timeout):
             await self._checked(_target(url))

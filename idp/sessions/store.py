@@ -1,6 +1,7 @@
 """Statements on the browser's sessions, prepared once."""
 
 from sqlalchemy import Select, and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -86,20 +87,12 @@ _LEAVE = (
     .returning(*_took_part)
 )
 _TOOK_PART = select(*_took_part).where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
-_TAKE_PART = insert(_clients).from_select(
-    ["sid", "client_id", "first_used_at", "sector", "sector_sid"],
-    select(
-        bindparam("sid", type_=_clients.c.sid.type),
-        bindparam("client_id", type_=_clients.c.client_id.type),
-        bindparam("now", type_=_clients.c.first_used_at.type),
-        bindparam("sector", type_=_clients.c.sector.type),
-        bindparam("sector_sid", type_=_clients.c.sector_sid.type),
-    ).where(
-        ~select(_clients.c.sid)
-        .where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
-        .exists()
-    ),
-)
+_PART = {name: bindparam(name, type_=_clients.c[name].type) for name in ("sid", "client_id", "sector", "sector_sid")}
+_PART["first_used_at"] = bindparam("now", type_=_clients.c.first_used_at.type)
+_TAKE_PART = {
+    "sqlite": sqlite.insert(_clients).values(_PART).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(_clients).values(_PART).on_conflict_do_nothing(),
+}
 
 
 def _alive_at(policy: Policy, now: Instant) -> dict[str, object]:
@@ -145,9 +138,9 @@ def end(tx: Transaction, sid: str, reason: str) -> Session | None:
 
 
 def take_part(tx: Transaction, sid: str, client_id: str, sector: str | None, sector_sid: str | None) -> None:
-    """Write down that a client took part. The caller holds the session's row, so that two cannot insert at once."""
+    """Write down that a client took part, unless that is written already: then its first names stand."""
     names = {"sid": sid, "client_id": client_id, "sector": sector, "sector_sid": sector_sid}
-    tx.execute(_TAKE_PART, names | {"now": tx.now})
+    tx.execute(_TAKE_PART[tx.connection.dialect.name], names | {"now": tx.now})
 
 
 def participation(tx: Transaction, sid: str, client_id: str) -> Participation | None:

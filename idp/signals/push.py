@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from idp.delivery.rules import Delivery, Message, NewDelivery, Verdict, lane_in_order
 from idp.delivery.service import DeliveryService
 from idp.keys.service import KeyService
+from idp.protocol import strict_json
 from idp.protocol.events import KEY_REVOKED, SET_TYP
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
@@ -113,7 +114,7 @@ class Pushing:
 
     def compose(self, delivery: Delivery, now: Instant) -> Message:
         """The request of an attempt (RFC 8935 §2.1), signed afresh by a key that is alive."""
-        claims = json.loads(delivery.payload["claims"])
+        claims = strict_json.stored(delivery.payload["claims"])
         revoked = claims["events"].get(KEY_REVOKED) and claims["sub_id"]["id"]
         if revoked and self._keys.signing_kid() == revoked:
             self._keys.load()  # this process has not heard of it yet
@@ -146,8 +147,8 @@ def _says_what_is_wrong(answer: Answer) -> bool:
     if media_type != _ACCEPT["Accept"] or answer.cut_short:
         return False
     try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        document = strict_json.loads(answer.body)
+    except ValueError:
         return False
     err = document.get("err") if isinstance(document, dict) else None
     return isinstance(err, str) and err not in _OF_OURS

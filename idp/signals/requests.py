@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from idp.protocol import strict_json, uris
+from idp.protocol.strict_json import JsonError
 from idp.signals import rules
 
 _T = TypeVar("_T")
@@ -57,14 +58,10 @@ class Poll:
 def body(data: bytes) -> dict[str, Any]:
     """A JSON object. Raises MalformedError."""
     try:
-        document = strict_json.loads(data)
-    except ValueError:
-        message = "The body must be JSON."
+        return strict_json.load_object(data)
+    except JsonError as error:
+        message = f"The body must be a JSON object ({error})."
         raise MalformedError(message) from None
-    if not isinstance(document, dict):
-        message = "The body must be a JSON object."
-        raise MalformedError(message)
-    return document
 
 
 def configuration(sent: Mapping[str, Any], *, loopback_http: bool) -> Configuration:

@@ -41,7 +41,10 @@ _ROTATE = (
     )
     .returning(*columns_for(FamilyRow, Family))
 )
-_END_TOKEN = insert(_ended)
+_END_TOKEN = {
+    "sqlite": sqlite_insert(_ended).on_conflict_do_nothing().returning(_ended.c.jti),
+    "postgresql": postgresql_insert(_ended).on_conflict_do_nothing().returning(_ended.c.jti),
+}
 _FORGET = delete(_ended).where(_ended.c.expires_at <= bindparam("now"))
 _IS_ENDED = select(_ended.c.jti).where(_ended.c.jti == bindparam("jti"))
 _SUB_IN = select(_subjects.c.sub).where(_subjects.c.sector == bindparam("sector"), _subjects.c.subject == bindparam("subject"))
@@ -181,10 +184,8 @@ def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) ->
 
 def end_token(tx: Transaction, jti: str, expires_at: Instant) -> bool:
     """Mark one access token ended; False when it was already."""
-    if is_ended(tx, jti):
-        return False
-    tx.execute(_END_TOKEN, {"jti": jti, "expires_at": expires_at, "ended_at": tx.now})
-    return True
+    values = {"jti": jti, "expires_at": expires_at, "ended_at": tx.now}
+    return tx.changed(_END_TOKEN[tx.connection.dialect.name], values)
 
 
 def is_ended(tx: Transaction, jti: str) -> bool:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from idp.verifier.errors import ClaimError, ExpiredTokenError
 
+#: The type of an ID token, too, and of signed userinfo: only the `client_id` (RFC 9068 §2.2) tells an access token from those.
+_UNTYPED = "jwt"
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -24,6 +27,9 @@ def check(claims: Mapping[str, object], expected: Expected, now: float) -> None:
         raise ClaimError(message)
     if not is_for(claims.get("aud"), expected.audiences):
         message = "for another audience"
+        raise ClaimError(message)
+    if expected.typ == _UNTYPED and not isinstance(claims.get("client_id"), str):
+        message = "no access token: it names no client"
         raise ClaimError(message)
     expires = instant(claims.get("exp"))
     if expires is None:

@@ -1,13 +1,13 @@
 """A JWT of the provider read with its published keys: signature and type, and nothing taken from the JWT but its `kid`."""
 
-import json
 from collections.abc import Mapping
 
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
-from joserfc.jws import JWSRegistry, extract_compact
-from joserfc.util import urlsafe_b64decode
+from joserfc.jws import JWSRegistry
 
+from idp.protocol import jws
+from idp.protocol.jws import CompactJws, JwsError
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.verifier.errors import BadSignatureError, ClaimError, MalformedTokenError, TokenError, UnknownKeyError
 
@@ -27,34 +27,33 @@ def read(token: str, keys: Mapping[str, RSAKey], typ: str, maximum: int = MAXIMU
         message = f"longer than {maximum} characters, or no text"
         raise MalformedTokenError(message)
     try:
-        return _read(token, keys, typ)
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return _read(jws.take_apart(token, maximum), keys, typ)
+    except (JoseError, ValueError, TypeError, KeyError) as error:
         message = f"not a JWT of the provider ({type(error).__name__})"
         raise MalformedTokenError(message) from None
 
 
-def _read(token: str, keys: Mapping[str, RSAKey], typ: str) -> tuple[dict[str, object], str]:
-    parts = extract_compact(token.encode())
-    header = parts.protected
-    if not isinstance(header, dict) or header.keys() != _HEADER or header["alg"] != DEFAULT_ALG:
+def _read(parts: CompactJws, keys: Mapping[str, RSAKey], typ: str) -> tuple[dict[str, object], str]:
+    header = parts.header
+    if header.keys() != _HEADER or header["alg"] != DEFAULT_ALG:
         message = f"its header is not alg {DEFAULT_ALG}, kid and typ"
         raise MalformedTokenError(message)
-    if str(header["typ"]).lower().removeprefix("application/") != typ:
+    if parts.typ != typ:
         message = f"not of the type {typ}"
         raise ClaimError(message)
     kid = header["kid"]
     key = keys.get(kid)
     if key is None:
         raise _unknown(kid)
-    signed, _, signature = token.rpartition(".")
-    if not _RS256.verify(signed.encode(), urlsafe_b64decode(signature.encode()), key):
+    if not _RS256.verify(parts.signed, parts.signature, key):
         message = "its signature is wrong"
         raise BadSignatureError(message)
-    claims = json.loads(parts.payload)
-    if not isinstance(claims, dict):
-        message = "its claims are no object"
-        raise MalformedTokenError(message)
-    return claims, kid
+    try:
+        return parts.claims(), kid
+    except JwsError as error:
+        if error.where:  # it is JSON, and a claim is none
+            raise ClaimError(str(error)) from None
+        raise
 
 
 def _unknown(kid: object) -> TokenError:

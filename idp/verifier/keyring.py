@@ -8,6 +8,7 @@ from threading import Lock
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
+from idp.protocol import strict_json
 from idp.protocol.signatures import DEFAULT_ALG
 
 #: After any fetch, an unknown `kid` causes no other for so long, in seconds: random ones cause no storm.
@@ -22,6 +23,8 @@ LONGEST_MAX_AGE = 86_400.0
 _AHEAD = 0.8
 _MEMBERS = ("kty", "n", "e")
 _SHORTEST_PAUSE = 1.0
+#: In bytes; some hundreds of keys.
+_MAXIMUM_JWKS = 1024 * 1024
 
 
 class KeyRing:
@@ -92,9 +95,9 @@ class KeyRing:
 def _published(document: bytes) -> dict[str, str]:
     """The keys of a JWKS that verify RS256, as JSON by their `kid`; others are passed over (RFC 7517 §5)."""
     try:
-        keys = json.loads(document)["keys"]
+        keys = strict_json.load_object(document, maximum=_MAXIMUM_JWKS)["keys"]
         return {key["kid"]: json.dumps({name: key[name] for name in _MEMBERS}) for key in keys if _is_ours(key)}
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"not a JWKS ({type(error).__name__})"
         raise ValueError(message) from None
 
@@ -106,7 +109,7 @@ def _is_ours(key: Mapping[str, object]) -> bool:
 
 def _imported(text: str) -> RSAKey:
     try:
-        return RSAKey.import_key(json.loads(text))
+        return RSAKey.import_key(strict_json.stored(text))
     except (JoseError, ValueError) as error:  # cryptography's own say nothing of a key, and some say nothing at all
         message = f"a key of the JWKS cannot be read ({type(error).__name__})"
         raise ValueError(message) from None

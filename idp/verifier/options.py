@@ -69,7 +69,7 @@ class Options:
         if on_stale == "introspect" and self.credentials is None:
             message = "on_stale='introspect' needs credentials=(client_id, client_secret) of a client that may introspect"
             raise ValueError(message)
-        self.expected = Expected(issuer, audiences, typ.lower(), leeway, maximum_length)
+        self.expected = Expected(issuer, audiences, typ.lower().removeprefix("application/"), leeway, maximum_length)
         self.clock = HeldClock(clock or SystemClock())
         self.provider = Provider(issuer)
 

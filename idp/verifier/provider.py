@@ -1,14 +1,14 @@
 """What is asked of the provider again and again: its documents, and an access token of our own to ask with."""
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote_plus, urlencode, urlsplit
 
+from idp.protocol import strict_json
 from idp.protocol.uris import is_loopback_host, is_wellformed
 from idp.verifier.clock import Clock
-from idp.verifier.wire import Answer, ExchangeError, Flow, Request, ask, expect
+from idp.verifier.wire import MAXIMUM_ANSWER, Answer, ExchangeError, Flow, Request, ask, expect
 
 #: A token of ours is renewed when this part of its life is over.
 _RENEWED = 0.75
@@ -94,8 +94,8 @@ def listed(answer: Answer, what: str) -> list[dict[str, object]]:
 
 def _json(answer: Answer) -> object:
     try:
-        found: object = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        found: object = strict_json.loads(answer.body, maximum=MAXIMUM_ANSWER)
+    except ValueError:
         return None
     return found
 

@@ -4,11 +4,12 @@ A flow is a generator of steps. It knows nothing of threads, event loops or HTTP
 `AsyncVerifier` walk the very same ones.
 """
 
-import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from secrets import SystemRandom
 from typing import TypeAlias, TypeVar
+
+from idp.protocol import strict_json
 
 #: A longer answer is not read to its end, in bytes.
 MAXIMUM_ANSWER = 16 * 1024 * 1024
@@ -82,8 +83,8 @@ def expect(answer: Answer, what: str, *statuses: int) -> None:
 def _said(body: bytes) -> str:
     """What an error answer says of itself, by OAuth's members or those of RFC 8935: it may be all that helps an operator."""
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = strict_json.loads(body)
+    except ValueError:
         return ""
     members = ("error", "error_description", "err", "description") if isinstance(found, dict) else ()
     said = ": ".join(found[name] for name in members if isinstance(found.get(name), str) and found[name])

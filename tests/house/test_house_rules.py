@@ -110,7 +110,51 @@ def compares_secrets_openly(tree: ast.Module) -> Iterator[int]:
                 yield node.lineno
 
 
+#: The one reader of what comes from outside; `protocol/jws.py`, which takes JWTs apart, calls it.
+STRICT_READER = "idp/protocol/strict_json.py"
+LENIENT = re.compile(
+    r"^(json\.(load|loads|JSONDecoder|decoder\..*)|(orjson|ujson|simplejson|yaml|ast\.literal_eval)(\..*)?|"
+    r"joserfc\.(jws\.(extract|deserialize)\w*|jwt\.decode|jwe\.decrypt\w*|rfc7515\..*)|authlib\.jose\..*|flask\.(json|request\.json)(\..*)?)$"
+)
+
+
+def reads_json_by_itself(tree: ast.Module) -> Iterator[int]:
+    """JSON and JWTs that strangers wrote are read by `strict_json` and `jws` alone: every other reader lets something pass."""
+    yield from (line for line, name in mentions(tree) if LENIENT.match(name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"get_json", "json"}:
+            yield node.lineno
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            names = [f"{getattr(node, 'module', None) or ''}.{alias.name}".lstrip(".") for alias in node.names]
+            if any(LENIENT.match(name) for name in names):
+                yield node.lineno
+
+
 RULES = {
+    "reads JSON by itself": (
+        reads_json_by_itself,
+        {STRICT_READER},
+        "import json\njson.loads(x)",
+        "import json\njson.dumps(x)",
+    ),
+    "reads JSON by another name": (
+        reads_json_by_itself,
+        {STRICT_READER},
+        "from json import loads as read\nread(x)",
+        "from idp.protocol.strict_json import loads\nloads(x)",
+    ),
+    "lets the framework read JSON": (
+        reads_json_by_itself,
+        {STRICT_READER},
+        "from flask import request\nrequest.get_json(silent=True)",
+        "from flask import request\nrequest.get_data()",
+    ),
+    "lets a library read JWTs": (
+        reads_json_by_itself,
+        {STRICT_READER},
+        "from joserfc.jws import extract_compact\nextract_compact(b'')",
+        "from joserfc.jws import JWSRegistry\nJWSRegistry.algorithms",
+    ),
     "asks the time of day": (
         asks_the_time,
         {CLOCK, VERIFIERS_CLOCK},
