@@ -17,6 +17,7 @@ from idp.clients import pages as clients_pages
 from idp.config import Settings
 from idp.consent import pages as consent_pages
 from idp.discovery import endpoints as discovery_endpoints
+from idp.discovery.health import HealthLane
 from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer
@@ -30,6 +31,7 @@ from idp.runtime.endpoints import in_words, json_response
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Lane
+from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.pages import PageError, error_page
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
@@ -39,7 +41,7 @@ from idp.signals.poll import PollLane
 from idp.signals.sets import SetMaker
 from idp.tokens import endpoints as tokens_endpoints
 
-__all__ = ["MAXIMUM_BODY", "Provider", "build", "create_app", "poll_lane"]
+__all__ = ["MAXIMUM_BODY", "Provider", "build", "create_app", "health_lane", "poll_lane"]
 
 MAXIMUM_BODY = 64 * 1024
 _FOR_MACHINES = (
@@ -69,6 +71,12 @@ def poll_lane(provider: Provider) -> Lane:
         most=settings.signals_followers,
         longest_wait=settings.signals_longest_wait,
     )
+
+
+def health_lane(provider: Provider) -> HealthLane:
+    """Where a server process says how it is, in its event loop."""
+    settings = provider.settings
+    return HealthLane(provider.health, issuer_path=settings.issuer_path, secure=settings.secure)
 
 
 def create_app(provider: Provider) -> Flask:
@@ -150,7 +158,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
         signals_endpoints.endpoints(database, tokens, provider.streams, loopback_http=not settings.secure),
         discovery_endpoints.endpoints(
-            database, provider.keys, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
+            provider.health, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
         ),
     ]
     if settings.clients_registration != "off":
@@ -223,17 +231,27 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(SigningUnavailableError)
     def cannot_sign(error: SigningUnavailableError) -> Response:
-        """RFC 6749 §4.1.2.1 names the code; the transaction is rolled back, so nothing that was presented is used up."""
         audit.warn("key.cannot_sign", error=str(error), path=request.path)
-        code, description = "temporarily_unavailable", "Tokens cannot be signed at this moment."
-        if request.path.startswith(_FOR_MACHINES):
-            response = json_response(503, {"error": code, "error_description": description})
-        else:
-            response = error_page(PageError(code, description, "Please try again in a minute.", 503))
-        response.headers["Retry-After"] = "5"
-        return response
+        return _not_now("Tokens cannot be signed at this moment.", 5)
+
+    @app.errorhandler(DatabaseUnavailableError)
+    def cannot_store(error: DatabaseUnavailableError) -> Response:
+        """The log knows it already (`idp.runtime.availability`)."""
+        return _not_now("The database does not do its work at this moment.", error.retry_after)
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         audit.fail("request.failed", error, path=request.path)
         return refused(InternalServerError())
+
+
+def _not_now(description: str, retry_after: int) -> Response:
+    """RFC 6749 §4.1.2.1 names the code; the transaction is rolled back, so nothing that was presented is used up."""
+    code = "temporarily_unavailable"
+    if request.path.startswith(_FOR_MACHINES):
+        response = json_response(503, {"error": code, "error_description": description}, tuple(NO_STORE.items()))
+    else:
+        sentence = "We cannot do that at this moment. Nothing was changed: please try again in a minute."
+        response = error_page(PageError(code, description, sentence, 503))
+    response.headers["Retry-After"] = str(retry_after)
+    return response

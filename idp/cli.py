@@ -7,6 +7,8 @@ calls `idp` often, and the interpreter's start is most of what it then waits for
 import sys
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -166,11 +168,12 @@ def migrate(deployment: Deployment, *, as_json: bool) -> None:
     """Bring the database's schema up to date. Safe to run by several instances at once."""
     from idp.runtime import migrations
     from idp.runtime.database import Database
+    from idp.runtime.limits import Limits
 
     settings = deployment.settings
     if settings.embedded and not settings.database_url:
         settings.make_data_dir()
-    database = Database(settings.database)
+    database = Database(settings.database, limits=Limits.of(settings))
     changed = migrations.upgrade(database)
     emit({"changed": changed, "revision": migrations.head()}, as_json=as_json)
 
@@ -192,16 +195,13 @@ def main() -> None:
     """The entry point: whatever an operator can mend is one sentence, never a stack trace."""
     try:
         cli(standalone_mode=True)
-    except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None:
-            raise
-        click.echo(f"idp: {sentence}", err=True)
+    except Exception as error:  # noqa: BLE001 - a trace shows what stands in an error's text, and that may be a secret
+        click.echo(f"idp: {_sentence(error)}", err=True)
         sys.exit(1)
 
 
-def _sentence(error: Exception) -> str | None:
-    """What an operator can mend, as a sentence; None for anything else. Whoever raised such an error imported its class."""
+def _sentence(error: Exception) -> str:
+    """What an operator can mend, as a sentence. Of anything else its kind and its place: its own text may hold secrets."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from idp.config import OperatorError
@@ -210,4 +210,9 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, SQLAlchemyError):
         return f"the database refused ({type(error).__name__}): run `idp doctor` to see why."
-    return None
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return f"the system refused ({named}{error.strerror}): see that who runs idp may do this, and that there is room."
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-3:]]
+    kind = type(error).__name__
+    return f"nobody foresaw this ({kind} at {', '.join(places)}): run `idp doctor`, and report this line if that is good."

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from idp import files
 from idp.protocol.response_types import CODE, RESPONSE_TYPES, canonical
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_host, is_wellformed
@@ -37,6 +38,8 @@ from idp.protocol.uris import is_loopback_host, is_wellformed
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
 MINIMUM_SECRET_LENGTH = 32
+#: Settings whose value is never shown.
+SECRETS = {"secret_key", "database_url", "keys_pkcs11_pin"}
 #: How a request object may come: by value, by reference (OIDC Core §6).
 REQUEST_OBJECTS = ("request", "request_uri")
 
@@ -70,6 +73,11 @@ class Settings(BaseSettings):
     provider_name: str = "idp"
     data_dir: Path = Path("var")
     database_url: str = Field(default="", repr=False)
+    database_connect_timeout: Annotated[int, Field(ge=2, le=60)] = 3
+    database_keepalive: Annotated[int, Field(ge=1, le=3600)] = 10
+    database_tcp_user_timeout: Annotated[int, Field(ge=1, le=3600)] = 10
+    database_statement_timeout: Annotated[int, Field(ge=1, le=3600)] = 15
+    database_lock_timeout: Annotated[int, Field(ge=1, le=3600)] = 10
     secret_key: SecretStr = SecretStr("")
     bind: str = "127.0.0.1:8000"
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
@@ -191,13 +199,30 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_is_known(cls, value: str) -> str:
+        if not value:
+            return value
         known = ("sqlite", "sqlite+pysqlite", "postgresql", "postgres", "postgresql+psycopg")
         try:
-            drivername = make_url(value).drivername if value else known[0]
+            address = make_url(value)
         except (ArgumentError, ValueError):
-            drivername = ""
-        if drivername not in known:
-            problem = "must be a postgresql:// address, or a sqlite:/// one"
+            address = None
+        if address is None or address.drivername not in known:
+            problem = (
+                "must be a postgresql:// address, or a sqlite:/// one; what is neither a letter nor a digit in a user name or a"
+                " password must be percent-encoded"
+            )
+            raise ValueError(problem)
+        if address.get_backend_name() == "sqlite":
+            if address.query or address.host or address.database in {None, "", ":memory:"}:
+                problem = (
+                    "must name a file and nothing more where it begins with sqlite, for instance sqlite:////srv/idp.sqlite3"
+                )
+                raise ValueError(problem)
+        elif value.count("@") > 1:  # whatever stands behind the first one would be taken for the host, and looked up
+            problem = (
+                "holds more than one @: in a user name or a password write it as %40, / as %2F, : as %3A, # as %23, ? as %3F"
+                " and % as %25"
+            )
             raise ValueError(problem)
         return value
 
@@ -255,6 +280,9 @@ class Settings(BaseSettings):
                 "make it with `openssl rand -base64 32` and keep it apart from the database"
             )
             raise ValueError(problem)
+        if self.database_lock_timeout > self.database_statement_timeout:
+            problem = "database_lock_timeout must not be longer than database_statement_timeout, which ends the waiting as well"
+            raise ValueError(problem)
         if self.signals_inactivity_timeout <= self.signals_longest_wait:
             problem = "signals_inactivity_timeout must be longer than signals_longest_wait: a poll that waits is not inactive"
             raise ValueError(problem)
@@ -303,10 +331,23 @@ class Settings(BaseSettings):
     def make_data_dir(self) -> None:
         """Make the data directory, for its owner alone. Raises SettingsError."""
         try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_folder(self.data_dir)
         except OSError as error:
             message = f"IDP_DATA_DIR cannot be {self.data_dir} ({error.strerror}): name a folder that idp may make or use."
             raise SettingsError(message) from None
+
+    @property
+    def private_files(self) -> list[Path]:
+        """What idp makes and nobody else may read: the secret, and the database with what SQLite puts beside it."""
+        address = make_url(self.database)
+        named = str(address.database) if address.get_backend_name() == "sqlite" else None
+        beside = [] if named is None else [Path(named + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        return [self.data_dir / SECRET_KEY_FILE, *beside]
+
+
+def settings_file() -> Path:
+    """The file of settings, which may not be there: `IDP_CONFIG`, or `idp.toml` in the working directory."""
+    return Path(os.environ.get(PREFIX + "CONFIG") or "idp.toml")
 
 
 class TomlFile(PydanticBaseSettingsSource):
@@ -317,9 +358,8 @@ class TomlFile(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """The file's settings with their tables flattened; raises SettingsError for a file that cannot be read."""
-        named = os.environ.get(PREFIX + "CONFIG")
-        path = Path(named or "idp.toml")
-        if not named and not path.is_file():
+        path = settings_file()
+        if not os.environ.get(PREFIX + "CONFIG") and not path.is_file():
             return {}
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -339,24 +379,28 @@ class TomlFile(PydanticBaseSettingsSource):
         return flat
 
 
+def secrets_in_the_file() -> set[str]:
+    """The settings in the file of settings that nobody else may read. Raises SettingsError."""
+    return SECRETS & TomlFile(Settings)().keys()
+
+
 def _secrets_in(value: SecretStr) -> list[str]:
     return [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
 
 
 def _kept_secret(data_dir: Path) -> bytes:
-    """The secret kept in the data directory, made on first use; two processes that race agree on one."""
+    """The secret kept in the data directory, made on first use; two processes that race agree on one. Raises SettingsError."""
     path = data_dir / SECRET_KEY_FILE
-    if not path.exists():
-        draft = path.with_name(f"{SECRET_KEY_FILE}.{secrets.token_hex(8)}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(48), encoding="ascii")
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first: its secret is the one that counts
-        finally:
-            draft.unlink()
-    kept = path.read_bytes().strip()
+    try:
+        if not path.exists():
+            files.keep(path, secrets.token_urlsafe(48).encode("ascii"))
+        kept = path.read_bytes().strip()
+    except OSError as error:
+        message = (
+            f"The secret cannot be kept in {path} ({error.strerror}): let the user who runs idp read and write there, or set"
+            " IDP_SECRET_KEY."
+        )
+        raise SettingsError(message) from None
     if len(kept) < MINIMUM_SECRET_LENGTH:
         message = f"The secret in {path} is too short to be one: restore the file from a backup, or set IDP_SECRET_KEY."
         raise SettingsError(message)
@@ -370,6 +414,5 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"The settings do not hold together: {text}."
     name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-    hidden = name in {PREFIX + "SECRET_KEY", PREFIX + "DATABASE_URL", PREFIX + "KEYS_PKCS11_PIN"}
-    given = "" if hidden else f" (it is {first['input']!r})"
+    given = "" if first["loc"][0] in SECRETS else f" (it is {first['input']!r})"
     return f"{name} {text[0].lower() + text[1:]}{given}; set it in the environment or in idp.toml."

@@ -1,18 +1,23 @@
-"""`idp doctor`: what is wrong with this deployment, and the mend. It changes nothing."""
+"""`idp doctor`: what is wrong with this deployment, and the mend. It changes nothing that anybody reads."""
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from sqlalchemy import make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from idp.config import SECRET_KEY_FILE, Settings, SettingsError
+from idp import files
+from idp.config import SECRET_KEY_FILE, OperatorError, Settings, SettingsError, secrets_in_the_file, settings_file
+from idp.discovery.health import prove
 from idp.keys.sealing import UnsealError
 from idp.provider import Provider, key_policy
 from idp.runtime import migrations
 from idp.runtime.database import Database
 from idp.runtime.descriptors import Descriptors, most
+from idp.runtime.limits import Limits
+from idp.runtime.temporary import temporary_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,13 @@ def examine() -> list[Finding]:
         settings = Settings.load()
     except SettingsError as error:
         return [Finding("wrong", "settings", str(error), "see docs/settings.md")]
+    open_to_others = list(_open_to_others(settings))
     findings = [Finding("good", "settings", f"issuer {settings.issuer}"), *_surroundings(settings)]
-    for look in (_database, _schema, _keys, _clients):
+    for look in (_database, _schema, _writes, _keys, _clients):
         if any(finding.state == "wrong" for finding in findings):
             break
         findings.append(look(settings))
-    return findings
+    return [*findings, *open_to_others]
 
 
 def _surroundings(settings: Settings) -> Iterator[Finding]:
@@ -64,41 +70,66 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
     problem = key_policy(settings).problem()
     if problem is not None:
         yield Finding("wrong", "key policy", problem, "lengthen the period or shorten the cache time")
-    kept = settings.data_dir / SECRET_KEY_FILE
-    if kept.exists() and stat.S_IMODE(kept.stat().st_mode) & 0o077:
-        yield Finding("wrong", "secret key", f"{kept} can be read by others", f"chmod 600 {kept}")
+    try:
+        with temporary_folder("idp-doctor-"):
+            pass
+    except OperatorError as error:
+        yield _of_sentence("temporary files", error)
     there = next(folder for folder in (settings.data_dir, *settings.data_dir.absolute().parents) if folder.exists())
     if settings.embedded and not (there.is_dir() and os.access(there, os.W_OK)):
         mend = "set IDP_DATA_DIR to a folder that the user who runs idp may make or use"
         yield Finding("wrong", "data directory", f"{settings.data_dir} cannot be written: {there} stands in the way", mend)
 
 
+def _open_to_others(settings: Settings) -> Iterator[Finding]:
+    """Whoever can read these has every key, session and password hash; whoever can put others in their place decides them."""
+    for path in filter(files.is_open_to_others, settings.private_files):
+        what = "secret key" if path.name == SECRET_KEY_FILE else "database file"
+        yield Finding("wrong", what, f"{path} can be read by others", f"chmod 600 {path}")
+    own = {path.parent for path in settings.private_files if path.exists()}
+    for folder in sorted({settings.data_dir, *own} if settings.embedded else own):
+        if files.takes_files_of_others(folder):
+            yield Finding("wrong", "data directory", f"others may put files into {folder}", f"chmod 700 {folder}")
+    if settings.data_dir.is_dir() and files.is_open_to_others(settings.data_dir):
+        yield Finding("note", "data directory", f"others may look into {settings.data_dir}", f"chmod 700 {settings.data_dir}")
+    told = settings_file()
+    if files.is_open_to_everybody(told) and secrets_in_the_file():
+        yield Finding("wrong", "settings file", f"{told} holds secrets and can be read by everybody", f"chmod 640 {told}")
+
+
+def _of_sentence(what: str, error: OperatorError) -> Finding:
+    """What an operator can mend is one sentence: what it is, a colon, and the mend."""
+    finding, _, mend = str(error).partition(": ")
+    return Finding("wrong", what, finding, mend)
+
+
 def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:
-    database = Database(settings.database)
+    database = Database(settings.database, limits=Limits.of(settings))
     try:
         return look(database)
-    except SQLAlchemyError as error:
-        reason = str(error.__cause__ or type(error).__name__).strip().splitlines()[0]
-        return Finding(
-            "wrong", what, f"the database cannot be used: {reason}", "check IDP_DATABASE_URL and that the server runs"
-        )
+    except OperatorError as error:
+        return _of_sentence(what, error)
+    except SQLAlchemyError as error:  # its own text may hold a part of the address, and that a part of a password
+        finding = f"the database cannot be used ({type(error).__name__})"
+        return Finding("wrong", what, finding, "see that IDP_DATABASE_URL names a database of idp alone, and its owner")
     finally:
         database.dispose()
 
 
 def _database(settings: Settings) -> Finding:
-    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
-        return Finding("note", "database", f"{settings.data_dir} does not exist yet", "`idp serve` makes it")
+    if _is_not_made(settings):
+        return Finding("note", "database", "not made yet", "`idp serve` makes it")
 
     def look(database: Database) -> Finding:
-        with database.reading():
+        with database.reading() as tx:
+            tx.execute(select(1))
             return Finding("good", "database", f"{database.dialect} answers")
 
     return _with_database(settings, "database", look)
 
 
 def _schema(settings: Settings) -> Finding:
-    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+    if _is_not_made(settings):
         return Finding("note", "schema", "not made yet", "`idp serve` makes it")
 
     def look(database: Database) -> Finding:
@@ -114,6 +145,27 @@ def _schema(settings: Settings) -> Finding:
     return _with_database(settings, "schema", look)
 
 
+def _writes(settings: Settings) -> Finding:
+    """Whether the database takes writes: a disk may be full, a server a standby. The row that is written is read by nobody."""
+    if _is_not_made(settings):
+        return Finding("note", "writes", "not made yet", "`idp serve` makes it")
+
+    def look(database: Database) -> Finding:
+        if migrations.current(database) != migrations.head():
+            return Finding("note", "writes", "not known while the schema is another", "`idp serve` or `idp migrate`")
+        with database.writing() as tx:
+            prove(tx)
+        return Finding("good", "writes", "the database takes writes")
+
+    return _with_database(settings, "writes", look)
+
+
+def _is_not_made(settings: Settings) -> bool:
+    """Whether there is no database file yet: who looks for it would make it."""
+    address = make_url(settings.database)
+    return settings.embedded and not Path(str(address.database)).exists()
+
+
 def _keys(settings: Settings) -> Finding:
     def look(provider: Provider) -> Finding:
         provider.keys.load()
@@ -125,10 +177,7 @@ def _keys(settings: Settings) -> Finding:
             return Finding("note", "keys", f"{older} are sealed under an older secret than the first", mend)
         return Finding("good", "keys", "one signs, its successor is planned")
 
-    try:
-        return _with_provider(settings, "keys", look)
-    except UnsealError as error:
-        return Finding("wrong", "keys", str(error), "set the IDP_SECRET_KEY that this database was made with")
+    return _with_provider(settings, "keys", look)
 
 
 def _clients(settings: Settings) -> Finding:
@@ -150,11 +199,15 @@ def _clients(settings: Settings) -> Finding:
 
 
 def _with_provider(settings: Settings, what: str, look: Callable[[Provider], Finding]) -> Finding:
-    if settings.embedded and not settings.database_url and not settings.data_dir.exists():
+    if _is_not_made(settings):
         return Finding("note", what, "not made yet", "`idp serve` makes them")
     provider = Provider(settings)
     try:
         return look(provider)
+    except UnsealError as error:
+        return Finding("wrong", what, str(error), "set the IDP_SECRET_KEY that this database was made with")
+    except OperatorError as error:
+        return _of_sentence(what, error)
     except SQLAlchemyError:
         return Finding("note", what, "not made yet", "`idp serve` makes them")
     finally:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.database import Database, Transaction
 from idp.runtime.periodic import Periodic
 
@@ -30,6 +31,7 @@ class Housekeeper:
         try:
             while not self._rounds.is_stopping:
                 with self._database.writing() as tx:
+                    tx.take_time()
                     gone = tidy(tx)
                 total += gone
                 if gone == 0:
@@ -40,4 +42,5 @@ class Housekeeper:
 
 
 def _failed(error: Exception, what: str = "") -> None:
-    audit.warn("housekeeping.failed", what=what, error=type(error).__name__)
+    if not is_told(error):
+        audit.warn("housekeeping.failed", what=what, error=type(error).__name__)

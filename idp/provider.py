@@ -13,6 +13,7 @@ from idp.config import OperatorError, Settings, SettingsError
 from idp.runtime import migrations
 from idp.runtime.clock import Clock, system_clock
 from idp.runtime.database import Database
+from idp.runtime.limits import Limits
 from idp.runtime.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from idp.consent.service import ConsentService
     from idp.delivery.service import DeliveryService
     from idp.delivery.worker import Worker
+    from idp.discovery.health import Health
     from idp.grants.service import CodeService
     from idp.housekeeping import Housekeeper
     from idp.keys.holders import Holder
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from idp.logout.reaper import Reaper
     from idp.logout.service import LogoutService
     from idp.runtime.outbound import Outbound
+    from idp.runtime.pulse import Pulse
     from idp.sessions.service import SessionService
     from idp.signals.hub import Hub
     from idp.signals.push import Pushing
@@ -78,7 +81,7 @@ class Provider:
             raise SettingsError(problem)
         self.settings = settings
         self.clock = clock
-        self.database = Database(settings.database, clock)
+        self.database = Database(settings.database, clock, Limits.of(settings))
 
     def complete(self) -> Provider:
         """Build what has not been asked for yet: where several threads use them, none may be built twice."""
@@ -104,7 +107,8 @@ class Provider:
             sealing.check(tx, self.secrets)
 
     def start(self) -> None:
-        """Start what runs beside the requests: the key schedule, the delivery worker, the hub, the housekeeping."""
+        """Start what runs beside the requests: the pulse, the key schedule, the delivery worker, the hub, the housekeeping."""
+        self.pulse.start()
         self.keys.start()
         self.worker.start()
         self.hub.start()
@@ -119,6 +123,7 @@ class Provider:
         self.hub.stop(_STOP_SECONDS)
         self.keys.stop()
         self.worker.stop(_STOP_SECONDS)
+        self.pulse.stop()
         self.database.dispose()
 
     # -- the services, from the ground up ---------------------------------------------------------------------------
@@ -141,6 +146,20 @@ class Provider:
             algorithms=self.settings.keys_algorithms,
             hsm=_hsm(self.settings, self.clock),
         )
+
+    @cached_property
+    def pulse(self) -> Pulse:
+        """Whether the database does its work."""
+        from idp.discovery.health import pulse_of
+
+        return pulse_of(self.database)
+
+    @cached_property
+    def health(self) -> Health:
+        """Whether this instance can do its work."""
+        from idp.discovery.health import Health
+
+        return Health([self.pulse.problem, self.keys.problem])
 
     @cached_property
     def outbound(self) -> Outbound:

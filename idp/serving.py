@@ -5,19 +5,20 @@ import multiprocessing
 import os
 import signal
 import socket
-import tempfile
+import sys
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
-from idp import app
+from idp import app, files
 from idp.config import OperatorError, Settings
 from idp.provider import Provider, build
 from idp.runtime import audit
 from idp.runtime.descriptors import Descriptors
 from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
+from idp.runtime.temporary import temporary_folder
 
 _BACKLOG = 2048
 #: granian can hang when it is stopped right after its start.
@@ -31,17 +32,21 @@ _END = {signal.SIGTERM, signal.SIGINT}
 
 def application() -> Gateway:
     """What each worker process runs: the web application, its background threads started."""
-    settings = Settings.load()
-    audit.configure(settings.log_format, settings.log_level)
-    provider = build(settings)
-    web = app.create_app(provider)
-    provider.start()
+    try:
+        settings = Settings.load()
+        audit.configure(settings.log_format, settings.log_level)
+        provider = build(settings)
+        web = app.create_app(provider)
+        provider.start()
+    except OperatorError as error:  # it is started again by the process above
+        audit.warn("server.process_cannot_start", note=str(error))
+        sys.exit(1)
     _leave_in_peace()
     front = web.wsgi_app
     if not isinstance(front, Front):
         message = "something stands before the front"
         raise TypeError(message)
-    lanes = [app.poll_lane(provider)]
+    lanes = [app.health_lane(provider), app.poll_lane(provider)]
     return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready, lanes=lanes, stop=provider.stop)
 
 
@@ -59,7 +64,7 @@ def serve(settings: Settings) -> None:
     _see_that_it_is_free(host.strip("[]"), int(port))
     descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
     descriptors.allow()
-    with tempfile.TemporaryDirectory(prefix="idp-metrics-") as folder:
+    with temporary_folder("idp-metrics-") as folder:
         os.environ[_METRICS_FOLDER] = folder  # the workers' figures are added up there
         # Born anew, not forked: prometheus_client looks for the folder once, when it is imported.
         multiprocessing.set_start_method("spawn", force=True)
@@ -85,6 +90,8 @@ def serve(settings: Settings) -> None:
         audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
         if descriptors.connections < descriptors.wanted:
             audit.warn("server.few_descriptors", connections=descriptors.connections, wanted=descriptors.wanted)
+        for path in filter(files.is_open_to_others, settings.private_files):
+            audit.warn("server.readable_by_others", path=str(path), mend=f"chmod 600 {path}")
         if not settings.secure:
             audit.warn(
                 "server.insecure",
@@ -100,8 +107,9 @@ def _see_that_it_is_free(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        message = f"IDP_BIND {host}:{port} cannot be listened on ({error.strerror}): stop what listens there, or set another."
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no address has this name"
+        message = f"IDP_BIND {host}:{port} cannot be listened on ({reason}): stop what listens there, or set another."
         raise OperatorError(message) from None
 
 

@@ -5,6 +5,7 @@ from idp.authorization import models as authorization
 from idp.clients import models as clients
 from idp.consent import models as consent
 from idp.delivery import models as delivery
+from idp.discovery import models as discovery
 from idp.grants import models as grants
 from idp.keys import models as keys
 from idp.runtime.database import Base
@@ -12,5 +13,5 @@ from idp.sessions import models as sessions
 from idp.signals import models as signals
 from idp.tokens import models as tokens
 
-ROOMS = (accounts, authorization, clients, consent, delivery, grants, keys, sessions, signals, tokens)
+ROOMS = (accounts, authorization, clients, consent, delivery, discovery, grants, keys, sessions, signals, tokens)
 metadata = Base.metadata

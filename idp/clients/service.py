@@ -19,6 +19,7 @@ from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.secrets import Secrets
 
 CLIENT_ID_BYTES = 12
@@ -188,8 +189,11 @@ class ClientService:
             return True
         if not is_wellformed(origin) or origin_of(origin) != origin:
             return False  # no origin at all, or not as browsers write it
-        with self._database.reading() as tx:
-            found = store.is_origin(tx, origin)
+        try:
+            with self._database.reading() as tx:
+                found = store.is_origin(tx, origin)
+        except DatabaseUnavailableError:
+            return seen is not None  # whose pages called before may read that they are to come again
         if found:
             self._origins[origin] = now
         else:

@@ -314,6 +314,7 @@ class Ledger:
         expired: Sequence[Delivery] = ()
         if first is not None and first <= now:
             with self._database.writing() as tx:
+                tx.take_time()
                 expired = store.expire(tx, _EXPIRED_AT_ONCE)
         for one in expired:
             audit.warn("delivery.died", **_what(one, one.last_status), error=one.last_error)
@@ -330,6 +331,7 @@ class Ledger:
             queue = store.queue(tx)
         if queue.depth > self._queue_limit:
             with self._database.writing() as tx:
+                tx.take_time()
                 count = store.give_up(tx, self._database.dialect, self._queue_limit, "the queue was full")
             if count:
                 audit.warn("delivery.queue_full", limit=self._queue_limit, given_up=count)

@@ -26,6 +26,7 @@ from idp.delivery.ledger import Finished, Ledger, Round, Underway
 from idp.delivery.rules import Composer, Delivery, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.outbound import Outbound
@@ -204,8 +205,12 @@ class Worker:
         try:
             return await asyncio.to_thread(work)
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round begins afresh
-            audit.warn("delivery.stalled", error=type(error).__name__, unwritten=self._ledger.unwritten)
+            self._stalled(error)
             return Round({}, {}, min(self._poll_seconds, _FAILURE_PAUSE), 0.0)
+
+    def _stalled(self, error: Exception) -> None:
+        if not is_told(error):
+            audit.warn("delivery.stalled", error=type(error).__name__, unwritten=self._ledger.unwritten)
 
     def _finish(self) -> Round:
         self._ledger.write_down()
@@ -235,5 +240,5 @@ class Worker:
         try:
             return await asyncio.to_thread(self._ledger.is_pending, delivery)
         except Exception as error:  # noqa: BLE001 - whatever it was, the lane is given back, and read again
-            audit.warn("delivery.stalled", error=type(error).__name__, unwritten=self._ledger.unwritten)
+            self._stalled(error)
             return False

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from idp import files
 from idp.config import Settings
 from idp.demo.options import APPS, DemoError, Options
 from idp.protocol import strict_json
@@ -32,9 +33,8 @@ def clients(options: Options, settings: Settings, examples: Path) -> Clients:
         for app, answer in _registered(settings, metadata, with_person=not kept).items():
             given = {name: str(answer[name]) for name in ("client_id", "client_secret")}
             found[app] = {"address": options.address(app), **given}
-        path.touch(mode=0o600)
         everything = {"username": USERNAME, "password": PASSWORD, "clients": found}
-        path.write_text(json.dumps(everything, indent=2), encoding="utf-8")
+        files.write(path, json.dumps(everything, indent=2).encode())
     return found
 
 

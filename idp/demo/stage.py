@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Self, TypeAlias
 
 from idp.demo.options import DemoError
 from idp.protocol import strict_json
+from idp.runtime.temporary import temporary_folder
 
 #: How long the processes may take to end by themselves.
 STOP_SECONDS = 3
@@ -101,7 +101,7 @@ class Stage:
         for number in _STOPPING:
             before = signal.signal(number, lambda _number, _frame: self._heard.put(None))
             self._cleanup.callback(signal.signal, number, before)
-        self.scratch = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="idp-demo-")))
+        self.scratch = Path(self._cleanup.enter_context(temporary_folder("idp-demo-")))
         self._cleanup.callback(self._end_all)
         return self
 

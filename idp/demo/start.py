@@ -43,7 +43,7 @@ def everything(stage: Stage, options: Options) -> dict[str, str]:
     examples = _examples()
     settings = _settings(options, (options.data_dir or stage.scratch / "state").resolve())
     inherited = _inherited_environment()
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     # In the folder of its state: an idp.toml of the folder that we were called from is not meant for the demo.
     stage.start(PROVIDER, "idp", "serve", environment=inherited | _environment(settings), folder=settings.data_dir)
     clients = registration.clients(options, settings, examples)

@@ -6,33 +6,26 @@ from ipaddress import ip_address
 from flask import Blueprint, Response, abort, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from idp.config import Network
-from idp.keys.service import KeyService
-from idp.runtime.database import Database
+from idp.discovery import health
+from idp.discovery.health import LIVE, READY, RETRY_AFTER, Health
 from idp.runtime.endpoints import blueprint, json_response
 
-_PING = text("SELECT 1")
 
-
-def endpoints(
-    database: Database, keys: KeyService, metrics_allow: tuple[Network, ...], *, proxies_are_named: bool
-) -> Blueprint:
-    """Health and metrics."""
+def endpoints(well: Health, metrics_allow: tuple[Network, ...], *, proxies_are_named: bool) -> Blueprint:
+    """Health and metrics. `idp serve` answers for the health in its event loop, in the same words (`health`)."""
     routes = blueprint("discovery")
 
-    @routes.get("/health/live")
+    @routes.get(LIVE)
     def live() -> Response:
-        return json_response(200, {"status": "live"})
+        return json_response(*health.live())
 
-    @routes.get("/health/ready")
+    @routes.get(READY)
     def ready() -> Response:
-        problem = _database_problem(database) or keys.problem()
-        if problem is not None:
-            return json_response(503, {"status": "not ready", "problem": problem}, [("Retry-After", "5")])
-        return json_response(200, {"status": "ready"})
+        problem = well.problem()
+        headers = [("Retry-After", str(RETRY_AFTER))] if problem is not None else []
+        return json_response(*health.ready(problem), headers)
 
     @routes.get("/metrics")
     def metrics() -> Response:
@@ -53,12 +46,3 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
-
-
-def _database_problem(database: Database) -> str | None:
-    try:
-        with database.reading() as tx:
-            tx.execute(_PING)
-    except SQLAlchemyError:
-        return "The database cannot be reached."
-    return None

@@ -114,6 +114,7 @@ class Keeper:
     def reseal(self) -> Resealed:
         """Seal every private half under the first secret, so that the others can be taken away. Raises UnsealError."""
         with self._database.writing() as tx:
+            tx.take_time()
             keys = store.every(tx)
             older = [key for key in keys if not sealing.is_current(self._secrets, key.kid, key.sealed)]
             for key in older:

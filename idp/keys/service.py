@@ -1,6 +1,7 @@
 """Signing and verifying, and the schedule behind them: what the rest of the provider asks of its keys."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -14,9 +15,11 @@ from idp.keys.rules import REFRESH_SECONDS, Key, Policy, Span, State
 from idp.protocol import jws
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
 from idp.runtime.front import Ready
+from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.periodic import Periodic
 from idp.runtime.secrets import Secrets, b64url
 
@@ -24,6 +27,8 @@ from idp.runtime.secrets import Secrets, b64url
 MAXIMUM_TOKEN_LENGTH = 8192
 #: How late the schedule may be before that is a fault, in seconds.
 _OVERDUE = 10 * REFRESH_SECONDS
+#: How long the start waits for a database that went away since it was prepared, and how long between two looks.
+_START_SECONDS, _START_PAUSE = 30.0, 0.5
 _HEADERS = {"alg", "kid", "typ"}
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -177,12 +182,26 @@ class KeyService:
         self._keeper.discard(spare)
 
     def start(self) -> None:
-        """Keep up in the background, within seconds of a change, for as long as the process lives."""
+        """Keep up in the background, within seconds of a change, for as long as the process lives.
+
+        Raises DatabaseUnavailableError where it did not come for half a minute: without keys a process would publish an
+        empty JWKS, and verifiers would believe it.
+        """
+        until = time.monotonic() + _START_SECONDS
+        while not self._has_begun(until):
+            time.sleep(_START_PAUSE)
+        self._rounds.start()
+
+    def _has_begun(self, until: float) -> bool:
         try:
             self.keep_up()
         except SigningUnavailableError as error:  # what is signed already can be verified all the same
             _failed(error)
-        self._rounds.start()
+        except DatabaseUnavailableError:
+            if not self._keeper.ring.keys and time.monotonic() >= until:
+                raise
+            return bool(self._keeper.ring.keys)
+        return True
 
     def stop(self) -> None:
         """Stop keeping up, and leave the holders of private keys."""
@@ -192,6 +211,8 @@ class KeyService:
 
 def _failed(error: Exception) -> None:
     """The text of what a holder says is for the log; a database's may hold more."""
+    if is_told(error):
+        return
     said = str(error) if isinstance(error, SigningUnavailableError) else type(error).__name__
     audit.warn("key.keep_up_failed", error=said)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from idp.logout.service import LogoutService
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.database import Database, Transaction
 from idp.runtime.periodic import Periodic
 
@@ -42,4 +43,5 @@ class Reaper:
 
 
 def _failed(error: Exception) -> None:
-    audit.warn("reaper.failed", error=type(error).__name__)
+    if not is_told(error):
+        audit.warn("reaper.failed", error=type(error).__name__)

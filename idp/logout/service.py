@@ -99,6 +99,7 @@ class LogoutService:
 
     def end_account_sessions(self, tx: Transaction, subject: str, reason: str, *, keep: str | None = None) -> int:
         """End every session of a person, save `keep`. What was allowed offline stays allowed."""
+        tx.take_time()
         sids = sorted(session.sid for session in self._sessions.listed(tx, subject=subject) if session.sid != keep)
         # in one order always: two endings that lock the same rows in different orders would wait for each other
         return sum(self.end_session(tx, sid, reason) is not None for sid in sids)
@@ -159,6 +160,7 @@ class LogoutService:
     def _ended_client(self, tx: Transaction, client_id: str, *, ended: bool) -> bool:
         """What follows when a client was marked removed."""
         if ended:
+            tx.take_time()
             tokens_ending.end_of_client(tx, client_id, rules.Reason.CLIENT_REMOVED)
             self._signals.client_ended(tx, client_id, rules.Reason.CLIENT_REMOVED)
             tx.after_commit(lambda: self._clients.forget(client_id))
@@ -170,6 +172,7 @@ class LogoutService:
 
         Sessions and families go on: a refresh gives tokens of the successor. None when it was revoked already.
         """
+        tx.take_time()
         revoked = keys_ending.mark_revoked(tx, self._keys.policy, kid, reason, spare)
         if revoked is not None:
             self._signals.key_ended(tx, kid, rules.Reason.KEY_REVOKED)

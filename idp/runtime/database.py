@@ -5,11 +5,10 @@ SQLAlchemy Core on a plain connection, prepared once at import: through the ORM 
 as much (docs/adr/0002). Rooms read rows into the frozen dataclasses of their `rules.py`.
 """
 
-import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import (
@@ -22,23 +21,24 @@ from sqlalchemy import (
     MetaData,
     Select,
     Table,
-    create_engine,
     event,
     select,
+    text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import ConnectionPoolEntry
 
-from idp.runtime import secrets
+from idp.runtime import secrets, sqlite
+from idp.runtime.availability import Availability
 from idp.runtime.clock import Clock, Instant, system_clock
+from idp.runtime.limits import Limits
+from idp.runtime.outage import DatabaseUnavailableError, needs_a_new_connection, outage_of
 
 _NAME_BYTES = 16
-BUSY_TIMEOUT_MS = 10_000
-#: How soon, in seconds, the writer's lock of SQLite is asked for again: about as long as a writer holds it.
-_BUSY_PAUSE = 0.001
 POOL_SIZE = 20
+_NO_TIME_OUT = text("SET LOCAL statement_timeout = 0")
 
 
 class Base(DeclarativeBase):
@@ -117,6 +117,15 @@ class Transaction:
         """Whether an `UPDATE ... RETURNING` changed a row: the one way in which anything single-use is consumed."""
         return self.execute(statement, parameters).first() is not None
 
+    def take_time(self) -> None:
+        """Let no statement from here on be cut for taking long: what maintains, and what ends very much at once.
+
+        It waits for locks as everybody does, and one that nobody works on any more is given up all the same.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.execute(_NO_TIME_OUT)
+            self.connection.connection.driver_connection.patience = inf  # type: ignore[union-attr]
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Call `action` once, after the commit; never when the transaction is rolled back."""
         if action not in self._afterwards:
@@ -124,12 +133,19 @@ class Transaction:
 
 
 class Database:
-    """Opens transactions. A reading one may not write; a writing one begins with the writer's lock on SQLite."""
+    """Opens transactions. A reading one may not write; a writing one begins with the writer's lock on SQLite.
 
-    def __init__(self, url: str, clock: Clock = system_clock) -> None:
+    Both raise DatabaseUnavailableError where the database does not do its work.
+    """
+
+    def __init__(
+        self, url: str, clock: Clock = system_clock, limits: Limits | None = None, *, pool_size: int = POOL_SIZE
+    ) -> None:
         self.url = url
         self.clock = clock
-        self.engine = _engine(url)
+        self.availability = Availability()
+        self.engine = _engine(url, limits or Limits(), pool_size)
+        self._driver_error = _driver_error_of(self.engine)
         self._writer = self.engine.execution_options(idp_writing=True)
         self._glances: list[Glance] = []
 
@@ -141,10 +157,23 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that only reads. What was asked for after the commit happens when it is closed."""
-        with self.engine.connect() as connection:
-            tx = self._transaction(connection)
-            yield tx
+        self.availability.check(writing=False)
+        try:
+            with self.engine.connect() as connection:
+                tx = self._transaction(connection)
+                yield tx
+        except (SQLAlchemyError, self._driver_error) as error:
+            self._fail(error)
+            raise
+        self.availability.worked(writing=False)
         _run(tx)
+
+    def _fail(self, error: Exception) -> None:
+        """Raise DatabaseUnavailableError if the database is the reason of the error."""
+        outage = outage_of(error)
+        if outage is not None:
+            self.availability.failed(outage)
+            raise DatabaseUnavailableError(outage) from error
 
     def _transaction(self, connection: Connection) -> Transaction:
         now = self.clock()
@@ -152,7 +181,7 @@ class Database:
 
     def glance(self, statement: Select[Any]) -> "Glance":
         """For one question that is asked many times a second."""
-        glance = Glance(self.engine, statement)
+        glance = Glance(self.engine, statement, self.availability)
         self._glances.append(glance)
         return glance
 
@@ -165,21 +194,27 @@ class Database:
 
         `rebuilding` is for migrations: SQLite changes a table by dropping it, and what hangs from it must not go with it.
         """
-        with self._writer.connect() as connection:
-            if rebuilding and self.dialect == "sqlite":
-                connection.detach()  # never back to the pool: a connection without foreign keys is for this alone
-                connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
-            tx = self._transaction(connection)
-            try:
-                yield tx
-            except BaseException as error:
-                if not getattr(error, "keep_changes", False):
-                    connection.rollback()
+        self.availability.check(writing=True)
+        try:
+            with self._writer.connect() as connection:
+                if rebuilding and self.dialect == "sqlite":
+                    connection.detach()  # never back to the pool: a connection without foreign keys is for this alone
+                    connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+                tx = self._transaction(connection)
+                try:
+                    yield tx
+                except BaseException as error:
+                    if not getattr(error, "keep_changes", False):
+                        connection.rollback()
+                        raise
+                    connection.commit()
+                    _run(tx)
                     raise
                 connection.commit()
-                _run(tx)
-                raise
-            connection.commit()
+        except (SQLAlchemyError, self._driver_error) as error:
+            self._fail(error)
+            raise
+        self.availability.worked(writing=True)
         _run(tx)
 
     def dispose(self) -> None:
@@ -195,14 +230,28 @@ class Glance:
     No transaction: each asking sees what was committed before it. For one thread at a time.
     """
 
-    def __init__(self, engine: Engine, statement: Select[Any]) -> None:
+    def __init__(self, engine: Engine, statement: Select[Any], availability: Availability) -> None:
         self._engine = engine
+        self._availability = availability
         self._compiled = statement.compile(dialect=engine.dialect)
         self._text = str(self._compiled)
         self._connection: DBAPIConnection | None = None
 
     def __call__(self, **values: object) -> bool:
-        """Ask. Raises what the driver raises; the next question is asked on a new connection then."""
+        """Ask. Raises DatabaseUnavailableError, and what else the driver raises; then the next one has a new connection."""
+        self._availability.check(writing=False)
+        try:
+            found = self._asked(values)
+        except (SQLAlchemyError, _driver_error_of(self._engine)) as error:
+            outage = outage_of(error)
+            if outage is None:
+                raise
+            self._availability.failed(outage)
+            raise DatabaseUnavailableError(outage) from error
+        self._availability.worked(writing=False)
+        return found
+
+    def _asked(self, values: Mapping[str, object]) -> bool:
         names = self._compiled.positiontup
         parameters = values if names is None else tuple(values[name] for name in names)
         connection, self._connection = self._connection or self._connected(), None
@@ -242,60 +291,26 @@ def _run(tx: Transaction) -> None:
         action()
 
 
-def _engine(url: str) -> Engine:
-    # Parameters are hidden in errors: they hold what must not be in a log.
-    if make_url(url).get_backend_name() == "sqlite":
-        engine = create_engine(url, pool_size=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    return create_engine(url, pool_size=POOL_SIZE, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
+def _driver_error_of(engine: Engine) -> type[Exception]:
+    """What everything is that the driver raises."""
+    error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    return error
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """WAL so that readers and the writer do not wait for each other; FULL so that a commit survives a power cut."""
-    if not isinstance(connection, sqlite3.Connection):
-        message = "the SQLite driver is not the standard library's"
-        raise TypeError(message)
-    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, not where the driver guesses
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    for pause in (0.05,) * 100:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:  # another process is switching the new file just now; SQLite does not wait for it
-            time.sleep(pause)
-        else:
-            return
-    message = "the database file is locked by another program"
-    raise sqlite3.OperationalError(message)
+def _engine(url: str, limits: Limits, pool_size: int) -> Engine:
+    address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        engine = sqlite.engine_for(address, limits, pool_size)
+    else:
+        from idp.runtime import postgres  # noqa: PLC0415 - its driver costs every command 0.1 s
+
+        engine = postgres.engine_for(address, limits, pool_size)
+    event.listen(engine, "handle_error", _take_new_connections)
+    return engine
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes its lock at once: a reader that turns writer may fail at the worst moment instead of waiting."""
-    if not connection.get_execution_options().get("idp_writing", False):
-        connection.exec_driver_sql("BEGIN")
-    elif not _begin_writing(connection.connection.cursor()):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # says what is wrong
-
-
-def _begin_writing(cursor: DBAPICursor) -> bool:
-    """Whether the writer's lock came in time.
-
-    SQLite's own waiting sleeps longer and longer, up to 0.1 s, so that whoever comes later takes the lock first.
-    """
-    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    cursor.execute("PRAGMA busy_timeout=0")
-    try:
-        while time.monotonic() < until:
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    return False
-                time.sleep(_BUSY_PAUSE)
-            else:
-                return True
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    return False
+def _take_new_connections(context: ExceptionContext) -> None:
+    """What the pool holds may see for ever what was: a standby that is none any more, a disk that was read-only."""
+    outage = outage_of(context.original_exception)
+    if outage is not None and needs_a_new_connection(outage):
+        context.is_disconnect = True

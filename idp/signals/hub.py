@@ -13,6 +13,7 @@ from prometheus_client import Gauge, Histogram
 
 from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.database import Database, Transaction
 from idp.signals.rules import BATCH, Signal, Stream
 from idp.signals.service import SignalService
@@ -119,7 +120,8 @@ class Hub:
             try:
                 complete = self.once()
             except Exception as error:  # noqa: BLE001 - a database that is away comes back, and the hub must be there
-                audit.warn("signals.stalled", error=type(error).__name__)
+                if not is_told(error):
+                    audit.warn("signals.stalled", error=type(error).__name__)
                 pause = _FAILURE_PAUSE
             else:
                 pause = _AGAIN if not complete else FOLLOWED if self.followers else UNFOLLOWED

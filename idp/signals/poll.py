@@ -16,6 +16,7 @@ from typing import TypeVar
 from prometheus_client import Gauge
 
 from idp.runtime import audit
+from idp.runtime.availability import is_told
 from idp.runtime.headers import HSTS, NO_STORE, STRICT
 from idp.runtime.lane import Answer, Desk, Request
 from idp.signals import requests, rules
@@ -218,7 +219,8 @@ async def _of(desk: Desk[_Item, _Found | Refusal], item: _Item) -> _Found:
     try:
         found = await desk.ask(item)
     except Exception as error:  # noqa: BLE001 - the database, most of the time; its text may hold more than is good
-        audit.warn("signals.poll_failed", error=type(error).__name__)
+        if not is_told(error):
+            audit.warn("signals.poll_failed", error=type(error).__name__)
         raise busy("The log cannot be read just now.") from None
     if isinstance(found, Refusal):
         raise found

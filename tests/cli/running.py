@@ -94,8 +94,8 @@ def _closed_databases() -> Iterator[None]:
     opened: list[Database] = []
     make = Database.__init__
 
-    def remember(database: Database, *arguments: Any) -> None:
-        make(database, *arguments)
+    def remember(database: Database, *arguments: Any, **named: Any) -> None:
+        make(database, *arguments, **named)
         opened.append(database)
 
     with mock.patch.object(Database, "__init__", remember):
