@@ -33,6 +33,7 @@ from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Lane
 from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.pages import PageError, error_page
+from idp.runtime.stale_forms import NOT_OF_NOW
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
 from idp.signals import status_list_endpoints
@@ -169,7 +170,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),
-        logout_pages.pages(database, clients, tokens, provider.logout, provider.streams),
+        logout_pages.pages(database, clients, tokens, provider.logout, provider.streams, settings.issuer),
     ]
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)
@@ -210,8 +211,7 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(CSRFError)
     def csrf(_error: CSRFError) -> Response:
-        sentence = "This page was open for too long, or your browser did not send its cookie. Please try again."
-        return error_page(PageError("invalid_request", "The CSRF token is missing or does not match.", sentence))
+        return error_page(PageError("invalid_request", "The CSRF token is missing or does not match.", NOT_OF_NOW))
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

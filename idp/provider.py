@@ -338,6 +338,7 @@ class Provider:
             Services(clients, self.accounts, self.sessions, self.tokens, self.codes, self.consents, request_objects),
             settings.authorization_request_lifetime,
             accounts_pages.browser_of_request,
+            issuer=settings.issuer,
             response_types=settings.authorization_response_types,
         )
 

@@ -58,6 +58,14 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).replace(_DOTTED_I, "i")
 
 
+def is_same(one: str, other: str) -> bool:
+    """Whether two texts are spellings of one name. What can be no name is nobody's."""
+    try:
+        return fold(one) == fold(other)
+    except UsernameRefusedError:
+        return False
+
+
 def displayed(username: str) -> str:
     """The name as it is shown. Raises UsernameRefusedError for what can be no name."""
     if len(username) > _MAXIMUM_RAW:

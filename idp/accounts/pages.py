@@ -6,20 +6,21 @@ A refused sign-in is answered with 200 and the page again, not with 401: that wo
 
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, current_app, flash, get_flashed_messages, request
 from flask import session as browser_session
 from flask_login import LoginManager, current_user, login_user
 from flask_wtf.csrf import CSRFError
 
 from idp.accounts import devices, names, profile, rules
+from idp.accounts.addresses import Addresses
 from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
+from idp.accounts.requests import RequestsOfPages
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService, Endings
 from idp.accounts.signed_in import SignedIn
-from idp.clients.pages import as_shown
+from idp.clients.pages import as_shown, over_page
 from idp.clients.service import ClientService
 from idp.config import Settings
 from idp.logout.pages import left
@@ -28,17 +29,27 @@ from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.clock import in_words
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import BROWSER, PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 from idp.sessions.rules import Session, SignIn
 from idp.sessions.service import SessionService, Started
 
-__all__ = ["PendingRequests", "PendingSignIn", "browser_of_request", "install", "pages", "signed_in"]
+__all__ = ["Addresses", "PendingRequests", "PendingSignIn", "browser_of_request", "install", "pages", "signed_in"]
 
-_BROWSER = "browser"
 _PAGES = "_pages"
-_STALE = "This page was open for too long, or your browser did not send its cookie. Please try again."
-_EXPIRED = "The app's request has expired. Sign in here, then go back to the app and start again."
+#: What is wrong with a form that does not fit: true of one from another tab, and of one that another site forged.
+_STALE = "This page does not belong to the session of now, as after signing in or out in another tab. Enter the password again."
+_NO_COOKIE = "Your browser did not send the cookie of this page. Let it keep cookies from here, then enter the password again."
+_SOMEBODY_ELSE = "{} signed in at this browser meanwhile. To sign in as {} instead, enter the password again."
+_EXPIRED = "What the app asked for has expired. Sign in here, and you are told how to go back to it."
+_UNKNOWN = "The app's request has expired, or another browser began it. Sign in here, then go back to the app and start again."
 _AGAIN = "Please sign in again to go on."
+_ENDED_ALREADY = "That session was not open any more: there was nothing to end."
+_QUESTIONS = {
+    "/account/sign-out": Question("Sign out that browser?", "Sign out", ("sid",)),
+    "/account/sign-out-others": Question("Sign out every other browser?", "Sign out others"),
+    "/account/sign-out-everywhere": Question("Sign out everywhere?", "Sign out everywhere"),
+}
 
 
 class Needs(Protocol):
@@ -63,9 +74,9 @@ class Needs(Protocol):
 
 def browser_of_request() -> str:
     """The secret that names this browser, made when it has none. A stored authorization request is bound to it."""
-    known = browser_session.get(_BROWSER)
+    known = browser_session.get(BROWSER)
     if not isinstance(known, str):
-        known = browser_session[_BROWSER] = secrets.token()
+        known = browser_session[BROWSER] = secrets.token()
     return known
 
 
@@ -122,9 +133,11 @@ def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
 
     @routes.errorhandler(CSRFError)
     def stale(_error: CSRFError) -> Response:
-        if request.path == "/login":
-            return entry.stale()
-        return error_page(PageError("invalid_request", "The CSRF token is missing or does not match.", _STALE))
+        steps = {"/login": entry.stale, "/login/select": entry.choice_is_stale}
+        try:
+            return steps.get(request.path, own.stale)(parameters())
+        except PageError as error:
+            return error_page(error)
 
     return routes
 
@@ -138,14 +151,20 @@ class SignInPage:
     def __init__(self, needs: Needs, pending: PendingRequests) -> None:
         self._needs = needs
         self._pending = pending
+        self._requests = RequestsOfPages(needs.database, pending)
         self._at = Addresses(needs.settings)
         self._device_cookie = "__Host-idp_device" if needs.settings.secure else "idp_device"
 
     def show(self) -> Response:
         """The page."""
-        given = parameters()
-        found = self._find(given)
-        if found is None and signed_in() is not None:
+        given, person = parameters(), signed_in()
+        over = self._requests.over(given)
+        if over is not None:
+            return over_page(over, self._needs.settings.issuer)
+        if person is not None and "other" not in given and self._requests.goes_on(given, person):
+            return see_other(self._at(self._requests.after(given)))
+        found = self._requests.find(given)
+        if found is None and person is not None:
             return see_other(self._at("account"))
         return self._page(given, found)
 
@@ -158,29 +177,44 @@ class SignInPage:
             account = self._needs.accounts.sign_in(username, password, _address(), device)
             return self._enter(account, given)
         except SignInRefusedError as error:
-            return self._page(given, self._find(given), error=str(error))
+            return self._page(given, self._requests.find(given), error=str(error))
         except SignInThrottledError as error:
             return self._later(429, given, error)
         except PasswordsBusyError as error:
             return self._later(503, given, error)
 
-    def stale(self) -> Response:
-        """The page again, for a form without a valid CSRF token."""
-        try:
-            given = parameters()
-        except PageError as error:
-            return error_page(error)
-        return self._page(given, self._find(given), status=400, error=_STALE)
+    def stale(self, given: Parameters) -> Response:
+        """A form without a valid CSRF token: nobody is signed in by it, and nobody out.
+
+        Who is signed in as the one who was typed goes on, as by a link. Otherwise the page comes again, without the password.
+        """
+        person, typed = signed_in(), given.get("username", "")
+        if person is not None and names.is_same(typed or person.account.username, person.account.username):
+            return see_other(self._at(self._requests.after(given)))
+        sentence = _STALE if current_app.config["SESSION_COOKIE_NAME"] in request.cookies else _NO_COOKIE
+        if person is not None:
+            sentence = _SOMEBODY_ELSE.format(person.account.username, typed[: names.MAXIMUM_LENGTH])
+        return self._page(given, self._requests.find(given), status=400, error=sentence)
 
     def ask(self) -> Response:
         """`prompt=select_account`: go on as who is signed in, as somebody else, or not at all."""
-        given, person = parameters(), signed_in()
-        found = self._find(given)
+        return self._choice(parameters())
+
+    def choice_is_stale(self, given: Parameters) -> Response:
+        """The choice once more, of whom it is now."""
+        if self._requests.find(given) is None:
+            raise PageError("invalid_request", "The CSRF token is missing or does not match.", NOT_OF_NOW)
+        return self._choice(given, status=400, notice=NOT_OF_NOW)
+
+    def _choice(self, given: Parameters, status: int = 200, notice: str | None = None) -> Response:
+        person, found = signed_in(), self._requests.find(given)
         if found is None or person is None:
             return see_other(self._at("login", request=given.get("request")))
         forms_may_lead_to(found.redirect_uri)
         return render(
             "select_account.html",
+            status,
+            notice=notice,
             action=self._at("login/select"),
             request_id=given["request"],
             username=person.account.username,
@@ -190,7 +224,7 @@ class SignInPage:
     def choose(self) -> Response:
         """The person's choice."""
         given = parameters()
-        found, person = self._find(given), signed_in()
+        found, person = self._requests.find(given), signed_in()
         choice = given.get("choice")
         if found is None or person is None or choice not in {"continue", "cancel"}:
             return see_other(self._at("login", request=given.get("request"), other="1" if found else None))
@@ -202,7 +236,10 @@ class SignInPage:
         return see_other(self._at(self._pending.location(given["request"])))
 
     def _enter(self, account: Account, given: Parameters) -> Response:
-        """Start the session. Cookie and CSRF token are new, whatever the browser came with (no fixation)."""
+        """Start the session. Its cookie is new, whatever the browser came with (no fixation).
+
+        So is the CSRF token, unless it was this very person's: what they opened in other tabs is theirs still.
+        """
         with self._needs.database.writing() as tx:
             held = self._needs.accounts.hold(tx, account.subject)
             # Another password may have been set while this one was checked, and has ended what the old one had begun.
@@ -212,12 +249,13 @@ class SignInPage:
             if "request" in given:
                 self._pending.signed_in(tx, given["request"], held.subject)
             started = self._start(tx, held)
-        found = self._find(given)
-        browser = browser_of_request()
+        before = signed_in()
+        is_the_same = before is not None and before.account.subject == held.subject
+        kept = {BROWSER: browser_of_request()} | (_form_token() if is_the_same else {})
         browser_session.clear()
-        browser_session[_BROWSER] = browser
+        browser_session.update(kept)
         login_user(SignedIn(started.session, held, started.cookie))
-        response = see_other(self._at("account" if found is None else self._pending.location(given["request"])))
+        response = see_other(self._at(self._requests.after(given)))
         response.set_cookie(
             self._device_cookie,
             self._needs.accounts.remember_device(request.cookies.get(self._device_cookie), held),
@@ -241,29 +279,24 @@ class SignInPage:
             self._needs.logout.end_session(tx, before.session.sid, Reason.REPLACED)
         return self._needs.sessions.start(tx, sign_in)
 
-    def _find(self, given: Parameters) -> PendingSignIn | None:
-        request_id = given.get("request")
-        if request_id is None:
-            return None
-        with self._needs.database.reading() as tx:
-            return self._pending.sign_in(tx, request_id)
-
     def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
         person = signed_in() if "other" not in given else None
+        over = self._requests.over(given) if found is None else None
+        asking = found or over
         forms_may_lead_to(found.redirect_uri if found is not None else None)
         return render(
             "login.html",
             status,
             action=self._at("login"),
-            request_id=given.get("request") if found is not None else None,
+            request_id=given.get("request") if asking is not None else None,
             username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
             error=error,
-            client=as_shown(found.client, found.ui_locales) if found is not None else None,
-            notice=_EXPIRED if found is None and "request" in given else _AGAIN if person is not None else None,
+            client=as_shown(asking.client, asking.ui_locales) if asking is not None else None,
+            notice=_EXPIRED if over is not None else _notice(given, found, person),
         )
 
     def _later(self, status: int, given: Parameters, error: SignInThrottledError | PasswordsBusyError) -> Response:
-        response = self._page(given, self._find(given), status=status, error=str(error))
+        response = self._page(given, self._requests.find(given), status=status, error=str(error))
         response.headers["Retry-After"] = str(error.retry_after)
         return response
 
@@ -275,6 +308,21 @@ def _expected(found: PendingSignIn | None, person: SignedIn | None) -> str:
     if found is None or person is None or found.subject_required not in {None, person.account.subject}:
         return ""
     return person.account.username
+
+
+def _notice(given: Parameters, found: PendingSignIn | None, person: SignedIn | None) -> str | None:
+    told = get_flashed_messages()
+    if told:
+        return str(told[-1])
+    if found is None and "request" in given:
+        return _UNKNOWN
+    return None if person is None else _AGAIN
+
+
+def _form_token() -> dict[str, str]:
+    """What the forms that this browser has open were made with."""
+    name = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+    return {name: browser_session[name]} if name in browser_session else {}
 
 
 def _address() -> str:
@@ -334,7 +382,19 @@ class AccountPage:
             apps_url=self._at("account/apps"),
             profile_url=self._at("account/profile"),
             password_changed=parameters().get("changed") == "password",
+            told=get_flashed_messages(),
         )
+
+    def stale(self, given: Parameters) -> Response:
+        """A form of another sign-in: asked once more, or said not to have been done. A password is never kept."""
+        person, question = signed_in(), _QUESTIONS.get(request.path)
+        if person is None:
+            raise nobody(self._at("login"))
+        if question is not None:
+            return ask_again(question, self._at(request.path), given, person.account.username)
+        if request.path == "/account/password":
+            return self._password_page(NOT_OF_NOW, 400)
+        raise PageError("invalid_request", "The CSRF token is missing or does not match.", NOT_OF_NOW)
 
     def show_profile(self) -> Response:
         """What apps may be told of the person who is signed in, to that person."""
@@ -347,18 +407,19 @@ class AccountPage:
         """End one of one's own sessions."""
         person, sid = signed_in(), parameters().get("sid", "")
         if person is None:
-            return see_other(self._at("login"))
+            return not_signed_in(self._at("login"))
         with self._needs.database.writing() as tx:
             session = self._needs.sessions.get(tx, sid)
-            if session is not None and session.subject == person.account.subject:
-                self._needs.logout.end_session(tx, sid, Reason.SIGNED_OUT)
+            is_own = session is not None and session.subject == person.account.subject
+            if not is_own or self._needs.logout.end_session(tx, sid, Reason.SIGNED_OUT) is None:
+                flash(_ENDED_ALREADY)
         return self._left([sid]) if sid == person.session.sid else see_other(self._at("account"))
 
     def sign_out_others(self) -> Response:
         """End every session of one's own but this one."""
         person = signed_in()
         if person is None:
-            return see_other(self._at("login"))
+            return not_signed_in(self._at("login"))
         subject, keep = person.account.subject, person.session.sid
         with self._needs.database.writing() as tx:
             self._needs.logout.end_account_sessions(tx, subject, Reason.SIGNED_OUT_OTHERS, keep=keep)
@@ -368,7 +429,7 @@ class AccountPage:
         """End every session of one's own, this one too."""
         person = signed_in()
         if person is None:
-            return see_other(self._at("login"))
+            return not_signed_in(self._at("login"))
         with self._needs.database.writing() as tx:
             sessions = self._needs.sessions.listed(tx, subject=person.account.subject)
             self._needs.logout.end_account_sessions(tx, person.account.subject, Reason.SIGNED_OUT_EVERYWHERE)
@@ -382,7 +443,7 @@ class AccountPage:
         """Another password, once the old one was shown again. Every other session ends with it."""
         person, given = signed_in(), parameters()
         if person is None:
-            return see_other(self._at("login"))
+            return not_signed_in(self._at("login"))
         old, new = given.get("password", ""), given.get("new_password", "")
         if new != given.get("new_password_again", ""):
             return self._password_page("The two new passwords are not the same.")
@@ -426,15 +487,3 @@ class AccountPage:
             is_current=session.sid == person.session.sid,
             clients=[client.name for client in clients if client is not None],
         )
-
-
-class Addresses:
-    """Paths of our own, from the issuer and never from what a request says of its host."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._root = settings.issuer_path
-
-    def __call__(self, path: str, **query: str | None) -> str:
-        """The absolute path of `path`, with those parameters of `query` that are not None."""
-        given = {name: value for name, value in query.items() if value is not None}
-        return f"{self._root}/{path.lstrip('/')}" + (f"?{urlencode(given)}" if given else "")

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from idp.clients.rules import Client
+from idp.clients.showing import Over
 from idp.runtime.database import Transaction
+from idp.sessions.rules import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,12 @@ class PendingRequests(Protocol):
 
     def sign_in(self, tx: Transaction, request_id: str) -> PendingSignIn | None:
         """What the request asks of the sign-in; None for an unknown, expired or foreign one."""
+
+    def goes_on(self, tx: Transaction, request_id: str, session: Session) -> bool:
+        """Whether an open request asks for no sign-in of who is signed in already."""
+
+    def over(self, tx: Transaction, request_id: str) -> Over | None:
+        """What became of a request that was answered or has expired; None for an open, unknown or foreign one."""
 
     def signed_in(self, tx: Transaction, request_id: str, subject: str) -> None:
         """Somebody signed in for this request: `prompt=login` and `max_age` are satisfied, whatever clocks say."""

@@ -6,17 +6,19 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
+from idp.authorization import answering
 from idp.authorization.browser_state import BrowserState
 from idp.authorization.issuing import Issued
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, ONWARD, AuthorizationService
-from idp.clients.pages import as_shown
+from idp.clients.pages import as_shown, over_page, ways_back
 from idp.clients.rules import Client
-from idp.protocol import uris
+from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import (
     PageError,
+    RefusedAddress,
     blueprint,
     error_page,
     forms_lead_anywhere,
@@ -28,7 +30,7 @@ from idp.runtime.pages import (
 )
 from idp.sessions.rules import Session
 
-_STALE = "This request has expired or was answered already. Go back to the app and start again."
+_UNKNOWN = "Nothing is known here of what the app asked for, or another browser began it. Go back to the app and start again."
 _UNTRUSTED = (
     "The app that sent you here asked in a way that cannot be trusted, so you were not sent back. Please tell its makers."
 )
@@ -51,7 +53,12 @@ def pages(database: Database, service: AuthorizationService, issuer: str, browse
 
     @routes.errorhandler(UntrustedRequestError)
     def untrusted(error: UntrustedRequestError) -> Response:
-        return error_page(PageError(error.error, error.description, _UNTRUSTED))
+        address = None
+        if error.client is not None and error.redirect_uri is not None:
+            address = RefusedAddress("redirect_uri", error.redirect_uri, error.client.redirect_uris)
+            audit.warn("authorization.redirect_refused", client_id=error.client.client_id, **address.fields())
+        ways = ways_back(error.client, issuer)
+        return error_page(PageError(error.error, error.description, _UNTRUSTED, ways=ways, address=address))
 
     @routes.errorhandler(RequestRefusedError)
     def refused(error: RequestRefusedError) -> Response:
@@ -116,14 +123,24 @@ class Dispatcher:
     def _resumed(self, tx: Transaction, request_id: str, *, onward: bool) -> Response | Issued:
         found = self._service.resume(tx, request_id)
         if found is None:
-            description = "The authorization request is unknown, expired, answered already, or another browser's."
-            raise PageError("invalid_request", description, _STALE)
+            return self._over(tx, request_id, onward=onward)
         client, asked, progress = found
         session: Session | None = current_user.session if current_user.is_authenticated else None
         if not onward and _pauses(asked) and self._service.next_step(tx, client, asked, progress, session).leads_out:
             # Nothing is issued yet: the page holds no code, and whoever comes back to it sends none twice.
             return moving_on(self._service.location(request_id, onward=True), client=as_shown(client, asked.ui_locales))
         return self._step(tx, client, asked, progress, request_id)
+
+    def _over(self, tx: Transaction, request_id: str, *, onward: bool) -> Response:
+        """Nobody can go on with it: say why, to its own browser, or take the person back with an error. Raises PageError."""
+        refusal = self._service.expired(tx, request_id) if onward else None
+        if refusal is not None:
+            raise refusal
+        over = self._service.over(tx, request_id)
+        if over is None:
+            description = "The authorization request is unknown, or another browser's."
+            raise PageError("invalid_request", description, _UNKNOWN)
+        return over_page(over, self._answer.issuer, 400)
 
     def _step(
         self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None
@@ -136,7 +153,7 @@ class Dispatcher:
             return self._ended(tx, asked, request_id, *_REFUSALS[todo])
         if todo is Step.ISSUE and session is not None:
             if request_id is not None and not self._service.finish(tx, request_id):
-                raise PageError("invalid_request", "The authorization request was answered already.", _STALE)
+                return self._over(tx, request_id, onward=False)
             return self._service.issuing.issue(tx, client, asked, session)
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
@@ -160,7 +177,7 @@ class Answer:
     """Sends the person back to the app: by query, by fragment or by form, always with `iss` (RFC 9207)."""
 
     def __init__(self, issuer: str, browser_state: BrowserState | None) -> None:
-        self._issuer = issuer
+        self.issuer = issuer
         self._browser_state = browser_state
 
     def success(self, issued: Mapping[str, str], asked: Asked, session: Session) -> Response:
@@ -173,15 +190,13 @@ class Answer:
 
     def error(self, error: OAuth2Error, redirect_uri: str, response_mode: str, state: str | None) -> Response:
         """The error response (OIDC Core §3.1.2.6)."""
-        fields = [("error", str(error.error)), ("error_description", str(error.get_error_description()))]
-        return self._send(fields, redirect_uri, response_mode, state)
+        return self._send(answering.error_fields(error), redirect_uri, response_mode, state)
 
     def _send(self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None) -> Response:
-        fields = [*fields, *([("state", state)] if state is not None else []), ("iss", self._issuer)]
-        if response_mode == "fragment":
-            return see_other(uris.with_fragment(redirect_uri, fields))
-        if response_mode != "form_post":
-            return see_other(uris.with_parameters(redirect_uri, fields))
+        fields = answering.whole(fields, state, self.issuer)
+        address = answering.address(redirect_uri, response_mode, fields)
+        if address is not None:
+            return see_other(address)
         forms_lead_anywhere()
         g.scripts = True
         return render("form_post.html", redirect_uri=redirect_uri, fields=dict(fields))

@@ -2,16 +2,22 @@
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 
+from idp.clients.rules import Client
 from idp.protocol import errors
 
 
 class UntrustedRequestError(Exception):
-    """A request whose client or redirect URI is in doubt: shown on our page, never redirected."""
+    """A request whose client or redirect URI is in doubt: shown on our page, never redirected.
 
-    def __init__(self, error: str, description: str) -> None:
+    `redirect_uri` is the one that came, where it is none that `client` registered.
+    """
+
+    def __init__(self, error: str, description: str, *, client: Client | None = None, redirect_uri: str | None = None) -> None:
         super().__init__(description)
         self.error = error
         self.description = errors.description(description)
+        self.client = client
+        self.redirect_uri = redirect_uri
 
 
 class RequestRefusedError(Exception):

@@ -40,7 +40,7 @@ def read(sent: Parameters, reader: Reader) -> tuple[Client, Asked]:
         given = reader.unfold(sent, client)
     except OAuth2Error as error:
         if "redirect_uri" not in sent:
-            raise UntrustedRequestError(str(error.error), str(error.get_error_description())) from None
+            raise UntrustedRequestError(str(error.error), str(error.get_error_description()), client=client) from None
         raise _refused(error, sent, trusted_redirect_uri(sent, client)) from None
     redirect_uri = trusted_redirect_uri(given, client)
     try:
@@ -79,10 +79,10 @@ def trusted_redirect_uri(given: Parameters, client: Client) -> str:
             "redirect_uri is missing: give it to the letter as it is registered. Only a request without the scope openid, "
             "of a client that registered exactly one, may leave it out."
         )
-        raise UntrustedRequestError("invalid_request", message)
+        raise UntrustedRequestError("invalid_request", message, client=client)
     if not client.check_redirect_uri(redirect_uri):
         message = "redirect_uri is not one of those that the client registered; it must be the same to the letter."
-        raise UntrustedRequestError("invalid_request", message)
+        raise UntrustedRequestError("invalid_request", message, client=client, redirect_uri=redirect_uri)
     return redirect_uri
 
 

@@ -6,13 +6,15 @@ from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
 from idp.accounts.service import AccountService
-from idp.authorization import request, rules, store
+from idp.authorization import answering, request, rules, store
 from idp.authorization.issuing import Issuing
+from idp.authorization.refusals import RefusedError, RequestRefusedError
 from idp.authorization.request import Reader
 from idp.authorization.request_object import RequestObjects
 from idp.authorization.rules import Asked, Pending, Person, Progress, Step
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.clients.showing import Over
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
@@ -25,6 +27,10 @@ from idp.sessions.service import SessionService
 from idp.tokens.service import TokenService
 
 REQUEST_ID_BYTES = 24
+#: For how long, in seconds, a request that expired is remembered, so that a page which stood open over night knows the way
+#: back to the app; and how many at most, for anybody can begin one.
+REMEMBERED, MOST_REMEMBERED = 86_400, 10_000
+_TOOK_TOO_LONG = "The request expired before the person answered it. Send them here again."
 CONTINUE = "continue"
 #: Says that no page need stand before the app any more: see `pages.Dispatcher`.
 ONWARD = "onward"
@@ -74,8 +80,10 @@ class AuthorizationService:
         request_lifetime: int,
         browser: Callable[[], str],
         *,
+        issuer: str,
         response_types: Sequence[str] = (response_types.CODE,),
     ) -> None:
+        self._issuer = issuer
         self.issuing = Issuing(services.clients, services.accounts, services.sessions, services.tokens, services.codes)
         self._services = services
         self._lifetime = request_lifetime
@@ -141,7 +149,31 @@ class AuthorizationService:
 
     def tidy(self, tx: Transaction) -> int:
         """Delete requests that nobody can go on with; returns their number."""
-        return store.forget_expired(tx)
+        return store.forget_expired(tx, REMEMBERED, MOST_REMEMBERED)
+
+    # -- as every page of a request sees it ------------------------------------------------------------------------
+
+    def over(self, tx: Transaction, request_id: str) -> Over | None:
+        """What became of a request of this browser that is over; None while it is open, and when it is unknown."""
+        pending = store.known_to_browser(tx, request_id, secrets.digest(self._browser()))
+        if pending is None or (pending.used_at is None and pending.expires_at > tx.now):
+            return None
+        asked, answered = Asked.load(pending.asked), pending.used_at is not None
+        client = self._services.clients.get(tx, asked.client_id)
+        if client is None:
+            return None
+        refusal = None if answered or not client.check_redirect_uri(asked.redirect_uri) else _too_late(asked)
+        return Over(client, asked.ui_locales, answered, None if refusal is None else self._error_at(request_id, refusal))
+
+    def _error_at(self, request_id: str, refusal: RequestRefusedError) -> str:
+        fields = answering.whole(answering.error_fields(refusal.error), refusal.state, self._issuer)
+        return answering.address(refusal.redirect_uri, refusal.response_mode, fields) or self.location(request_id, onward=True)
+
+    def expired(self, tx: Transaction, request_id: str) -> RequestRefusedError | None:
+        """The refusal that takes the person back to the app from a request that expired; None for any other."""
+        over = self.over(tx, request_id)
+        pending = store.known_to_browser(tx, request_id, secrets.digest(self._browser()))
+        return None if over is None or over.error_at is None or pending is None else _too_late(Asked.load(pending.asked))
 
     # -- as the sign-in page sees it (accounts.pages.PendingRequests) ---------------------------------------------
 
@@ -169,6 +201,15 @@ class AuthorizationService:
         if self._find(tx, request_id) is not None:
             store.done_by(tx, request_id, "selected_by", subject)
 
+    def goes_on(self, tx: Transaction, request_id: str, session: Session) -> bool:
+        """Whether the request asks for no sign-in of who is signed in already."""
+        found = self._find(tx, request_id)
+        if found is None:
+            return False
+        _, asked, progress = found
+        person = Person(session.subject, session.auth_time)
+        return rules.next_step(asked, progress, person, tx.now, consent_needed=False) is not Step.SIGN_IN
+
     # -- as the consent page sees it (consent.pages.PendingConsents) ----------------------------------------------
 
     def consent(self, tx: Transaction, request_id: str) -> PendingConsent | None:
@@ -191,3 +232,9 @@ class AuthorizationService:
     def location(self, request_id: str, *, onward: bool = False) -> str:
         """Where the request goes on: from a form of ours, or `onward` from where no form of ours led."""
         return f"authorize?{CONTINUE}={request_id}" + (f"&{ONWARD}=1" if onward else "")
+
+
+def _too_late(asked: Asked) -> RequestRefusedError:
+    """Keycloak's answer to the same, too: the app may ask again, and nothing says that the person refused."""
+    error = RefusedError("temporarily_unavailable", _TOOK_TOO_LONG)
+    return RequestRefusedError(error, asked.redirect_uri, asked.response_mode, asked.state)

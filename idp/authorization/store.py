@@ -1,6 +1,6 @@
 """Statements on stored authorization requests."""
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
 from idp.authorization.models import PendingRow
 from idp.authorization.rules import Pending
@@ -11,6 +11,9 @@ _open = and_(_requests.c.used_at.is_(None), _requests.c.expires_at > bindparam("
 _INSERT = insert(_requests)
 _OF_BROWSER = select_of(PendingRow, Pending).where(
     _requests.c.request_id == bindparam("request_id"), _requests.c.browser_hash == bindparam("browser_hash"), _open
+)
+_KNOWN_TO_BROWSER = select_of(PendingRow, Pending).where(
+    _requests.c.request_id == bindparam("request_id"), _requests.c.browser_hash == bindparam("browser_hash")
 )
 _BIND = (
     update(_requests)
@@ -26,7 +29,12 @@ _mark = update(_requests).where(_requests.c.request_id == bindparam("of"), _open
 _DONE_BY = {name: _mark.values({name: bindparam("subject")}) for name in ("signed_in_by", "selected_by", "consented_by")}
 _DENY = _mark.values(denied_at=bindparam("now"))
 _USE = _mark.values(used_at=bindparam("now"))
-_FORGET = delete(_requests).where(_requests.c.expires_at <= bindparam("now"))
+_over = _requests.c.expires_at <= bindparam("now")
+#: When the newest expired requests begin that are remembered still.
+_REMEMBERED_SINCE = select(_requests.c.expires_at).where(_over).order_by(_requests.c.expires_at.desc()).limit(1)
+_FORGET = delete(_requests).where(
+    _over, or_(_requests.c.used_at.is_not(None), _requests.c.expires_at <= bindparam("forgotten"))
+)
 
 
 def add(tx: Transaction, pending: Pending) -> None:
@@ -37,6 +45,11 @@ def add(tx: Transaction, pending: Pending) -> None:
 def of_browser(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
     """The request, if it is open and this browser's."""
     return tx.one(Pending, _OF_BROWSER, {"request_id": request_id, "browser_hash": browser_hash, "now": tx.now})
+
+
+def known_to_browser(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
+    """The request, open or over, if it is this browser's."""
+    return tx.one(Pending, _KNOWN_TO_BROWSER, {"request_id": request_id, "browser_hash": browser_hash})
 
 
 def bind(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
@@ -59,6 +72,11 @@ def use(tx: Transaction, request_id: str) -> bool:
     return tx.changed(_USE, {"of": request_id, "now": tx.now})
 
 
-def forget_expired(tx: Transaction) -> int:
-    """Delete requests that nobody can go on with; returns their number."""
-    return tx.execute(_FORGET, {"now": tx.now}).rowcount
+def forget_expired(tx: Transaction, remembered: float, most: int) -> int:
+    """Delete requests that nobody can go on with; returns their number.
+
+    Of those that expired without an answer the newest `most` are remembered, for `remembered` seconds.
+    """
+    crowded = tx.execute(_REMEMBERED_SINCE.offset(most), {"now": tx.now}).scalar()
+    forgotten = max(tx.now - remembered, crowded or 0.0)
+    return tx.execute(_FORGET, {"now": tx.now, "forgotten": forgotten}).rowcount

@@ -20,6 +20,19 @@ class ShownClient:
     tos_uri: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An authorization request that nobody can go on with, as this browser may see it.
+
+    `error_at` takes the person back to the app with an error, for a request that was not `answered` before it expired.
+    """
+
+    client: Client
+    ui_locales: tuple[str, ...]
+    answered: bool
+    error_at: str | None
+
+
 def show(client: Client, languages: Iterable[str], *, logos: bool) -> ShownClient:
     """The client for somebody who reads `languages` (BCP 47), the best first."""
     wanted = [shorter for language in languages for shorter in _fallbacks(language.lower())]

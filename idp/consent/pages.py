@@ -4,22 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, flash, get_flashed_messages, request
 from flask_login import current_user
+from flask_wtf.csrf import CSRFError
 
-from idp.clients.pages import as_shown
+from idp.clients.pages import as_shown, opens_at, over_page
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.showing import ShownClient
+from idp.clients.showing import Over, ShownClient
 from idp.consent import rules
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
-from idp.protocol.uris import with_parameters
+from idp.protocol.parameters import Parameters
 from idp.runtime.clock import in_words
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import PageError, Way, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 
 ALLOW = "allow"
+_UNKNOWN = "Nothing is known here of what the app asked for, or another browser began it. Go back to the app and start again."
+_NOT_SIGNED_IN = "You are not signed in at this browser any more, so nothing was allowed. Sign in again to go on."
+_NO_ACCESS = "That app had no access any more: there was nothing to withdraw."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,9 @@ class PendingConsent:
 
 class PendingConsents(Protocol):
     """The stored authorization requests, as this room sees them; `authorization` implements it."""
+
+    def over(self, tx: Transaction, request_id: str) -> Over | None:
+        """What became of a request that was answered or has expired; None for an open, unknown or foreign one."""
 
     def consent(self, tx: Transaction, request_id: str) -> PendingConsent | None:
         """What the request of this very browser asks for; None for an unknown, expired or foreign one."""
@@ -78,20 +86,65 @@ def pages(
 ) -> Blueprint:
     """The consent page, and what became of consents. `paths` makes an address of ours of a path."""
     routes = blueprint("consent")
+    asking = ConsentPage(database, consents, pending, paths, issuer)
+    given = AppsPage(database, clients, consents, paths, issuer)
+    routes.get("/consent")(asking.ask)
+    routes.post("/consent")(asking.answer)
+    routes.get("/account/apps")(given.apps)
+    routes.post("/account/apps")(given.withdraw)
 
-    def find(tx: Transaction, request_id: str) -> PendingConsent:
-        found = pending.consent(tx, request_id)
-        if found is None or not current_user.is_authenticated:
-            sentence = "This request has expired or was answered already. Go back to the app and start again."
-            raise PageError("invalid_request", "The authorization request is unknown, expired, or another browser's.", sentence)
-        return found
+    @routes.errorhandler(CSRFError)
+    def stale(_error: CSRFError) -> Response:
+        try:
+            return (asking if request.path == "/consent" else given).stale(parameters())
+        except PageError as error:
+            return error_page(error)
 
-    @routes.get("/consent")
-    def ask() -> Response:
-        request_id = parameters().get("request", "")
-        with database.reading() as tx:
-            found = find(tx, request_id)
-            before = consents.find(tx, current_user.account.subject, found.client.client_id)
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentPage:
+    """`/consent`: a step of a stored authorization request."""
+
+    database: Database
+    consents: ConsentService
+    pending: PendingConsents
+    paths: Callable[[str], str]
+    issuer: str
+
+    def ask(self) -> Response:
+        """What the app asks for, or what became of its request."""
+        return self._page(parameters().get("request", ""))
+
+    def answer(self) -> Response:
+        """The person's answer."""
+        form = parameters()
+        request_id = form.get("request", "")
+        with self.database.writing() as tx:
+            over = self.pending.over(tx, request_id)
+            if over is not None:
+                return over_page(over, self.issuer)
+            found = self._find(tx, request_id)
+            if form.get("decision") == ALLOW:
+                subject = current_user.account.subject
+                self.consents.remember(tx, subject, found.client.client_id, found.scopes)
+                self.pending.allow(tx, request_id, subject)
+            else:
+                self.pending.deny(tx, request_id)
+        return see_other(self.pending.location(request_id))
+
+    def stale(self, form: Parameters) -> Response:
+        """A form of another sign-in: whoever is signed in now is asked, by name and for all that the app asks for."""
+        return self._page(form.get("request", ""), 400, NOT_OF_NOW)
+
+    def _page(self, request_id: str, status: int = 200, notice: str | None = None) -> Response:
+        with self.database.reading() as tx:
+            over = self.pending.over(tx, request_id)
+            if over is not None:
+                return over_page(over, self.issuer)
+            found = self._find(tx, request_id)
+            before = self.consents.find(tx, current_user.account.subject, found.client.client_id)
         forms_may_lead_to(found.redirect_uri)
         shown = [
             AskedScope(name, _sentence(name), is_new=before is not None and not rules.covers(before, [name]))
@@ -99,6 +152,8 @@ def pages(
         ]
         return render(
             "consent.html",
+            status,
+            notice=notice,
             action="consent",
             request_id=request_id,
             client=as_shown(found.client, found.ui_locales),
@@ -107,56 +162,75 @@ def pages(
             redirect_host=found.redirect_host,
         )
 
-    @routes.get("/account/apps")
-    def apps() -> Response:
+    def _find(self, tx: Transaction, request_id: str) -> PendingConsent:
+        """The open request, and somebody to answer it. Raises PageError."""
+        found = self.pending.consent(tx, request_id)
+        if found is None:
+            raise PageError("invalid_request", "The authorization request is unknown, or another browser's.", _UNKNOWN)
         if not current_user.is_authenticated:
-            return see_other(paths("login"))
-        with database.reading() as tx:
-            given = consents.of_person(tx, current_user.account.subject)
-            found = [(consent, clients.get(tx, consent.client_id)) for consent in given]
+            ways = [Way("sign-in-again", self.paths(self.pending.location(request_id)), "Sign in again")]
+            raise PageError("login_required", "Nobody is signed in at this browser.", _NOT_SIGNED_IN, ways=ways)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AppsPage:
+    """`/account/apps`: what one allowed, and withdrawing it."""
+
+    database: Database
+    clients: ClientService
+    consents: ConsentService
+    paths: Callable[[str], str]
+    issuer: str
+
+    def apps(self) -> Response:
+        """Every app with access, and the one that `client_id` names, where it has a place to begin at."""
+        if not current_user.is_authenticated:
+            return see_other(self.paths("login"))
+        with self.database.reading() as tx:
+            given = self.consents.of_person(tx, current_user.account.subject)
+            found = [(consent, self.clients.get(tx, consent.client_id)) for consent in given]
         shown = [
             AppShown(
                 as_shown(client, logo=False),
                 [_sentence(name) for name in scopes.parse(consent.scope)],
                 in_words(consent.granted_at),
-                _opens_at(client, issuer),
+                opens_at(client, self.issuer),
             )
             for consent, client in found
             if client is not None
         ]
-        wanted = clients.find(parameters().get("client_id"))
-        opens_at = None if wanted is None else _opens_at(wanted, issuer)
-        named = {"app": as_shown(wanted, logo=False), "opens_at": opens_at} if wanted is not None and opens_at else None
-        return render("apps.html", action=paths("account/apps"), back=paths("account"), apps=shown, named=named)
+        wanted = self.clients.find(parameters().get("client_id"))
+        begins_at = None if wanted is None else opens_at(wanted, self.issuer)
+        named = {"app": as_shown(wanted, logo=False), "opens_at": begins_at} if wanted is not None and begins_at else None
+        return render(
+            "apps.html",
+            action=self.paths("account/apps"),
+            back=self.paths("account"),
+            apps=shown,
+            named=named,
+            told=get_flashed_messages(),
+        )
 
-    @routes.post("/account/apps")
-    def withdraw() -> Response:
+    def withdraw(self) -> Response:
+        """Let an app have no access any more."""
         if not current_user.is_authenticated:
-            return see_other(paths("login"))
-        with database.writing() as tx:
-            consents.withdraw(tx, current_user.account.subject, parameters().get("client_id", ""))
-        return see_other(paths("account/apps"))
+            return not_signed_in(self.paths("login"))
+        subject, client_id = current_user.account.subject, parameters().get("client_id", "")
+        with self.database.writing() as tx:
+            if self.consents.find(tx, subject, client_id) is None:
+                flash(_NO_ACCESS)
+            self.consents.withdraw(tx, subject, client_id)
+        return see_other(self.paths("account/apps"))
 
-    @routes.post("/consent")
-    def answer() -> Response:
-        form = parameters()
-        request_id = form.get("request", "")
-        with database.writing() as tx:
-            found = find(tx, request_id)
-            if form.get("decision") == ALLOW:
-                subject = current_user.account.subject
-                consents.remember(tx, subject, found.client.client_id, found.scopes)
-                pending.allow(tx, request_id, subject)
-            else:
-                pending.deny(tx, request_id)
-        return see_other(pending.location(request_id))
-
-    return routes
-
-
-def _opens_at(client: Client, issuer: str) -> str | None:
-    """A link, and never a redirect: this address is somebody else's, and the person decides."""
-    return None if client.initiate_login_uri is None else with_parameters(client.initiate_login_uri, [("iss", issuer)])
+    def stale(self, form: Parameters) -> Response:
+        """A form of another sign-in: asked once more of whoever is signed in now."""
+        if not current_user.is_authenticated:
+            raise nobody(self.paths("login"))
+        client = self.clients.find(form.get("client_id"))
+        name = "that app" if client is None else client.name
+        question = Question(f"Withdraw the access of {name}?", "Withdraw", ("client_id",))
+        return ask_again(question, self.paths("account/apps"), form, current_user.account.username)
 
 
 def _sentence(scope: str) -> str:

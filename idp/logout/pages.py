@@ -11,7 +11,7 @@ from flask_login import current_user, logout_user
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
-from idp.clients.pages import as_shown
+from idp.clients.pages import as_shown, ways_back
 from idp.clients.service import ClientService
 from idp.clients.showing import ShownClient
 from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
@@ -19,10 +19,13 @@ from idp.logout.rules import Heard, Reason
 from idp.logout.service import LogoutService
 from idp.protocol import uris
 from idp.protocol.parameters import Parameters
+from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import (
+    BROWSER,
     PageError,
+    RefusedAddress,
     blueprint,
     forms_may_lead_to,
     frames_may_show,
@@ -32,6 +35,7 @@ from idp.runtime.pages import (
     render,
     see_other,
 )
+from idp.runtime.stale_forms import NOT_OF_NOW
 from idp.signals.rules import together
 from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService
@@ -46,7 +50,12 @@ _FRAMES_SECONDS = 2
 
 
 def pages(
-    database: Database, clients: ClientService, tokens: TokenService, logout: LogoutService, streams: StreamService
+    database: Database,
+    clients: ClientService,
+    tokens: TokenService,
+    logout: LogoutService,
+    streams: StreamService,
+    issuer: str,
 ) -> Blueprint:
     """The end-session endpoint."""
     routes = blueprint("logout")
@@ -61,14 +70,13 @@ def pages(
         with database.reading() as tx:
             asked = _read(tx, given)
             hinted = sid is not None and logout.is_hinted(tx, sid, asked.client, asked.hint_sid)
+        if request.method != "POST":
+            _log_refused(asked)
         if sid is None:
             return _finish(asked, was_signed_in=False)
-        if request.method != "POST" and not hinted:
-            return _confirmation(given, asked)
-        if request.method == "POST":
-            _check_csrf(given)
-            if given["decision"] != CONFIRM:
-                return render("logout_cancelled.html")
+        asking = _asked_first(given, asked, issuer, hinted=hinted)
+        if asking is not None:
+            return asking
         with database.writing() as tx:
             logout.end_session(tx, sid, Reason.RP_INITIATED if asked.client is not None else Reason.SIGNED_OUT)
             framed = bool(logout.frames(tx, [sid]))
@@ -89,6 +97,18 @@ def pages(
             raise PageError("invalid_request", str(error), sentence) from None
 
     return routes
+
+
+def _asked_first(given: Parameters, asked: LogoutRequest, issuer: str, *, hinted: bool) -> Response | None:
+    """What comes before anything ends: the question, or what the person answered to it. None where it may end now.
+
+    An address that is not registered is the app's mistake, and the person learns of it first.
+    """
+    if request.method != "POST":
+        return None if hinted and asked.refused_uri is None else _confirmation(given, asked)
+    if given["decision"] != CONFIRM:
+        return render("logout_cancelled.html", ways=ways_back(asked.client, issuer, asked.ui_locales))
+    return None if _is_of_now(given) else _confirmation(given, asked, 400, NOT_OF_NOW)
 
 
 def _done_page(database: Database, clients: ClientService, logout: LogoutService, streams: StreamService) -> Response:
@@ -114,8 +134,10 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
         "is_live": is_live,
         "exposed": exposed,
     }
-    response = render("logout_done.html", was_signed_in=bool(sids), **found)
-    if go_on is not None:
+    # Once as well: who comes back here by the Back button is not sent off again.
+    moves_on = go_on is not None and not kept.get("framed")
+    response = render("logout_done.html", was_signed_in=bool(sids), moves_on=moves_on, **found)
+    if moves_on:
         response.headers["Refresh"] = f"{_FRAMES_SECONDS};url={go_on}"
     elif is_live or frames:
         response.headers["Refresh"] = "1"
@@ -123,17 +145,25 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
 
 
 def left(now: Instant, sids: Sequence[str]) -> None:
-    """Forget who was at this browser, save which sessions it just ended: in the signed cookie, never in an address."""
+    """Forget who was at this browser, save which sessions it just ended: in the signed cookie, never in an address.
+
+    What names the browser itself stays: a request that waits in another tab goes on after the next sign-in.
+    """
+    kept = {name: browser_session[name] for name in (BROWSER,) if name in browser_session}
     browser_session.clear()
+    browser_session.update(kept)
     browser_session[_LEFT] = {"at": now, "sids": list(sids)[:_MAXIMUM_SIDS]}
 
 
-def _confirmation(given: Parameters, asked: LogoutRequest) -> Response:
+def _confirmation(given: Parameters, asked: LogoutRequest, status: int = 200, notice: str | None = None) -> Response:
     forms_may_lead_to(asked.redirect_uri)
     fields = {name: given[name] for name in FIELDS if name in given}
     username = current_user.account.username
     return render(
         "logout.html",
+        status,
+        notice=notice,
+        refused=_refused(asked),
         action="logout",
         username=username,
         client=_shown(asked),
@@ -145,6 +175,21 @@ def _shown(asked: LogoutRequest) -> ShownClient | None:
     return None if asked.client is None else as_shown(asked.client, asked.ui_locales)
 
 
+def _refused(asked: LogoutRequest) -> RefusedAddress | None:
+    """What the makers of the app see of an address that nobody is sent to."""
+    if asked.refused_uri is None:
+        return None
+    registered = () if asked.client is None else asked.client.post_logout_redirect_uris
+    return RefusedAddress("post_logout_redirect_uri", asked.refused_uri, registered)
+
+
+def _log_refused(asked: LogoutRequest) -> None:
+    refused = _refused(asked)
+    if refused is not None:
+        client_id = None if asked.client is None else asked.client.client_id
+        audit.warn("logout.redirect_refused", client_id=client_id, **refused.fields())
+
+
 def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) -> Response:
     """Back to the app, or to our own page, which comes first where apps are signed out in frames."""
     state = [("state", asked.state)] if asked.state is not None else []
@@ -153,17 +198,18 @@ def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) 
         pauses = request.method == "POST" and moves_on_to(back)
         return moving_on(back, client=_shown(asked)) if pauses else see_other(back)
     if not was_signed_in:
-        return render("logout_done.html", client=_shown(asked), was_signed_in=False, apps=[])
+        refused = _refused(asked) if request.method != "POST" else None
+        return render("logout_done.html", client=_shown(asked), was_signed_in=False, apps=[], refused=refused)
     client_id = None if asked.client is None else asked.client.client_id
     named = {"client_id": client_id, "go_on": back, "ui_locales": asked.ui_locales}
     browser_session[_LEFT] = browser_session[_LEFT] | named
     return see_other("logout/done")
 
 
-def _check_csrf(given: Parameters) -> None:
+def _is_of_now(given: Parameters) -> bool:
     """The relying party's POST needs no token, so this blueprint is exempt; the person's answer does need one."""
     try:
         validate_csrf(given.get("csrf_token"))
     except ValidationError:
-        sentence = "This page was open for too long. Please try to sign out again."
-        raise PageError("invalid_request", "The CSRF token is missing or does not match.", sentence) from None
+        return False
+    return True

@@ -21,12 +21,14 @@ class LogoutRequestError(Exception):
 class LogoutRequest:
     """A logout request, read. `hint_sid` is the session that the hint came from; it ends nobody by itself.
 
-    `redirect_uri` is None unless the client named by the hint or by `client_id` registered it to the letter.
+    `redirect_uri` is None unless the client named by the hint or by `client_id` registered it to the letter: `refused_uri` is
+    the one that came then, and nobody is sent there.
     """
 
     client: Client | None
     hint_sid: str | None
     redirect_uri: str | None
+    refused_uri: str | None
     state: str | None
     ui_locales: tuple[str, ...]
 
@@ -52,6 +54,7 @@ def read(tx: Transaction, parameters: Parameters, clients: ClientService, tokens
         client=client,
         hint_sid=sid if isinstance(sid, str) else None,
         redirect_uri=allowed,
+        refused_uri=wanted if allowed is None else None,
         state=parameters.get("state"),
         ui_locales=() if client is None else locales(parameters.get("ui_locales"), client),
     )

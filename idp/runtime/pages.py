@@ -1,7 +1,8 @@
 """The edge of every page for people: rendering, errors that a person understands, and how a form ends outside."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask import Blueprint, Response, g, make_response, render_template, request
 from werkzeug.datastructures import Headers
@@ -16,15 +17,68 @@ if TYPE_CHECKING:
 SEE_OTHER = 303
 
 
-class PageError(Exception):
-    """A refusal shown to a person: the protocol's code, a description for developers, and a sentence for everybody."""
+#: The browser's own secret in its signed cookie. It names the browser and nobody at it: signing in and out keep it.
+BROWSER = "browser"
 
-    def __init__(self, error: str, description: str, sentence: str, status: int = 400) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way on from a page. `id` is the link's; `name` is what an app calls itself, and is shown behind the words."""
+
+    id: str
+    address: str
+    words: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAddress:
+    """What developers see of an address that was refused: the one that came, and those that the client registered.
+
+    Neither is a secret: the first came with the request, and the others are where browsers are sent in the open. What
+    protects them is that they are compared to the letter (RFC 9700 §2.1), not that nobody knows them.
+    """
+
+    parameter: str
+    came: str
+    registered: Sequence[str]
+    MOST: ClassVar[int] = 10
+    _LONGEST: ClassVar[int] = 500
+
+    @property
+    def visible(self) -> str:
+        """What came, with whatever cannot be seen or looks like something else written out: such is why it was refused."""
+        shown = self.came[: self._LONGEST].encode("unicode_escape").decode("ascii")
+        return shown if len(self.came) <= self._LONGEST else f"{shown}…"
+
+    def fields(self) -> dict[str, str]:
+        """As fields of a log line."""
+        return {self.parameter: self.visible, "registered": " ".join(self.registered[: self.MOST])}
+
+
+class PageError(Exception):
+    """A refusal shown to a person: the protocol's code, a description for developers, and a sentence for everybody.
+
+    `ways` lead on from there, besides the one to the account, which every error page has.
+    """
+
+    def __init__(
+        self,
+        error: str,
+        description: str,
+        sentence: str,
+        status: int = 400,
+        *,
+        ways: Sequence[Way] = (),
+        address: RefusedAddress | None = None,
+    ) -> None:
         super().__init__(error, description)
         self.error = error
         self.description = description
         self.sentence = sentence
         self.status = status
+        self.ways = ways
+        self.address = address
 
 
 def blueprint(name: str) -> Blueprint:
@@ -50,7 +104,7 @@ def render(template: str, status: int = 200, **context: Any) -> Response:
 def error_page(error: PageError) -> Response:
     """An error as a page."""
     shown = {"error": error.error, "description": error.description, "sentence": error.sentence}
-    return render("error.html", error.status, code=error.status, **shown)
+    return render("error.html", error.status, code=error.status, ways=error.ways, address=error.address, **shown)
 
 
 class _SeeOther(Response):

@@ -19,6 +19,7 @@ from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.pages import LOGOS
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.clients.showing import Over
 from idp.config import Settings
 from idp.runtime.database import Base, Database, Transaction, table_of
 from idp.runtime.headers import content_security_policy
@@ -89,6 +90,8 @@ class StoredRequests:
     signed: list[str] = field(default_factory=list)
     selected: list[str] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
+    satisfied: set[str] = field(default_factory=set)
+    ended: dict[str, Over] = field(default_factory=dict)
 
     def add(self, request_id: str = "a-request", login_hint: str | None = None, subject_required: str | None = None) -> str:
         client = Client("app", None, 0.0, client_name="The App")
@@ -100,6 +103,12 @@ class StoredRequests:
             return None
         browser = pages.browser_of_request()
         return self.requests[request_id] if self.browsers.setdefault(request_id, browser) == browser else None
+
+    def goes_on(self, _tx: Transaction, request_id: str, _session: Session) -> bool:
+        return request_id in self.satisfied
+
+    def over(self, _tx: Transaction, request_id: str) -> Over | None:
+        return self.ended.get(request_id)
 
     def signed_in(self, _tx: Transaction, request_id: str, _subject: str) -> None:
         self.signed.append(request_id)

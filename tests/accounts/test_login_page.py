@@ -193,7 +193,7 @@ def test_a_stale_form_gets_the_page_again_with_what_was_typed(site: Site) -> Non
     answer = browser.http.post("/login", data={"username": "alice", "password": PASSWORD, "request": request_id})
     assert answer.status_code == 400
     assert 'id="login-page"' in answer.text
-    assert "open for too long" in answer.text
+    assert "does not belong to the session of now" in answer.text
     assert 'value="alice"' in answer.text
     assert "The App" in answer.text
     assert PASSWORD not in answer.text
@@ -267,5 +267,6 @@ def test_a_choice_without_the_forms_token_is_no_choice(site: Site) -> None:
     browser.http.get(f"/login/select?request={request_id}")
     answer = browser.http.post("/login/select", data={"request": request_id, "choice": "continue"})
     assert answer.status_code == 400
-    assert 'id="error-page"' in answer.text
+    assert 'id="select-account-page"' in answer.text
+    assert 'id="select-notice"' in answer.text
     assert site.pending.selected == []

@@ -131,7 +131,20 @@ def test_an_unregistered_uri_or_a_bad_hint_never_redirects(provider: RunningProv
     for uri in (bye(app) + "/", bye(app) + "?x=1", "https://evil.example/", "//evil.example", "/\\evil.example"):
         other = Person(provider.issuer)
         fresh = app.sign_in(other)["id_token"]
-        assert logout(other, id_token_hint=fresh, post_logout_redirect_uri=uri).main == "logout-done"
+        page = logout(other, id_token_hint=fresh, post_logout_redirect_uri=uri, state="x")
+        assert page.main == "logout-page"
+        assert "not registered" in page.texts["logout-refused"]
+        assert is_signed_in(app, other), "the exam asks for an error or a confirmation"
+        assert page.texts["address-came"] == uri.encode("unicode_escape").decode()
+        assert page.texts["addresses-registered"].strip() == bye(app)
+        page = other.submit(page, "logout-confirm")
+        assert page.main == "logout-done"
+        assert not is_signed_in(app, other)
+        assert page.response.headers.get("Refresh") is None
+        event = next(event for event in reversed(provider.events("logout.redirect_refused")))
+        assert event["client_id"] == app.client_id
+        assert event["post_logout_redirect_uri"] == uri.encode("unicode_escape").decode()
+        assert event["registered"] == bye(app)
     for bad in (hint[:-8] + "AAAAAAAA", "garbage", app.sign_in(person)["access_token"]):
         page = logout(person, id_token_hint=bad, post_logout_redirect_uri=bye(app), client_id=app.client_id)
         assert page.main == "logout-page"
@@ -225,3 +238,35 @@ def test_the_page_tells_which_apps_were_told_and_only_to_this_browser(provider: 
     stranger.http.close()
     for each in receivers:
         each.close()
+
+
+def test_an_address_that_is_refused_is_shown_to_developers_whoever_asks(provider: RunningProvider, person: Person) -> None:
+    """Without a client there is nothing to show but what came; what is registered is the named client's alone."""
+    app = RelyingParty.register(provider)
+    nasty = 'https://evil.example/"><script>alert(1)</script>\u202e\u0430'
+    for extra in ({}, {"client_id": app.client_id}, {"id_token_hint": "garbage", "client_id": app.client_id}):
+        for signed_in in (False, True):
+            other = Person(provider.issuer)
+            if signed_in:
+                app.sign_in(other)
+            page = logout(other, post_logout_redirect_uri=nasty, **extra)
+            assert page.main == ("logout-page" if signed_in else "logout-done")
+            assert "logout-refused" in page.texts
+            assert "<script>" not in page.response.text
+            assert page.texts["address-came"].endswith("\\u202e\\u0430")
+            assert (bye(app) in page.texts["addresses-registered"]) == ("client_id" in extra)
+            other.http.close()
+
+
+def test_an_address_that_is_registered_is_refused_without_a_client_or_with_a_bad_hint(
+    provider: RunningProvider, person: Person
+) -> None:
+    app = RelyingParty.register(provider)
+    app.sign_in(person)
+    page = logout(person, post_logout_redirect_uri=bye(app))
+    assert "logout-refused" in page.texts
+    page = logout(person, post_logout_redirect_uri=bye(app), id_token_hint="garbage", client_id=app.client_id)
+    assert "logout-refused" in page.texts
+    page = logout(person, post_logout_redirect_uri=bye(app), client_id=app.client_id)
+    assert page.main == "logout-page"
+    assert "logout-refused" not in page.texts
