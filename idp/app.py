@@ -1,6 +1,7 @@
 """The web application: every room's routes over the services of `idp.provider`, and what every request goes through."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from flask import Flask, Response, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -18,6 +19,7 @@ from idp.config import Settings
 from idp.consent import pages as consent_pages
 from idp.discovery import endpoints as discovery_endpoints
 from idp.discovery.health import HealthLane
+from idp.discovery.metrics import Scrapes
 from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer
@@ -67,7 +69,7 @@ def poll_lane(provider: Provider) -> Lane:
     return PollLane(
         Answers(provider.database, provider.tokens, provider.streams, sets, provider.hub),
         provider.hub,
-        issuer_path=settings.issuer_path,
+        issuer_path=unquote(settings.issuer_path),
         secure=settings.secure,
         most=settings.signals_followers,
         longest_wait=settings.signals_longest_wait,
@@ -77,7 +79,7 @@ def poll_lane(provider: Provider) -> Lane:
 def health_lane(provider: Provider) -> HealthLane:
     """Where a server process says how it is, in its event loop."""
     settings = provider.settings
-    return HealthLane(provider.health, issuer_path=settings.issuer_path, secure=settings.secure)
+    return HealthLane(provider.health, issuer_path=unquote(settings.issuer_path), secure=settings.secure)
 
 
 def create_app(provider: Provider) -> Flask:
@@ -107,6 +109,7 @@ def create_app(provider: Provider) -> Flask:
             "/.well-known/ssf-configuration": lambda: transmitter,
         },
         trusted_proxies=settings.trusted_proxies,
+        trusted_headers=settings.trusted_headers,
     )
     app.extensions["idp"] = provider
     return app
@@ -158,9 +161,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         logout_endpoints.endpoints(database, clients, tokens, provider.logout),
         accounts_endpoints.endpoints(database, clients, provider.accounts, tokens),
         signals_endpoints.endpoints(database, tokens, provider.streams, loopback_http=not settings.secure),
-        discovery_endpoints.endpoints(
-            provider.health, settings.metrics_allow, proxies_are_named=bool(settings.trusted_proxies)
-        ),
+        discovery_endpoints.endpoints(provider.health, Scrapes.of(settings)),
     ]
     if settings.clients_registration != "off":
         end_client = provider.logout.end_client

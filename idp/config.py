@@ -8,6 +8,7 @@ sentence. Lifetimes are whole seconds.
 
 import ipaddress
 import os
+import re
 import secrets
 import tomllib
 from functools import cached_property
@@ -22,6 +23,7 @@ from pydantic import (
     FilePath,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -39,9 +41,12 @@ PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
 MINIMUM_SECRET_LENGTH = 32
 #: Settings whose value is never shown.
-SECRETS = {"secret_key", "database_url", "keys_pkcs11_pin"}
+SECRETS = {"secret_key", "database_url", "keys_pkcs11_pin", "metrics_token"}
 #: How a request object may come: by value, by reference (OIDC Core §6).
 REQUEST_OBJECTS = ("request", "request_uri")
+#: In which header a proxy may say who came.
+PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+MINIMUM_METRICS_TOKEN_LENGTH = 16
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
@@ -82,9 +87,12 @@ class Settings(BaseSettings):
     bind: str = "127.0.0.1:8000"
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
     trusted_proxies: Networks = ()
+    trusted_headers: Names = PROXY_HEADERS
     outbound_allow: Networks = ()
     outbound_ca_file: FilePath | None = None
     metrics_allow: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    metrics_bind: str = ""
+    metrics_token: SecretStr = SecretStr("")
     templates_dir: DirectoryPath | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -260,9 +268,32 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         return value
 
-    @field_validator("bind")
+    @field_validator("trusted_headers")
     @classmethod
-    def _bind_is_an_address(cls, value: str) -> str:
+    def _headers_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        named = {each.lower() for each in value}
+        if not named or not named <= {each.lower() for each in PROXY_HEADERS}:
+            problem = f"must hold at least one of {', '.join(PROXY_HEADERS)}, separated by commas"
+            raise ValueError(problem)
+        return tuple(each for each in PROXY_HEADERS if each.lower() in named)
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _metrics_token_is_long_enough(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value()
+        if token and (len(token) < MINIMUM_METRICS_TOKEN_LENGTH or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token)):
+            problem = (
+                f"must be a bearer token of at least {MINIMUM_METRICS_TOKEN_LENGTH} characters (RFC 6750 section 2.1): "
+                "make one with `openssl rand -hex 32`"
+            )
+            raise ValueError(problem)
+        return value
+
+    @field_validator("bind", "metrics_bind")
+    @classmethod
+    def _bind_is_an_address(cls, value: str, info: ValidationInfo) -> str:
+        if value == "" and info.field_name == "metrics_bind":
+            return value
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
             problem = "must be ADDRESS:PORT, for instance 127.0.0.1:8000"
@@ -282,6 +313,9 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         if self.database_lock_timeout > self.database_statement_timeout:
             problem = "database_lock_timeout must not be longer than database_statement_timeout, which ends the waiting as well"
+            raise ValueError(problem)
+        if self.metrics_bind == self.bind:
+            problem = "IDP_METRICS_BIND must be another address than IDP_BIND, or it would be as public as that"
             raise ValueError(problem)
         if self.signals_inactivity_timeout <= self.signals_longest_wait:
             problem = "signals_inactivity_timeout must be longer than signals_longest_wait: a poll that waits is not inactive"

@@ -16,6 +16,7 @@ from idp.provider import Provider, key_policy
 from idp.runtime import migrations
 from idp.runtime.database import Database
 from idp.runtime.descriptors import Descriptors, most
+from idp.runtime.forwarding import NO_PROXY_NAMED
 from idp.runtime.limits import Limits
 from idp.runtime.temporary import temporary_folder
 
@@ -42,7 +43,7 @@ def examine() -> list[Finding]:
         return [Finding("wrong", "settings", str(error), "see docs/settings.md")]
     open_to_others = list(_open_to_others(settings))
     findings = [Finding("good", "settings", f"issuer {settings.issuer}"), *_surroundings(settings)]
-    for look in (_database, _schema, _writes, _keys, _clients):
+    for look in (_database, _schema, _writes, _keys, _clients, _senders):
         if any(finding.state == "wrong" for finding in findings):
             break
         findings.append(look(settings))
@@ -57,6 +58,8 @@ def _surroundings(settings: Settings) -> Iterator[Finding]:
             "plain http: cookies carry no Secure and loopback targets are allowed; for development only",
             "set IDP_ISSUER to an https URL and terminate TLS in front",
         )
+    elif not settings.trusted_proxies:
+        yield Finding("note", "proxies", *NO_PROXY_NAMED)
     if settings.templates_dir is not None and not settings.templates_dir.is_dir():
         yield Finding("wrong", "templates", f"{settings.templates_dir} is no folder", "correct IDP_TEMPLATES_DIR or unset it")
     descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
@@ -196,6 +199,23 @@ def _clients(settings: Settings) -> Finding:
         return Finding("wrong", "clients", f"an algorithm is switched off that these registered: {named}", mend)
 
     return _with_provider(settings, "clients", look)
+
+
+def _senders(settings: Settings) -> Finding:
+    def look(provider: Provider) -> Finding:
+        with provider.database.reading() as tx:
+            people, addresses = provider.sessions.senders(tx)
+        if settings.secure and people > 1 and len(addresses) == 1:
+            finding = f"all {people} people who are signed in came from one address, {addresses[0]}: a proxy's, it seems"
+            mend = f"let the proxy send X-Forwarded-For, and name {addresses[0]} in IDP_TRUSTED_PROXIES"
+            return Finding("note", "addresses", finding, mend)
+        return Finding("good", "addresses", f"{people} people are signed in, from {_some(len(addresses))}")
+
+    return _with_provider(settings, "addresses", look)
+
+
+def _some(addresses: int) -> str:
+    return f"{addresses} address" if addresses == 1 else "several addresses" if addresses > 1 else "no address"
 
 
 def _with_provider(settings: Settings, what: str, look: Callable[[Provider], Finding]) -> Finding:

@@ -4,8 +4,8 @@ import gc
 import multiprocessing
 import os
 import signal
-import socket
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -13,11 +13,14 @@ from granian.server import Server
 
 from idp import app, files
 from idp.config import OperatorError, Settings
+from idp.discovery.metrics import Listener
 from idp.provider import Provider, build
 from idp.runtime import audit
 from idp.runtime.descriptors import Descriptors
+from idp.runtime.forwarding import NO_PROXY_NAMED
 from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
+from idp.runtime.listening import Place
 from idp.runtime.temporary import temporary_folder
 
 _BACKLOG = 2048
@@ -42,12 +45,23 @@ def application() -> Gateway:
         audit.warn("server.process_cannot_start", note=str(error))
         sys.exit(1)
     _leave_in_peace()
+    first = settings.issuer_path.split("/")[1:2]
+    if first and first[0] in {rule.rule.split("/")[1] for rule in web.url_map.iter_rules()}:
+        note = f"the issuer's path {settings.issuer_path} begins like an address of ours: the proxy must pass it on"
+        audit.warn("server.issuer_path", note=note)
     front = web.wsgi_app
     if not isinstance(front, Front):
         message = "something stands before the front"
         raise TypeError(message)
-    lanes = [app.health_lane(provider), app.poll_lane(provider)]
-    return Gateway(front, maximum_body=app.MAXIMUM_BODY, is_quick=front.is_ready, lanes=lanes, stop=provider.stop)
+    return Gateway(
+        front,
+        maximum_body=app.MAXIMUM_BODY,
+        is_quick=front.is_ready,
+        lanes=[app.health_lane(provider), app.poll_lane(provider)],
+        stop=provider.stop,
+        locate=front.located,
+        secure=settings.secure,
+    )
 
 
 def _leave_in_peace() -> None:
@@ -60,8 +74,8 @@ def _leave_in_peace() -> None:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     prepare(settings)
-    host, _, port = settings.bind.rpartition(":")
-    _see_that_it_is_free(host.strip("[]"), int(port))
+    place = Place("IDP_BIND", settings.bind)
+    place.see_that_it_is_free()
     descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
     descriptors.allow()
     with temporary_folder("idp-metrics-") as folder:
@@ -71,8 +85,8 @@ def serve(settings: Settings) -> None:
         server = Server(
             target="idp.serving:application",
             factory=True,
-            address=host.strip("[]"),
-            port=int(port),
+            address=place.host,
+            port=place.port,
             interface=Interfaces.RSGI,
             workers=settings.workers,
             backlog=_BACKLOG,
@@ -97,20 +111,17 @@ def serve(settings: Settings) -> None:
                 "server.insecure",
                 note="the issuer is plain http: loopback only, cookies without Secure, for development",
             )
-        server.serve()
+        if settings.secure and not settings.trusted_proxies:
+            audit.warn("server.no_proxy_named", note=": ".join(NO_PROXY_NAMED))
+        with _metrics(settings, folder):
+            server.serve()
 
 
-def _see_that_it_is_free(host: str, port: int) -> None:
-    """Granian would tell of a port that is taken by a page of backtrace."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no address has this name"
-        message = f"IDP_BIND {host}:{port} cannot be listened on ({reason}): stop what listens there, or set another."
-        raise OperatorError(message) from None
+def _metrics(settings: Settings, folder: str) -> AbstractContextManager[object]:
+    """`/metrics` at an address of its own, where the operator set one: for all workers together."""
+    if not settings.metrics_bind:
+        return nullcontext()
+    return Listener(settings.metrics_bind, settings.metrics_token.get_secret_value(), folder)
 
 
 def prepare(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """What every test may ask for: PostgreSQL and a browser, both from packages. A missing one is a failure, never a skip.
 
-An HSM alone is from the system's packages: without it its tests are left out, and the last line of the run says so.
+An HSM and nginx alone are from the system's packages: without one its tests are left out, and the last line of the run says so.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support import chromium, memory, postgres, softhsm
+from tests.support import chromium, memory, nginx, postgres, softhsm
 from tests.support.serving import Providers
 
 _FOLDER = pytest.StashKey[Path]()
@@ -69,6 +69,7 @@ def hsm_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> softhsm.Token:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly that tests were left out, and how to get them."""
-    left_out = [each for each in terminalreporter.stats.get("skipped", ()) if softhsm.MISSING in str(each.longrepr)]
-    if left_out:
-        terminalreporter.write_line(f"{len(left_out)} tests were left out. {softhsm.MISSING}.", red=True, bold=True)
+    for missing in (softhsm.MISSING, nginx.MISSING):
+        left_out = [each for each in terminalreporter.stats.get("skipped", ()) if missing in str(each.longrepr)]
+        if left_out:
+            terminalreporter.write_line(f"{len(left_out)} tests were left out. {missing}.", red=True, bold=True)

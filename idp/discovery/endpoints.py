@@ -1,19 +1,18 @@
 """Whether this instance is well: `/health/live`, `/health/ready`, `/metrics`. The documents themselves are ready bytes."""
 
 import os
-from ipaddress import ip_address
 
 from flask import Blueprint, Response, abort, request
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from idp.config import Network
 from idp.discovery import health
 from idp.discovery.health import LIVE, READY, RETRY_AFTER, Health
+from idp.discovery.metrics import PATH, Scrapes, figures
 from idp.runtime.endpoints import blueprint, json_response
+from idp.runtime.front import sender_of
 
 
-def endpoints(well: Health, metrics_allow: tuple[Network, ...], *, proxies_are_named: bool) -> Blueprint:
+def endpoints(well: Health, scrapes: Scrapes) -> Blueprint:
     """Health and metrics. `idp serve` answers for the health in its event loop, in the same words (`health`)."""
     routes = blueprint("discovery")
 
@@ -27,22 +26,17 @@ def endpoints(well: Health, metrics_allow: tuple[Network, ...], *, proxies_are_n
         headers = [("Retry-After", str(RETRY_AFTER))] if problem is not None else []
         return json_response(*health.ready(problem), headers)
 
-    @routes.get("/metrics")
+    @routes.get(PATH)
     def metrics() -> Response:
-        address = ip_address(request.remote_addr or "0.0.0.0")  # noqa: S104 - an address in no allowed network
-        # Who comes through a proxy that nobody named has the proxy's address, which may well be an allowed one.
-        disguised = "X-Forwarded-For" in request.headers and not proxies_are_named
-        if disguised or not any(address in network for network in metrics_allow):
+        if scrapes.is_elsewhere:
             abort(404)
-        return Response(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+        if scrapes.token:
+            if not scrapes.knows(request.headers.get("Authorization", "")):
+                description = "The figures are for whoever presents the token in IDP_METRICS_TOKEN."
+                challenge = [("WWW-Authenticate", "Bearer")]
+                return json_response(401, {"error": "invalid_token", "error_description": description}, challenge)
+        elif not scrapes.admits(sender_of(request.environ)):
+            abort(404)
+        return Response(figures(os.environ.get("PROMETHEUS_MULTIPROC_DIR")), content_type=CONTENT_TYPE_LATEST)
 
     return routes
-
-
-def _registry() -> CollectorRegistry:
-    """Every worker process's figures together, where `idp serve` runs several."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return REGISTRY
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry

@@ -6,16 +6,20 @@ A WSGI application. The JWKS answered here costs a fifth of what it costs throug
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from idp.config import Network
-from idp.runtime.headers import STRICT
+from idp.config import PROXY_HEADERS, Network
+from idp.runtime import audit
+from idp.runtime.forwarding import Proxies, Sender
+from idp.runtime.headers import HSTS, STRICT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+#: Where the application finds the sender of a request.
+_SENDER = "idp.sender"
+_MOST_TOLD = 16
 _ALLOWED = "GET, HEAD, OPTIONS"
 _PREFLIGHT = (
     ("Allow", _ALLOWED),
@@ -60,67 +64,100 @@ class Front:
         issuer: str,
         documents: Mapping[str, Callable[[], Ready]],
         trusted_proxies: tuple[Network, ...],
+        trusted_headers: tuple[str, ...] = PROXY_HEADERS,
     ) -> None:
         self._application = application
         self._issuer = urlsplit(issuer)
-        self._prefix = self._issuer.path
-        self._documents = {place: document for path, document in documents.items() for place in _well_known(self._prefix, path)}
-        self._trusted = trusted_proxies
+        self._root = unquote(self._issuer.path, "latin-1")  # as WSGI has paths (PEP 3333)
+        self._documents = {place: document for path, document in documents.items() for place in _well_known(self._root, path)}
+        self._always = [HSTS] if self._issuer.scheme == "https" else []
+        self._proxies = Proxies(trusted_proxies, trusted_headers)
+        self._told: set[tuple[str, str]] = set()
 
     def is_ready(self, path: str) -> bool:
         """Whether the path is answered with ready bytes."""
         return path in self._documents
 
+    def located(self, path: str, peer: str, taken: str | None) -> str:
+        """The path as it stands behind the issuer's host, whether a proxy took the issuer's path off, a part of it, or none.
+
+        `taken` is what the proxy says it took off (`X-Forwarded-Prefix`); it is asked only where that is a part, and only
+        a proxy that the operator named. No link is ever made of it: those come from the issuer.
+        """
+        if not self._root or path == self._root or path.startswith(self._root + "/") or path in self._documents:
+            self._tell_of_prefix(peer, taken)
+            return path
+        if taken and self._proxies.trusts(peer):
+            prefix = _prefix(taken)
+            rest = self._root.removeprefix(prefix)
+            if prefix and rest.startswith("/") and self._root.startswith(prefix) and (path + "/").startswith(rest + "/"):
+                return prefix + path
+            if prefix != self._root:
+                self._tell_of_prefix(peer, taken)
+        return self._root + path
+
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a ready document, or let the application answer."""
-        path = environ.get("PATH_INFO", "")
+        peer = str(environ.get("REMOTE_ADDR", ""))
+        path = self.located(environ.get("PATH_INFO", ""), peer, environ.pop("HTTP_X_FORWARDED_PREFIX", None))
         document = self._documents.get(path)
         if document is not None:
-            return _send(document(), environ, start_response)
+            return _send(document(), environ, start_response, self._always)
         # Nothing behind this line ever sees what a request says of its host.
         environ["HTTP_HOST"], environ["wsgi.url_scheme"] = self._issuer.netloc, self._issuer.scheme
-        if self._prefix and path.startswith(self._prefix + "/"):
-            environ["SCRIPT_NAME"] = self._prefix
-            environ["PATH_INFO"] = path[len(self._prefix) :]
-        if self._trusted:
-            environ["REMOTE_ADDR"] = self._peer(environ)
+        if self._root:
+            environ["SCRIPT_NAME"] = self._root
+            environ["PATH_INFO"] = path.removeprefix(self._root) or "/"
+        said = {name: str(environ.get("HTTP_" + name.upper().replace("-", "_"), "")) for name in PROXY_HEADERS}
+        sender = self._proxies.sender(peer, said)
+        environ["REMOTE_ADDR"], environ[_SENDER] = sender.address, sender
+        if sender.problem is not None:
+            self._tell(sender.peer, sender.problem)
         return self._application(environ, start_response)
 
-    def _peer(self, environ: "WSGIEnvironment") -> str:
-        """The client's address: the nearest hop that is not a trusted proxy. Nothing else a proxy says is believed."""
-        hops = [*str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(","), str(environ.get("REMOTE_ADDR", ""))]
-        peer = hops[-1]
-        for hop in reversed([hop.strip() for hop in hops]):
-            try:
-                address = ip_address(hop)
-            except ValueError:
-                break
-            peer = hop
-            if not any(address in network for network in self._trusted):
-                break
-        return peer
+    def _tell_of_prefix(self, peer: str, taken: str | None) -> None:
+        if taken and _prefix(taken) not in {"", self._root} and self._proxies.trusts(peer):
+            has = f"has the path {self._root}" if self._root else "has no path"
+            self._tell(peer, f"it says that it took {_prefix(taken)[:100]!r} off the path, and IDP_ISSUER {has}")
+
+    def _tell(self, peer: str, problem: str) -> None:
+        """One line for each peer and problem of a process. Anybody can cause them, so there are few."""
+        told = (peer, problem)
+        if told not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(told)
+            audit.warn("proxy.misunderstood", peer=peer, problem=problem)
 
 
-def _well_known(issuer_path: str, path: str) -> set[str]:
-    """RFC 8414 §3.1 and SSF 1.0 §7.2 put the well-known part before the issuer's path; OpenID Discovery and the rest behind it.
+def sender_of(environ: "WSGIEnvironment") -> Sender:
+    """Who sent this request, as the front found out."""
+    sender = environ[_SENDER]
+    assert isinstance(sender, Sender)
+    return sender
 
-    Receivers of security events look in either place.
+
+def _prefix(taken: str) -> str:
+    """What proxies took off, each behind another: `/a` and `/a, /b` and `/a/b/` alike."""
+    return "".join("/" + part.strip().strip("/") for part in taken.split(",") if part.strip().strip("/"))
+
+
+def _well_known(root: str, path: str) -> set[str]:
+    """RFC 8414 §3.1 and SSF 1.0 §7.2 put the well-known part before the issuer's path, OpenID Discovery §4 behind it.
+
+    Clients of each look in the other place too (RFC 8414 §5), so every such document is in both.
     """
-    if path == "/.well-known/oauth-authorization-server":
-        return {path + issuer_path}
-    if path == "/.well-known/ssf-configuration":
-        return {path + issuer_path, issuer_path + path}
-    return {issuer_path + path}
+    return {root + path, path + root} if path.startswith("/.well-known/") else {root + path}
 
 
-def _send(ready: Ready, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+def _send(
+    ready: Ready, environ: "WSGIEnvironment", start_response: "StartResponse", always: list[tuple[str, str]]
+) -> Iterable[bytes]:
     method = environ.get("REQUEST_METHOD", "GET")
-    headers = list(ready.headers)
+    headers = [*ready.headers, *always]
     if method == "OPTIONS":
-        start_response("204 No Content", [*STRICT.items(), *_PREFLIGHT])
+        start_response("204 No Content", [*STRICT.items(), *always, *_PREFLIGHT])
         return []
     if method not in {"GET", "HEAD"}:
-        start_response("405 Method Not Allowed", [("Allow", _ALLOWED), ("Content-Length", "0"), *STRICT.items()])
+        start_response("405 Method Not Allowed", [("Allow", _ALLOWED), ("Content-Length", "0"), *STRICT.items(), *always])
         return []
     if ready.etag in str(environ.get("HTTP_IF_NONE_MATCH", "")):
         start_response("304 Not Modified", [pair for pair in headers if pair[0] != "Content-Type"])

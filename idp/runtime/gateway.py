@@ -16,11 +16,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
-from idp.runtime.headers import NO_STORE, STRICT
+from idp.runtime import audit
+from idp.runtime.headers import HSTS, NO_STORE, STRICT
 from idp.runtime.lane import Answer, Lane, Request
 from idp.runtime.turn import FullError, Turns
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Seconds from the end of a request's headers to the end of its body.
 BODY_SECONDS = 10
+#: Bytes of a body that is too long which are read and thrown away, so that a proxy that still sends hears the answer: it
+#: would make a 502 of a connection that is closed on it. nginx itself takes no more than 1 MiB unless it is told to.
+DROPPED = 8 * 1024 * 1024
 #: More than may wait in requests at once, all limits together: registrations, keys and request objects that are fetched
 #: (4, 8, 4), passwords (36). So those limits are what is met first, each with an answer of its own.
 THREADS = 64
@@ -38,16 +42,20 @@ QUEUE = 2048
 #: Seconds after which one that found no room may come again.
 RETRY_AFTER = 2
 _CLOSE = [("connection", "close"), ("content-length", "0")]
+#: A request's path as it stands behind the issuer's host, by the path, the peer, and what a proxy says it took off.
+Locate: TypeAlias = Callable[[str, str, str | None], str]
 
 
 def _busy() -> Answer:
     description = f"Too many requests wait at this moment: try again in {RETRY_AFTER} seconds."
     content = json.dumps({"error": "temporarily_unavailable", "error_description": description}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(content)), "retry-after": str(RETRY_AFTER)}
-    return 503, [*headers.items(), *STRICT.items(), *NO_STORE.items()], content
+    return 503, [*headers.items(), *NO_STORE.items()], content
 
 
 _BUSY = _busy()
+_LATE: Answer = (408, _CLOSE, b"")
+_FAILED: Answer = (500, [("content-length", "0"), *NO_STORE.items()], b"")
 
 
 class TooLargeError(Exception):
@@ -58,7 +66,7 @@ class Gateway:
     """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything.
 
     `lanes` answer what may have to wait for long, before the application is asked. `stop` is called once, in a thread of
-    its own, when the process is told to end; some requests are still answered then.
+    its own, when the process is told to end; some requests are still answered then. `secure`: the issuer is https.
     """
 
     def __init__(
@@ -69,11 +77,15 @@ class Gateway:
         is_quick: Callable[[str], bool],
         lanes: Sequence[Lane] = (),
         stop: Callable[[], object] = lambda: None,
+        locate: Locate = lambda path, _peer, _taken: path,
+        secure: bool = False,
     ) -> None:
         self._application = application
         self._lanes = tuple(lanes)
         self._maximum = maximum_body
         self._is_quick = is_quick
+        self._locate = locate
+        self._always = {**STRICT, **dict([HSTS] if secure else [])}
         self._stopping = threading.Thread(target=stop, name="idp-stop", daemon=True)
         self._turns = Turns(THREADS, QUEUE)
 
@@ -105,26 +117,34 @@ class Gateway:
         """Answer one request."""
         with contextlib.suppress(ProtocolClosed, ProtocolError):  # the client went away
             try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body: bytes | None = await self._body(scope, protocol)
-            except TimeoutError:
-                protocol.response_empty(408, _CLOSE)
-                return
-            except TooLargeError:
-                body = None
-            lane = next((lane for lane in self._lanes if lane.serves(scope.path)), None)
-            if lane is not None and body is not None:
-                answer = await lane.answer(_request(scope, body, protocol))
-            else:
-                answer = await self._apply(scope, body)
-            status, headers, content = answer
+                status, headers, content = await self._answer(scope, protocol)
+            except Exception as error:  # noqa: BLE001 - nobody foresaw it, and granian's own answer has no headers of ours
+                audit.fail("request.failed", error, path=scope.path)
+                status, headers, content = _FAILED
+            named = {name.lower() for name, _ in headers}
+            # A page of ours that may be framed says so by its policy, and leaves out what would forbid it.
+            if "content-security-policy" not in named:
+                headers = [*headers, *(pair for pair in self._always.items() if pair[0].lower() not in named)]
             if content:
                 protocol.response_bytes(status, headers, content)
             else:
                 protocol.response_empty(status, headers)
 
-    async def _apply(self, scope: Scope, body: bytes | None) -> Answer:
+    async def _answer(self, scope: Scope, protocol: HTTPProtocol) -> Answer:
+        try:
+            body: bytes | None = await self._body(scope, protocol)
+        except TimeoutError:
+            return _LATE
+        except TooLargeError:
+            body = None
         environ = _environ(scope, body or b"")
+        environ["PATH_INFO"] = self._locate(
+            environ["PATH_INFO"], environ["REMOTE_ADDR"], environ.pop("HTTP_X_FORWARDED_PREFIX", None)
+        )
+        path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
+        lane = next((lane for lane in self._lanes if lane.serves(path)), None)
+        if lane is not None and body is not None:
+            return await lane.answer(_request(scope, path, body, protocol))
         if body is None:  # the application refuses it in its own words, by the length alone
             environ["CONTENT_LENGTH"] = str(self._maximum + 1)
         if self._is_quick(environ["PATH_INFO"]):
@@ -136,16 +156,28 @@ class Gateway:
         return await asyncio.wrap_future(answer)
 
     async def _body(self, scope: Scope, protocol: HTTPProtocol) -> bytes:
+        """The whole body. Raises TimeoutError where it does not come in time, TooLargeError where it is too long."""
         length = scope.headers.get("content-length")
         if length is None and scope.headers.get("transfer-encoding") is None:
             return b""
-        if length is not None and length.isdecimal() and int(length) > self._maximum:
+        declared = int(length) if length is not None and length.isdecimal() else 0
+        # Whoever asks before it sends (RFC 9110 §10.1.1) is told at once, and so is who announces more than is worth reading.
+        if declared > self._maximum and (declared > DROPPED or "expect" in scope.headers):
             raise TooLargeError
-        body = bytearray()
-        async for chunk in protocol:
-            body += chunk
-            if len(body) > self._maximum:
-                raise TooLargeError
+        body, size = bytearray(), 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in protocol:
+                    size += len(chunk)
+                    if size > DROPPED:
+                        break
+                    if max(size, declared) <= self._maximum:
+                        body += chunk
+        except TimeoutError:
+            if max(size, declared) <= self._maximum:
+                raise
+        if max(size, declared) > self._maximum:
+            raise TooLargeError
         return bytes(body)
 
     def _run(self, environ: "WSGIEnvironment") -> Answer:
@@ -166,12 +198,12 @@ class Gateway:
         return int(status[:3]), headers, content
 
 
-def _request(scope: Scope, body: bytes, protocol: HTTPProtocol) -> Request:
+def _request(scope: Scope, path: str, body: bytes, protocol: HTTPProtocol) -> Request:
     """The request as a lane reads it. A header that stands there twice is one list (RFC 9110 §5.3)."""
     headers: dict[str, str] = {}
     for name, value in scope.headers.items():
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(scope.method, scope.path, headers, body, protocol.client_disconnect)
+    return Request(scope.method, path, headers, body, protocol.client_disconnect)
 
 
 def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":

@@ -143,6 +143,10 @@ class SessionService:
         """The live sessions, of one person or one client if named."""
         return store.listed(tx, self.policy, subject=subject, client_id=client_id)
 
+    def senders(self, tx: Transaction) -> tuple[int, list[str]]:
+        """How many people have a live session, and from which addresses; of those two at the most."""
+        return store.senders(tx, self.policy)
+
     def forget(self, tx: Transaction, before: Instant, most: int) -> int:
         """Delete sessions that ended before `before`, at most `most`; returns the number."""
         return store.forget(tx, before, most)

@@ -1,6 +1,6 @@
 """Statements on the browser's sessions, prepared once."""
 
-from sqlalchemy import Select, and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.runtime.clock import Instant
@@ -76,6 +76,8 @@ _long_over = (
     .cte("long_over")
 )
 _FORGET = delete(_sessions).where(_sessions.c.sid.in_(select(_long_over.c.sid))).returning(_sessions.c.sid)
+_PEOPLE = select(func.count(_sessions.c.subject.distinct())).where(_alive)
+_ADDRESSES = select(_sessions.c.address).where(_alive).distinct().limit(2)
 _took_part = columns_for(SessionClientRow, Participation)
 _CLIENTS = select(*_took_part).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
 _LEAVE = (
@@ -181,6 +183,12 @@ def end_stale(tx: Transaction, sid: str, reasons: tuple[str, str], policy: Polic
 def forget(tx: Transaction, before: Instant, most: int) -> int:
     """Delete sessions that ended before `before`, and who took part in them, at most `most`; returns the number."""
     return len(tx.execute(_FORGET, {"before": before, "most": most}).all())
+
+
+def senders(tx: Transaction, policy: Policy) -> tuple[int, list[str]]:
+    """How many people have a live session, and from which addresses; of those two at the most."""
+    alive = _alive_at(policy, tx.now)
+    return int(tx.execute(_PEOPLE, alive).scalar_one()), list(tx.execute(_ADDRESSES, alive).scalars())
 
 
 def listed(tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:

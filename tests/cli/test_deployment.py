@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from idp.runtime import migrations
+from idp.sessions.rules import SignIn
 from tests.cli.running import DONE, REFUSED, Said, run, spawn
 from tests.support.serving import RunningProvider, free_port
 
@@ -176,3 +177,35 @@ def test_the_data_directory_is_for_its_owner_alone(embedded: RunningProvider) ->
     assert (embedded.data_dir / "secret_key").stat().st_mode & 0o077 == 0
     with sqlite3.connect(embedded.data_dir / "idp.sqlite3") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+# -- proxies ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_doctor_and_the_start_notice_that_the_proxy_is_not_named(embedded: RunningProvider) -> None:
+    https = {"ISSUER": "https://op.example"}
+    named = https | {"TRUSTED_PROXIES": "10.0.0.1"}
+    assert "IDP_TRUSTED_PROXIES" in run(embedded, "doctor", **https).out
+    assert "IDP_TRUSTED_PROXIES" not in run(embedded, "doctor", **named).out
+    assert "IDP_TRUSTED_PROXIES" not in run(embedded, "doctor").out
+
+
+def test_the_doctor_notices_that_all_people_have_one_address(idp: RunningProvider) -> None:
+    provider = idp.services
+    named = {"ISSUER": "https://op.example", "TRUSTED_PROXIES": "10.0.0.1"}
+
+    def finding() -> dict[str, str]:
+        return next(each for each in run(idp, "doctor", "--json", **named).json if each["what"] == "addresses")
+
+    def sign_in(name: str, address: str) -> None:
+        with provider.database.writing() as tx:
+            account = provider.accounts.add(tx, provider.accounts.prepare(name, "correct horse battery staple"))
+            provider.sessions.start(tx, SignIn(account.subject, "pwd", address, "a browser"))
+
+    sign_in("carol", "172.17.0.1")
+    assert finding()["state"] == "good"
+    sign_in("dave", "172.17.0.1")
+    assert finding()["state"] == "note"
+    assert "172.17.0.1" in finding()["mend"]
+    sign_in("erin", "203.0.113.9")
+    assert finding()["state"] == "good"
