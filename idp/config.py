@@ -108,6 +108,7 @@ class Settings(BaseSettings):
 
     sessions_idle_timeout: Seconds = 7200
     sessions_absolute_timeout: Seconds = 43200
+    sessions_refresh_counts: bool = True
     sessions_management: bool = False
 
     authorization_response_types: Names = (CODE,)
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     tokens_id_token_lifetime: Seconds = 600
     tokens_refresh_token_lifetime: Seconds = 2592000
     tokens_refresh_retry_window: Annotated[int, Field(ge=0, le=300)] = 60
+    tokens_refresh_parent_lifetime: Annotated[int, Field(ge=0, le=2592000)] = 86400
 
     keys_rotation_period: Seconds = 2592000
     keys_jwks_max_age: Seconds = 300

@@ -208,7 +208,10 @@ class Provider:
         from idp.sessions.rules import Policy as SessionPolicy
         from idp.sessions.service import SessionService
 
-        policy = SessionPolicy(self.settings.sessions_idle_timeout, self.settings.sessions_absolute_timeout)
+        settings = self.settings
+        policy = SessionPolicy(
+            settings.sessions_idle_timeout, settings.sessions_absolute_timeout, settings.sessions_refresh_counts
+        )
         return SessionService(self.database, policy, self.secrets)
 
     @cached_property
@@ -232,6 +235,7 @@ class Provider:
             settings.tokens_refresh_token_lifetime,
             settings.tokens_refresh_retry_window,
             settings.signals_status_list,
+            settings.tokens_refresh_parent_lifetime,
         )
         return TokenService(policy, self.keys, self.clients, self.sessions, self.secrets)
 

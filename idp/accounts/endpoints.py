@@ -32,6 +32,8 @@ def endpoints(database: Database, clients: ClientService, accounts: AccountServi
             live = tokens.live_access_token(tx, text)
             if live is None or live.family is None:
                 raise InvalidTokenError(realm=_REALM)
+            tokens.note_arrival(tx, live)
+            tokens.note_use_of_session(tx, live)
             scope = str(live.claims.get("scope", ""))
             if scopes.OPENID not in scopes.parse(scope):
                 raise ScopeMissingError(_REALM, scopes.OPENID)

@@ -16,6 +16,7 @@ def revoke(tx: Transaction, tokens: TokenService, logout: LogoutService, client:
         live = tokens.live_access_token(tx, text)
         if live is not None and live.claims.get("client_id") == client.client_id:
             expires = live.claims["exp"]
+            tokens.note_arrival(tx, live)
             logout.end_access_token(tx, str(live.claims["jti"]), float(str(expires)))
         return
     family = tokens.family_of_refresh_token(tx, text)

@@ -91,6 +91,7 @@ class Transaction:
     shift: float = 0.0
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
     _name: str = ""
+    _database: "Database | None" = None
 
     @property
     def name(self) -> str:
@@ -130,6 +131,19 @@ class Transaction:
         """Call `action` once, after the commit; never when the transaction is rolled back."""
         if action not in self._afterwards:
             self._afterwards.append(action)
+
+    def write_afterwards(self, action: Callable[["Transaction"], None]) -> None:
+        """Call `action` after the commit with a transaction of its own, so that no lock is held for it here."""
+        database = self._database
+        if database is None:
+            message = "a transaction that no database opened has no other one after it"
+            raise LookupError(message)
+
+        def write() -> None:
+            with database.writing() as own:
+                action(own)
+
+        self.after_commit(write)
 
 
 class Database:
@@ -177,7 +191,8 @@ class Database:
 
     def _transaction(self, connection: Connection) -> Transaction:
         now = self.clock()
-        return Transaction(connection, now, 0.0 if self.clock is system_clock else now - system_clock())
+        shift = 0.0 if self.clock is system_clock else now - system_clock()
+        return Transaction(connection, now, shift, _database=self)
 
     def glance(self, statement: Select[Any]) -> "Glance":
         """For one question that is asked many times a second."""

@@ -7,8 +7,10 @@ from hashlib import sha256
 from idp.runtime.clock import Instant
 from idp.runtime.secrets import b64url
 
-#: A use is written down at most this often: a session is touched on hot paths.
+#: A use is written down at most this often: a session is touched on hot paths. Where it may be idle for a short time only,
+#: it is this part of that time.
 TOUCH_SECONDS = 60
+TOUCH_PART = 20
 SID_BYTES = 24
 COOKIE_BYTES = 32
 #: One factor (a password) was shown: the only level this provider knows so far.
@@ -17,10 +19,14 @@ ACR = "1"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Timeouts in seconds (OWASP ASVS 5 V7.3). The absolute one counts from the sign-in that began the session."""
+    """Timeouts in seconds (OWASP ASVS 5 V7.3). The absolute one counts from the sign-in that began the session.
+
+    `refresh_counts` is whether an app that refreshes, or asks for claims at `/userinfo`, uses the session by that.
+    """
 
     idle_timeout: int
     absolute_timeout: int
+    refresh_counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,6 @@ def is_alive(session: Session, policy: Policy, now: Instant) -> bool:
     return session.ended_at is None and now < runs_out(session, policy)
 
 
-def is_due_for_touch(session: Session, now: Instant) -> bool:
-    """Whether its last use is old enough to be written down again."""
-    return now - session.last_used_at >= TOUCH_SECONDS
+def noted_before(policy: Policy, now: Instant) -> Instant:
+    """A last use that was written down at this instant, or earlier, is old enough to be written down again."""
+    return now - min(TOUCH_SECONDS, policy.idle_timeout / TOUCH_PART)

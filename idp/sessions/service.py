@@ -63,21 +63,38 @@ class SessionService:
         tx.after_commit(lambda: audit.record("session.renewed", sid=session.sid, subject=session.subject))
         return Started(session, cookie)
 
+    def change_cookie(self, tx: Transaction, sid: str) -> Started | None:
+        """The session goes on with another cookie: a copy of the one it had opens nothing from now on.
+
+        None when the session ended meanwhile.
+        """
+        cookie = secrets.token(rules.COOKIE_BYTES)
+        session = store.change_cookie(tx, sid, secrets.digest(cookie), self.policy)
+        if session is None:
+            return None
+        tx.after_commit(lambda: audit.record("session.cookie_changed", sid=session.sid, subject=session.subject))
+        return Started(session, cookie)
+
     def of_cookie(self, tx: Transaction, cookie: str) -> Session | None:
-        """The live session of a cookie. A use is noted afterwards, at most once a minute."""
+        """The live session of a cookie. A use is noted afterwards, if the last one that was noted is old enough."""
         session = store.alive_by_cookie(tx, secrets.digest(cookie), self.policy)
         if session is not None:
             self.note_use(tx, session)
         return session
 
     def note_use(self, tx: Transaction, session: Session) -> None:
-        """Note that the session was used, in a transaction of its own, so that no lock is held for it here."""
-        if rules.is_due_for_touch(session, tx.now):
+        """Note that the session was used, in a transaction of its own, so that its row is not locked here."""
+        if session.last_used_at <= rules.noted_before(self.policy, tx.now):
             tx.after_commit(lambda: self._touch(session.sid))
+
+    def note_use_by_app(self, tx: Transaction, session: Session) -> None:
+        """Note that an app used the session, on the person's behalf, where that counts."""
+        if self.policy.refresh_counts:
+            self.note_use(tx, session)
 
     def _touch(self, sid: str) -> None:
         with self._database.writing() as tx:
-            store.hold(tx, sid, self.policy)
+            store.touch(tx, sid, self.policy)
 
     def get(self, tx: Transaction, sid: str) -> Session | None:
         """The session, alive or not."""

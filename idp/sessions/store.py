@@ -6,7 +6,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.sessions.models import SessionClientRow, SessionRow
-from idp.sessions.rules import Participation, Policy, Session
+from idp.sessions.rules import Participation, Policy, Session, noted_before
 
 _sessions = table_of(SessionRow)
 _clients = table_of(SessionClientRow)
@@ -22,6 +22,17 @@ _BY_SID = select_of(SessionRow, Session).where(_sessions.c.sid == bindparam("sid
 _BY_COOKIE = select_of(SessionRow, Session).where(_sessions.c.cookie_hash == bindparam("cookie_hash"), _alive)
 _HOLD = (
     update(_sessions).where(_sessions.c.sid == bindparam("of"), _alive).values(last_used_at=bindparam("now")).returning(*_all)
+)
+_CHANGE_COOKIE = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _alive)
+    .values(cookie_hash=bindparam("new_cookie_hash"))
+    .returning(*_all)
+)
+_TOUCH = (
+    update(_sessions)
+    .where(_sessions.c.sid == bindparam("of"), _alive, _sessions.c.last_used_at <= bindparam("noted_before"))
+    .values(last_used_at=bindparam("now"))
 )
 _RENEW = (
     update(_sessions)
@@ -121,6 +132,12 @@ def hold(tx: Transaction, sid: str, policy: Policy) -> Session | None:
     return tx.one(Session, _HOLD, {"of": sid} | _alive_at(policy, tx.now))
 
 
+def touch(tx: Transaction, sid: str, policy: Policy) -> None:
+    """Note a use of the session, if it is alive and nobody noted one just now."""
+    noted = {"noted_before": noted_before(policy, tx.now)}
+    tx.execute(_TOUCH, {"of": sid} | noted | _alive_at(policy, tx.now))
+
+
 def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: Policy) -> Session | None:
     """Give the session a new cookie and a new `auth_time`. `sign_in` is (amr, address, user agent)."""
     amr, address, user_agent = sign_in
@@ -132,6 +149,11 @@ def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, 
         "new_user_agent": user_agent,
     }
     return tx.one(Session, _RENEW, values | _alive_at(policy, tx.now))
+
+
+def change_cookie(tx: Transaction, sid: str, cookie_hash: str, policy: Policy) -> Session | None:
+    """Give the session a new cookie, and nothing else; None when it is not alive any more."""
+    return tx.one(Session, _CHANGE_COOKIE, {"of": sid, "new_cookie_hash": cookie_hash} | _alive_at(policy, tx.now))
 
 
 def end(tx: Transaction, sid: str, reason: str) -> Session | None:

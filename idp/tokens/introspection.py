@@ -9,10 +9,16 @@ INACTIVE: dict[str, object] = {"active": False}
 
 
 def introspect(tx: Transaction, tokens: TokenService, client: Client, text: str) -> dict[str, object]:
-    """The token's state. A client that the token is not meant for learns as little as of one that never was."""
+    """The token's state. A client that the token is not meant for learns as little as of one that never was.
+
+    An access token that is asked for has arrived where it was sent. It is no use of the person's session: a resource
+    server may ask for reasons of its own.
+    """
     live = tokens.live_access_token(tx, text) if "." in text else tokens.live_refresh_token(tx, text)
     if live is None or not _may_ask(client, live, tokens.policy.issuer):
         return INACTIVE
+    if "jti" in live.claims:
+        tokens.note_arrival(tx, live)
     kind = {"token_type": "Bearer"} if "jti" in live.claims else {}
     return {"active": True, **live.claims, **kind}
 

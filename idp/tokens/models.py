@@ -56,6 +56,8 @@ class FamilyRow(Base):
     claims: Mapped[str | None] = mapped_column(Text)
     sector_sub: Mapped[str | None] = mapped_column(String(64))
     sector_sid: Mapped[str | None] = mapped_column(String(64))
+    retried_at: Mapped[float | None]
+    seen_at: Mapped[float | None]
 
     __table_args__ = (Index("ix_token_families_subject_client_id", "subject", "client_id"),)
 

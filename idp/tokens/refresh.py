@@ -1,8 +1,9 @@
 """The refresh token itself: opaque to clients, and self-authenticating to us.
 
 Its bytes are family ‖ generation ‖ secret ‖ tag. Stored is only the SHA-256 of the live secret. A successor's secret is
-derived from its parent's with a keyed function: a client that retries because the answer was lost gets the *same*
-successor, and nothing readable need be stored for it. The tag shows that a token with an old generation was once ours,
+derived from its parent's with a keyed function: a client that retries at once because the answer was lost gets the *same*
+successor, and nothing readable need be stored for it. By the same function a stored successor shows whose it is, so
+that only its own parent may be sent again. The tag shows that a token with an old generation was once ours,
 so that a thief's late use ends the family, and a stranger who learned the family's name cannot (docs/adr/0004).
 """
 
@@ -43,13 +44,15 @@ class RefreshToken:
         """The first of a family."""
         return cls(family_id, 0, secrets.token_bytes(_SECRET_BYTES))
 
-    def successors(self, keys: Secrets) -> list["RefreshToken"]:
-        """Its successor; the first is the one to use, the others would have been made under secrets now retired."""
-        message = self._body()
-        return [
-            RefreshToken(self.family_id, self.generation + 1, hmac.digest(key, message, sha256))
-            for key in keys.keys(_SUCCESSOR)
-        ]
+    def successors(self, keys: Secrets, generation: int | None = None) -> list["RefreshToken"]:
+        """Its successor; the first is the one to use, the others would have been made under secrets now retired.
+
+        `generation` is that of the successor: the next one, or a later one where earlier answers were given up as lost.
+        """
+        following = self.generation + 1
+        generation = following if generation is None else generation
+        message = self._body() + (b"" if generation == following else generation.to_bytes(_GENERATION_BYTES, "big"))
+        return [RefreshToken(self.family_id, generation, hmac.digest(key, message, sha256)) for key in keys.keys(_SUCCESSOR)]
 
     def text(self, keys: Secrets) -> str:
         """The token as a client gets it."""

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from hashlib import sha256
 
 from idp.runtime.clock import Instant
@@ -23,7 +24,11 @@ LEEWAY = 300
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Lifetimes in seconds, and how long a lost refresh answer may be asked for again."""
+    """Lifetimes in seconds, and how long a lost refresh answer may be asked for again.
+
+    For `refresh_retry_window` seconds the same answer comes again, whatever was used meanwhile. For
+    `refresh_parent_lifetime` seconds another one comes, unless something of the last one was used.
+    """
 
     issuer: str
     access_token_lifetime: int
@@ -31,6 +36,7 @@ class Policy:
     refresh_token_lifetime: int
     refresh_retry_window: int
     status_list: bool = False
+    refresh_parent_lifetime: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,9 @@ class Family:
     An `offline` family outlives its session; its access tokens carry no `sid`, since no session stands behind them.
     `sector_sub` and `sector_sid` are what tokens say instead of `subject` and `sid` to a client with pairwise subjects.
     `status_index` is its place in the status lists, given by the database when it is written down.
+
+    `rotated_at` is when the parent of the live refresh token was first spent, `retried_at` when it last came again and was
+    given another successor, and `seen_at` when an access token issued beside the live one was first used here.
     """
 
     family_id: str
@@ -80,6 +89,8 @@ class Family:
     status_index: int | None = None
     sector_sub: str | None = None
     sector_sid: str | None = None
+    retried_at: Instant | None = None
+    seen_at: Instant | None = None
 
     @property
     def sub(self) -> str:
@@ -131,15 +142,50 @@ def pairwise_sub(key: bytes, sector: str, subject: str) -> str:
     return b64url(hmac.digest(key, f"{sector}\n{subject}".encode(), sha256)[:PAIRWISE_BYTES])
 
 
-def jti(family_id: str | None, random: str) -> str:
-    """An access token's identifier: unique, and it names the family, so that the end of one is seen in the other."""
-    return f"{family_id}.{random}" if family_id else random
+class AskedAgain(Enum):
+    """What a spent refresh token gets whose successor was not spent: the same answer, a new one, or the end of its family."""
+
+    SAME = auto()
+    NEW = auto()
+    REUSED = auto()
+
+
+def when_asked_again(policy: Policy, family: Family, now: Instant) -> AskedAgain:
+    """How the parent of the live refresh token is answered when it comes again (RFC 9700 §4.14.2, docs/adr/0004).
+
+    Browser tabs that refresh at once must share one answer. Later on, whoever asks again has lost the last one, so that it
+    is replaced: if somebody did get it, their next refresh shows that two hold the parent.
+    """
+    answered_at = family.rotated_at if family.retried_at is None else family.retried_at
+    if abs(now - answered_at) <= policy.refresh_retry_window:
+        return AskedAgain.SAME
+    if family.seen_at is None and abs(now - family.rotated_at) <= policy.refresh_parent_lifetime:
+        return AskedAgain.NEW
+    return AskedAgain.REUSED
+
+
+def jti(family_id: str, generation: int, random: str) -> str:
+    """An access token's identifier: unique, and it names the family and the refresh token beside which it was issued.
+
+    So the end of the family is seen in it, and its use shows that the answer arrived (docs/adr/0006).
+    """
+    return f"{family_id}.{generation}.{random}"
 
 
 def family_of(token_id: str) -> str | None:
     """The family that an access token's `jti` names; None for one that no family stands behind."""
     family_id, dot, _ = token_id.partition(".")
     return family_id if dot else None
+
+
+def shows_arrival(family: Family, token_id: str) -> bool:
+    """Whether the use of an access token is the first sign that the family's last refresh answer arrived.
+
+    It is one issued beside the live refresh token. What came with the code has no parent that could be asked for again.
+    """
+    _, _, rest = token_id.partition(".")
+    generation, _, _ = rest.partition(".")
+    return family.generation > 0 and family.seen_at is None and generation == str(family.generation)
 
 
 def access_token_lasts(policy: Policy, now: Instant, until: Instant | None) -> int:

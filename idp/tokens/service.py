@@ -44,6 +44,7 @@ class Live:
 
     claims: Mapping[str, object]
     family: Family | None
+    session: Session | None = None
 
 
 class TokenService:
@@ -114,9 +115,9 @@ class TokenService:
     def rotate(self, tx: Transaction, client: Client, text: str) -> Rotated:
         """Spend a refresh token.
 
-        One statement decides, so of many at once one rotates. The others, and a client whose answer was lost, get the
-        same successor for `refresh_retry_window` seconds. Raises InvalidGrantError, or ReusedRefreshTokenError when
-        the family must end for it.
+        One statement decides, so of many at once one rotates. The others get the same successor for
+        `refresh_retry_window` seconds, and a client whose answer was lost gets a successor for as long as
+        `rules.when_asked_again` says. Raises InvalidGrantError, or ReusedRefreshTokenError when the family must end for it.
         """
         presented = refresh.read(text, self._secrets)
         if presented is None:
@@ -127,6 +128,31 @@ class TokenService:
         family = store.rotate(tx, client.client_id, presented, successors[0], until)
         if family is not None:
             return Rotated(family, successors[0].text(self._secrets), self._session_behind(tx, family))
+        family, successor = self._asked_again(tx, client, presented)
+        return Rotated(family, successor.text(self._secrets), self._session_behind(tx, family))
+
+    def _asked_again(self, tx: Transaction, client: Client, presented: RefreshToken) -> tuple[Family, RefreshToken]:
+        """What a token gets that is not the live one. Only the parent of the live one is good for anything.
+
+        Of two lines that would go on from one parent the newest alone lives: the other one's next use ends the family.
+        """
+        while True:
+            family = self._family_of(tx, client, presented)
+            live = presented.successors(self._secrets, family.generation) if family.generation > presented.generation else []
+            given = next((each for each in live if each.stored == family.secret_hash), None)
+            answer = rules.AskedAgain.REUSED if given is None else rules.when_asked_again(self.policy, family, tx.now)
+            if answer is rules.AskedAgain.REUSED or given is None:
+                raise ReusedRefreshTokenError(family.family_id)
+            if answer is rules.AskedAgain.SAME:
+                return family, given
+            another = presented.successors(self._secrets, family.generation + 1)[0]
+            replaced = store.replace(tx, family, another)
+            if replaced is not None:
+                return replaced, another
+            # Somebody else was first, and their change is decided upon now.
+
+    def _family_of(self, tx: Transaction, client: Client, presented: RefreshToken) -> Family:
+        """The family of a refresh token, which must be alive and the client's own. Raises InvalidGrantError."""
         family = store.by_id(tx, presented.family_id)
         if family is None or family.client_id != client.client_id:
             description = "The refresh token was not issued to this client."
@@ -134,21 +160,17 @@ class TokenService:
         if family.ended_at is not None or family.expires_at <= tx.now:
             description = "The refresh token has expired or was revoked."
             raise InvalidGrantError(description)
-        if abs(tx.now - family.rotated_at) <= self.policy.refresh_retry_window:
-            for successor in successors:
-                if successor.generation == family.generation and successor.stored == family.secret_hash:
-                    return Rotated(family, successor.text(self._secrets), self._session_behind(tx, family))
-        raise ReusedRefreshTokenError(family.family_id)
+        return family
 
     def _session_behind(self, tx: Transaction, family: Family) -> Session | None:
-        """Refuse a family whose session is over though nobody marked it yet; note that a live one was used."""
+        """Refuse a family whose session is over though nobody marked it yet; note that an app used a live one."""
         if family.session_behind is None:
             return None
         session = self._sessions.alive(tx, family.session_behind)
         if session is None:
             description = "The session has ended."
             raise InvalidGrantError(description)
-        self._sessions.note_use(tx, session)
+        self._sessions.note_use_by_app(tx, session)
         return session
 
     def access_token(
@@ -159,7 +181,7 @@ class TokenService:
             session = self._sessions.get(tx, family.session_behind)
         until = None if session is None or family.session_behind is None else self._sessions.runs_out(session)
         lasts = rules.access_token_lasts(self.policy, tx.now, until)
-        token_id = rules.jti(family.family_id, secrets.token(rules.JTI_BYTES))
+        token_id = rules.jti(family.family_id, family.generation, secrets.token(rules.JTI_BYTES))
         claims = rules.access_token_claims(
             self.policy,
             tx.now,
@@ -256,9 +278,24 @@ class TokenService:
         if family_id is None:
             return Live(claims, None)
         family = store.by_id(tx, family_id)
-        if family is None or not self._counts(tx, family):
+        if family is None or not self._goes_on(family):
             return None
-        return Live(claims, family)
+        session = None if family.session_behind is None else self._sessions.alive(tx, family.session_behind)
+        return Live(claims, family, session) if session is not None or family.session_behind is None else None
+
+    def note_arrival(self, tx: Transaction, live: Live) -> None:
+        """Note that an access token was used: whoever has it got the answer of a refresh, whose parent is spent for good now.
+
+        At most one statement for each answer, in a transaction of its own, so that no lock is held for it here.
+        """
+        family = live.family
+        if family is not None and rules.shows_arrival(family, str(live.claims["jti"])):
+            tx.write_afterwards(lambda own: store.seen(own, family.family_id, family.generation))
+
+    def note_use_of_session(self, tx: Transaction, live: Live) -> None:
+        """Note that an app uses the session behind an access token. What was allowed offline has none behind it."""
+        if live.session is not None:
+            self._sessions.note_use_by_app(tx, live.session)
 
     def live_refresh_token(self, tx: Transaction, text: str) -> Live | None:
         """The refresh token, if it is the live one of a family that has not ended."""
@@ -285,9 +322,12 @@ class TokenService:
 
     def _counts(self, tx: Transaction, family: Family) -> bool:
         """The one question behind every token: whether this session, family and client may still go on."""
-        if family.ended_at is not None or self._clients.find(family.client_id) is None:
+        if not self._goes_on(family):
             return False
         return family.session_behind is None or self._sessions.alive(tx, family.session_behind) is not None
+
+    def _goes_on(self, family: Family) -> bool:
+        return family.ended_at is None and self._clients.find(family.client_id) is not None
 
     def _access_token_claims(self, tx: Transaction, text: str) -> dict[str, object] | None:
         """The claims of an access token of ours. An ID or logout token is none, whatever its `typ` says (RFC 8725 §3.12)."""

@@ -38,8 +38,28 @@ _ROTATE = (
         secret_hash=bindparam("successor"),
         rotated_at=bindparam("now"),
         expires_at=bindparam("until"),
+        retried_at=None,
+        seen_at=None,
     )
     .returning(*columns_for(FamilyRow, Family))
+)
+_REPLACE = (
+    update(_families)
+    .where(
+        _families.c.family_id == bindparam("of"),
+        _families.c.generation == bindparam("at"),
+        _families.c.secret_hash == bindparam("lost"),
+        _families.c.seen_at.is_(None),
+        _families.c.ended_at.is_(None),
+        _families.c.expires_at > bindparam("now"),
+    )
+    .values(generation=_families.c.generation + 1, secret_hash=bindparam("successor"), retried_at=bindparam("now"))
+    .returning(*columns_for(FamilyRow, Family))
+)
+_SEEN = (
+    update(_families)
+    .where(_families.c.family_id == bindparam("of"), _families.c.generation == bindparam("at"), _families.c.seen_at.is_(None))
+    .values(seen_at=bindparam("now"))
 )
 _END_TOKEN = {
     "sqlite": sqlite_insert(_ended).on_conflict_do_nothing().returning(_ended.c.jti),
@@ -122,6 +142,29 @@ def rotate(tx: Transaction, client_id: str, presented: RefreshToken, successor: 
             "until": until,
         },
     )
+
+
+def replace(tx: Transaction, family: Family, successor: RefreshToken) -> Family | None:
+    """Put another successor in the place of the live one, whose answer was lost; None when something happened meanwhile.
+
+    What happened is that the live one was spent, that something of its answer was used, or that the family ended.
+    """
+    return tx.one(
+        Family,
+        _REPLACE,
+        {
+            "of": family.family_id,
+            "at": family.generation,
+            "lost": family.secret_hash,
+            "successor": successor.stored,
+            "now": tx.now,
+        },
+    )
+
+
+def seen(tx: Transaction, family_id: str, generation: int) -> None:
+    """Note that something of the answer with that generation was used, if it is the last answer and nothing was yet."""
+    tx.execute(_SEEN, {"of": family_id, "at": generation, "now": tx.now})
 
 
 def _end_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
