@@ -1,7 +1,8 @@
 """Browsers: what they are called, and the cookie by which one that has signed in before is known again.
 
 The cookie opens nothing. A browser that holds one for an account has a bucket of its own in the throttle, which strangers
-cannot fill, so that nobody can lock a person out of the browser that they use (OWASP, "Device cookies").
+cannot fill, so that nobody can lock a person out of the browser that they use (OWASP, "Device cookies"). It is bound to the
+account by `Account.device_owner`: another password makes all of them those of strangers.
 """
 
 import hmac
@@ -52,18 +53,18 @@ def in_words(user_agent: str) -> str:
     return f"{browser or 'A browser'} on {system}" if system else str(browser)
 
 
-def remember(keys: Sequence[bytes], cookie: str | None, folded: str, now: Instant) -> str:
+def remember(keys: Sequence[bytes], cookie: str | None, owner: str, now: Instant) -> str:
     """The cookie of a browser in which the account just signed in; others that it knew stay known."""
     bare = f"{token(_NONCE_BYTES)}.{int(now)}"
-    others = [part for part in _parts(cookie) if not _names(part, keys, folded)]
-    return _SEPARATOR.join([f"{bare}.{_mac(keys[0], bare, folded)}", *others][:MAXIMUM_PEOPLE])
+    others = [part for part in _parts(cookie) if not _names(part, keys, owner)]
+    return _SEPARATOR.join([f"{bare}.{_mac(keys[0], bare, owner)}", *others][:MAXIMUM_PEOPLE])
 
 
-def recognise(keys: Sequence[bytes], cookie: str | None, folded: str, now: Instant) -> str | None:
+def recognise(keys: Sequence[bytes], cookie: str | None, owner: str, now: Instant) -> str | None:
     """The name of this browser, if it has signed in to the account before; None for a stranger."""
     for part in _parts(cookie):
         nonce, issued, _ = part.split(".")
-        if _names(part, keys, folded) and now < int(issued) + LIFETIME:
+        if _names(part, keys, owner) and now < int(issued) + LIFETIME:
             return nonce
     return None
 
@@ -73,11 +74,11 @@ def _parts(cookie: str | None) -> list[str]:
     return [part for part in parts if _TOKEN.fullmatch(part)]
 
 
-def _names(part: str, keys: Sequence[bytes], folded: str) -> bool:
+def _names(part: str, keys: Sequence[bytes], owner: str) -> bool:
     bare, _, mac = part.rpartition(".")
-    return any(hmac.compare_digest(_mac(key, bare, folded), mac) for key in keys)
+    return any(hmac.compare_digest(_mac(key, bare, owner), mac) for key in keys)
 
 
-def _mac(key: bytes, bare: str, folded: str) -> str:
+def _mac(key: bytes, bare: str, owner: str) -> str:
     """Bound to the account by the code alone, so that the cookie tells a thief nobody's name."""
-    return b64url(hmac.digest(key, f"{bare}.{folded}".encode(), sha256))
+    return b64url(hmac.digest(key, f"{bare}.{owner}".encode(), sha256))

@@ -35,6 +35,7 @@ class AccountRow(Base):
     phone_number: Mapped[str | None] = mapped_column(String(32))
     phone_number_verified: Mapped[bool]
     address: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    device_generation: Mapped[int] = mapped_column(server_default="0")
 
 
 class LikenessRow(Base):
@@ -47,7 +48,7 @@ class LikenessRow(Base):
 
 
 class SignInThrottleRow(Base):
-    """How many sign-ins failed in one bucket. `bucket` is a keyed hash: of a name, a browser or an address."""
+    """How many sign-ins failed in one bucket. `bucket` is a keyed hash: of a name, a browser, a session or an address."""
 
     __tablename__ = "sign_in_throttles"
 

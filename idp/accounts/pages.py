@@ -153,7 +153,6 @@ class SignInPage:
         self._pending = pending
         self._requests = RequestsOfPages(needs.database, pending)
         self._at = Addresses(needs.settings)
-        self._device_cookie = "__Host-idp_device" if needs.settings.secure else "idp_device"
 
     def show(self) -> Response:
         """The page."""
@@ -171,7 +170,7 @@ class SignInPage:
     def submit(self) -> Response:
         """Sign in. Whatever is wrong is said on the page again."""
         given = parameters()
-        device = request.cookies.get(self._device_cookie)
+        device = request.cookies.get(_device_cookie(self._needs))
         username, password = given.get("username", ""), given.get("password", "")
         try:
             account = self._needs.accounts.sign_in(username, password, _address(), device)
@@ -250,20 +249,9 @@ class SignInPage:
                 self._pending.signed_in(tx, given["request"], held.subject)
             started = self._start(tx, held)
         before = signed_in()
-        is_the_same = before is not None and before.account.subject == held.subject
-        kept = {BROWSER: browser_of_request()} | (_form_token() if is_the_same else {})
-        browser_session.clear()
-        browser_session.update(kept)
-        login_user(SignedIn(started.session, held, started.cookie))
+        _go_on_as(started, held, forms_too=before is not None and before.account.subject == held.subject)
         response = see_other(self._at(self._requests.after(given)))
-        response.set_cookie(
-            self._device_cookie,
-            self._needs.accounts.remember_device(request.cookies.get(self._device_cookie), held),
-            max_age=devices.LIFETIME,
-            secure=self._needs.settings.secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        _remember_device(response, self._needs, held)
         return response
 
     def _start(self, tx: Transaction, account: Account) -> Started:
@@ -327,6 +315,34 @@ def _form_token() -> dict[str, str]:
 
 def _address() -> str:
     return request.remote_addr or "unknown"
+
+
+def _go_on_as(started: Started, account: Account, *, forms_too: bool) -> None:
+    """The cookie is new from now on, whatever the browser came with, and so is the CSRF token unless `forms_too` are to stay.
+
+    The browser's own name stays, for requests that wait in other tabs.
+    """
+    kept = {BROWSER: browser_of_request()} | (_form_token() if forms_too else {})
+    browser_session.clear()
+    browser_session.update(kept)
+    login_user(SignedIn(started.session, account, started.cookie))
+
+
+def _device_cookie(needs: Needs) -> str:
+    return "__Host-idp_device" if needs.settings.secure else "idp_device"
+
+
+def _remember_device(response: Response, needs: Needs, account: Account) -> None:
+    """Let the browser be known as one in which the account has signed in."""
+    name = _device_cookie(needs)
+    response.set_cookie(
+        name,
+        needs.accounts.remember_device(request.cookies.get(name), account),
+        max_age=devices.LIFETIME,
+        secure=needs.settings.secure,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 # -- one's account ----------------------------------------------------------------------------------------------------
@@ -416,9 +432,9 @@ class AccountPage:
         return self._left([sid]) if sid == person.session.sid else see_other(self._at("account"))
 
     def sign_out_others(self) -> Response:
-        """End every session of one's own but this one."""
+        """End every session of one's own but this one. Who has a copy of its cookie is somebody else, too."""
         person = signed_in()
-        if person is None:
+        if person is None or not self._change_cookie(person, forms_too=True):
             return not_signed_in(self._at("login"))
         subject, keep = person.account.subject, person.session.sid
         with self._needs.database.writing() as tx:
@@ -448,7 +464,7 @@ class AccountPage:
         if new != given.get("new_password_again", ""):
             return self._password_page("The two new passwords are not the same.")
         try:
-            self._change_password(person, old, new)
+            changed = self._change_password(person, old, new)
         except SignInRefusedError:
             return self._password_page("The present password is wrong.")
         except PasswordRefusedError as error:
@@ -457,16 +473,32 @@ class AccountPage:
             response = self._password_page(str(error), 429 if isinstance(error, SignInThrottledError) else 503)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
-        return see_other(self._at("account", changed="password"))
+        if changed is None:
+            return not_signed_in(self._at("login"))
+        response = see_other(self._at("account", changed="password"))
+        _remember_device(response, self._needs, changed)
+        return response
 
-    def _change_password(self, person: SignedIn, old: str, new: str) -> None:
-        """Raises as `AccountService.change_password` does, for an old password too that was changed while it was checked."""
-        shown, new_hash = self._needs.accounts.change_password(person.account, old, new, _address())
+    def _change_password(self, person: SignedIn, old: str, new: str) -> Account | None:
+        """The account with its new password; None when this session ended meanwhile. Raises as `AccountService` does."""
+        accounts, sid = self._needs.accounts, person.session.sid
+        new_hash = accounts.hash_password(person.account.username, new)
+        shown = accounts.confirm_password(person.account.subject, sid, old)
+        if not self._change_cookie(person, forms_too=False):
+            return None
         with self._needs.database.writing() as tx:
-            held = self._needs.accounts.hold(tx, person.account.subject)
-            if held is None or held.password_hash != shown.password_hash:
-                raise SignInRefusedError
-            self._needs.accounts.set_password(tx, held.subject, new_hash, keep=person.session.sid)
+            return accounts.change_password(tx, shown, new_hash, keep=sid)
+
+    def _change_cookie(self, person: SignedIn, *, forms_too: bool) -> bool:
+        """Let this browser's session go on under another cookie; False when it ended meanwhile.
+
+        In a transaction of its own, and the first: who ends all of a person's sessions locks them in one order.
+        """
+        with self._needs.database.writing() as tx:
+            started = self._needs.sessions.change_cookie(tx, person.session.sid)
+        if started is not None:
+            _go_on_as(started, person.account, forms_too=forms_too)
+        return started is not None
 
     def _password_page(self, error: str | None = None, status: int = 200) -> Response:
         return render("password.html", status, action=self._at("account/password"), back=self._at("account"), error=error)

@@ -24,7 +24,10 @@ PasswordHash = NewType("PasswordHash", str)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A person. `subject` is random and says nothing (OIDC Core §2); `updated_at` is about what claims tell."""
+    """A person. `subject` is random and says nothing (OIDC Core §2); `updated_at` is about what claims tell.
+
+    `device_generation` moves when the browsers are forgotten that have signed in before.
+    """
 
     subject: str
     username: str
@@ -50,11 +53,17 @@ class Account:
     phone_number: str | None = None
     phone_number_verified: bool = False
     address: Mapping[str, str] | None = field(default=None, hash=False)
+    device_generation: int = field(default=0, compare=False)  # nothing of the person
 
     @property
     def is_disabled(self) -> bool:
         """Whether the person may not sign in, nor be signed in."""
         return self.disabled_at is not None
+
+    @property
+    def device_owner(self) -> str:
+        """What device cookies of the account are bound to: one that gets the same name later on inherits none of them."""
+        return f"{self.subject}.{self.device_generation}"
 
 
 #: The fields of an account that `profile` reads: claims of those very names.

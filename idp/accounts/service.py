@@ -152,22 +152,57 @@ class AccountService:
     ) -> int | None:
         """Give the account another password, made by `hash_password`, and end its sessions, save the one named by `keep`.
 
-        Whoever had the old password is signed out by that. What was allowed offline stays allowed. Returns the number of
-        sessions that ended; None when nobody is there.
+        Whoever had the old password is signed out by that, and no browser is known any more as one that has signed in. What
+        was allowed offline stays allowed. Returns the number of sessions that ended; None when nobody is there.
         """
-        if not store.set_password(tx, subject, password_hash):
+        before = store.by_subject(tx, subject)
+        if before is not None:
+            # Before the account's row: a sign-in that succeeds takes both in this order.
+            self._throttle.forget(tx, before.username_folded)
+        if store.set_password(tx, subject, password_hash) is None:
             return None
+        return self._password_set(tx, subject, keep)
+
+    def change_password(self, tx: Transaction, shown: Account, password_hash: PasswordHash, *, keep: str) -> Account:
+        """The same for the person themselves, in the session `keep`: `shown` is what `confirm_password` gave.
+
+        Raises SignInRefusedError when that password counts no more. One statement decides, so of two at once the first does.
+        """
+        self._throttle.forget(tx, shown.username_folded)
+        changed = store.change_password(tx, shown.subject, shown.password_hash, password_hash)
+        if changed is None:
+            raise SignInRefusedError
+        self._password_set(tx, shown.subject, keep)
+        return changed
+
+    def _password_set(self, tx: Transaction, subject: str, keep: str | None) -> int:
         ended = self._logout.end_after_password_change(tx, subject, keep=keep)
         tx.after_commit(lambda: audit.record("account.password_set", subject=subject, sessions=ended))
         return ended
 
-    def change_password(self, account: Account, old: str, new: str, address: str) -> tuple[Account, PasswordHash]:
-        """The account whose old password was shown again, and the hash of a new one: throttled and counted as a sign-in is.
+    def confirm_password(self, subject: str, sid: str, password: str) -> Account:
+        """The account, whose password was shown by who is signed in with the session `sid`. Call it outside of any transaction.
 
-        Call it outside of any transaction. Raises as `sign_in` and `hash_password` do.
+        Failures count for this session and account alone: strangers who guess at the sign-in keep nobody from it, and who
+        guesses here keeps nobody from signing in. Raises SignInRefusedError, SignInThrottledError and PasswordsBusyError.
         """
-        new_hash = self.hash_password(account.username, new)
-        return self.sign_in(account.username, old, address, None), new_hash
+        with self._database.reading() as tx:
+            account = store.by_subject(tx, subject)
+        try:
+            reserved = self._throttle.reserve_in_session(sid, subject)
+        except SignInThrottledError:
+            audit.warn("password.throttled", subject=subject, sid=sid)
+            raise
+        try:
+            problem = self._problem(account, password)
+        except BaseException:
+            self._give_back(reserved)
+            raise
+        if account is None or problem is not None:
+            audit.record("password.refused", subject=subject, sid=sid, reason=problem)
+            raise SignInRefusedError
+        self._give_back(reserved)
+        return account
 
     def remove(self, tx: Transaction, subject: str) -> int | None:
         """Remove the account and end everything of it: the number of sessions, or None when nobody is there.
@@ -206,13 +241,17 @@ class AccountService:
         known = _folded(username)
         key = known if known is not None else f"\x00{username}"
         tag = self._throttle.tag(key)
+        account = None
+        if known is not None:
+            with self._database.reading() as tx:
+                account = store.by_name(tx, known)
         try:
-            reserved = self._throttle.reserve(key, address, device)
+            reserved = self._throttle.reserve(key, address, device, None if account is None else account.device_owner)
         except SignInThrottledError:
             audit.warn("sign_in.throttled", account=tag, address=address)
             raise
         try:
-            account, problem = self._check(known, password)
+            problem = self._problem(account, password)
         except BaseException:
             self._give_back(reserved)
             raise
@@ -224,26 +263,22 @@ class AccountService:
     def remember_device(self, cookie: str | None, account: Account) -> str:
         """The device cookie of a browser in which the account just signed in; `cookie` is the one that it had."""
         keys = self._keys.keys(devices.PURPOSE)
-        return devices.remember(keys, cookie, account.username_folded, self._database.clock())
+        return devices.remember(keys, cookie, account.device_owner, self._database.clock())
 
     def tidy(self, tx: Transaction) -> int:
         """Delete what the throttle need not know any more. For the reaper; returns the number of rows."""
         return throttle_store.forget_expired(tx)
 
-    def _check(self, folded: str | None, password: str) -> tuple[Account | None, str | None]:
-        """The account and what is wrong, for the log. One argon2 computation in every case."""
-        account = None
-        if folded is not None:
-            with self._database.reading() as tx:
-                account = store.by_name(tx, folded)
+    def _problem(self, account: Account | None, password: str) -> str | None:
+        """What is wrong, for the log; None when the password is right. One argon2 computation in every case."""
         possible = password_rules.can_be_one(password)
         stored = account.password_hash if account is not None and possible else None
         matches = self._passwords.verify(stored, password if possible else "")
         if account is None:
-            return None, "unknown_username"
+            return "unknown_username"
         if not matches:
-            return account, "wrong_password"
-        return account, Reason.ACCOUNT_DISABLED if account.is_disabled else None
+            return "wrong_password"
+        return Reason.ACCOUNT_DISABLED if account.is_disabled else None
 
     def _welcome(self, account: Account, password: str, reserved: tuple[Count, ...]) -> Account:
         """Uncount the attempt, and keep the password under the parameters in force."""

@@ -28,17 +28,15 @@ _INSERT_LIKENESS = {
     "postgresql": postgresql_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
 }
 _REMOVE = delete(_accounts).where(_accounts.c.subject == bindparam("of"))
-_SET_PASSWORD = (
-    update(_accounts)
-    .where(_accounts.c.subject == bindparam("of"))
-    .values(password_hash=bindparam("new_hash"))
-    .returning(_accounts.c.subject)
-)
-_REHASH = _SET_PASSWORD.where(_accounts.c.password_hash == bindparam("old_hash"))
+_NO_DEVICES = {"device_generation": _accounts.c.device_generation + 1}
+_hash = update(_accounts).where(_accounts.c.subject == bindparam("of")).values(password_hash=bindparam("new_hash"))
+_SET_PASSWORD = _hash.values(_NO_DEVICES).returning(*_all)
+_CHANGE_PASSWORD = _SET_PASSWORD.where(_accounts.c.password_hash == bindparam("old_hash"), _accounts.c.disabled_at.is_(None))
+_REHASH = _hash.where(_accounts.c.password_hash == bindparam("old_hash")).returning(_accounts.c.subject)
 _DISABLE = (
     update(_accounts)
     .where(_accounts.c.subject == bindparam("of"), _accounts.c.disabled_at.is_(None))
-    .values(disabled_at=bindparam("now"))
+    .values(disabled_at=bindparam("now"), **_NO_DEVICES)
     .returning(_accounts.c.subject)
 )
 _ENABLE = (
@@ -88,9 +86,14 @@ def listed(tx: Transaction) -> list[Account]:
     return tx.all(Account, _LISTED)
 
 
-def set_password(tx: Transaction, subject: str, new_hash: str) -> bool:
-    """Give the account another password; False when there is none."""
-    return tx.changed(_SET_PASSWORD, {"of": subject, "new_hash": new_hash})
+def set_password(tx: Transaction, subject: str, new_hash: str) -> Account | None:
+    """Give the account another password, and forget its devices; None when there is no such account."""
+    return tx.one(Account, _SET_PASSWORD, {"of": subject, "new_hash": new_hash})
+
+
+def change_password(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> Account | None:
+    """The same for whoever proved the old password; None when it was changed meanwhile, or the account disabled."""
+    return tx.one(Account, _CHANGE_PASSWORD, {"of": subject, "old_hash": old_hash, "new_hash": new_hash})
 
 
 def rehash(tx: Transaction, subject: str, old_hash: str, new_hash: str) -> bool:
@@ -110,7 +113,7 @@ def remove(tx: Transaction, subject: str) -> bool:
 
 
 def disable(tx: Transaction, subject: str) -> bool:
-    """Mark the account disabled; False when it was already, or never was."""
+    """Mark the account disabled, and forget its devices; False when it was already, or never was."""
     return tx.changed(_DISABLE, {"of": subject, "now": tx.now})
 
 

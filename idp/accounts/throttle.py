@@ -1,12 +1,14 @@
 """How often a sign-in may fail (THREATS 29).
 
 An attempt is counted before its password is looked at, and uncounted when the password was right: parallel guesses
-cannot slip through. The buckets are those of the account, whether or not it exists, and of the address; a browser that
-has signed in to the account before has one of its own instead, which strangers cannot fill. Every bucket is emptied by
-the clock, and lies in the database, so that a restart empties none.
+cannot slip through. The buckets are those of the account, whether or not it exists, and of the address. A browser that
+has signed in to the account before has one of its own in the account's place, which strangers cannot fill; so has a session
+in which the person shows their password once more. Every bucket is emptied by the clock, and lies in the database, so that
+a restart empties none.
 """
 
 import hmac
+from collections.abc import Iterable
 from hashlib import sha256
 from math import ceil
 
@@ -31,11 +33,21 @@ class Throttle:
         self._account_failures = settings.accounts_throttle_account_failures
         self._address_failures = settings.accounts_throttle_address_failures
 
-    def reserve(self, folded: str, address: str, device: str | None) -> tuple[Count, ...]:
-        """Count an attempt, in a transaction of its own. Raises SignInThrottledError, counting nothing."""
+    def reserve(self, folded: str, address: str, device: str | None, owner: str | None) -> tuple[Count, ...]:
+        """Count a sign-in, in a transaction of its own. Raises SignInThrottledError, counting nothing.
+
+        `owner` is the `device_owner` of the account that has this name, if there is one.
+        """
+        return self._count(self._buckets(folded, address, device, owner))
+
+    def reserve_in_session(self, sid: str, subject: str) -> tuple[Count, ...]:
+        """Count a password that is shown by who is signed in. Strangers' attempts at the sign-in count elsewhere."""
+        return self._count([(self._hash("session", f"{sid}.{subject}"), self._account_failures)])
+
+    def _count(self, buckets: Iterable[tuple[str, int]]) -> tuple[Count, ...]:
         with self._database.writing() as tx:
             counted = []
-            for bucket, limit in self._buckets(tx, folded, address, device):
+            for bucket, limit in buckets:
                 count = throttle_store.count(tx, bucket, self._window)
                 if count.failures > limit:
                     raise SignInThrottledError(max(1, ceil(count.expires_at - tx.now)))
@@ -47,17 +59,23 @@ class Throttle:
         for count in reserved:
             throttle_store.give_back(tx, count)
 
+    def forget(self, tx: Transaction, folded: str) -> None:
+        """Forget the attempts at a password that counts no more."""
+        throttle_store.forget(tx, self.tag(folded))
+
     def tag(self, folded: str) -> str:
         """What logs may tell of a username that was typed: people type passwords there."""
         return self._hash("account", folded)
 
-    def _buckets(self, tx: Transaction, folded: str, address: str, device: str | None) -> list[tuple[str, int]]:
+    def _buckets(self, folded: str, address: str, device: str | None, owner: str | None) -> list[tuple[str, int]]:
         """The buckets and their limits, always in one order, so that two attempts cannot wait for each other."""
-        nonce = devices.recognise(self._secrets.keys(devices.PURPOSE), device, folded, tx.now)
-        if nonce is not None:
-            return [(self._hash("device", f"{nonce}.{folded}"), self._account_failures)]
+        nonce = None
+        if owner is not None:
+            keys = self._secrets.keys(devices.PURPOSE)
+            nonce = devices.recognise(keys, device, owner, self._database.clock())
+        guessed = self.tag(folded) if nonce is None else self._hash("device", f"{nonce}.{owner}")
         return [
-            (self.tag(folded), self._account_failures),
+            (guessed, self._account_failures),
             (self._hash("address", network_of(address)), self._address_failures),
         ]
 

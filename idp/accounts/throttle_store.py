@@ -44,6 +44,7 @@ _GIVE_BACK = (
     .where(_throttles.c.bucket == bindparam("of"), _expires_at == bindparam("window"), _failures > 0)
     .values(failures=_failures - 1)
 )
+_FORGET_ONE = delete(_throttles).where(_throttles.c.bucket == bindparam("of"))
 _EXPIRED = select(_throttles.c.bucket).where(_expires_at <= bindparam("now")).with_for_update(skip_locked=True)
 _FORGET = delete(_throttles).where(_throttles.c.bucket.in_(_EXPIRED))
 
@@ -64,6 +65,11 @@ def count(tx: Transaction, bucket: str, window: int) -> Count:
 def give_back(tx: Transaction, counted: Count) -> None:
     """Uncount one attempt, if its window is still open."""
     tx.execute(_GIVE_BACK, {"of": counted.bucket, "window": counted.expires_at})
+
+
+def forget(tx: Transaction, bucket: str) -> None:
+    """Empty one bucket."""
+    tx.execute(_FORGET_ONE, {"of": bucket})
 
 
 def forget_expired(tx: Transaction) -> int:
