@@ -27,9 +27,11 @@ from idp.grants.server import Services as GrantServices
 from idp.keys.holders import SigningUnavailableError
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
+from idp.protocol.uris import origin
 from idp.provider import Provider, build
 from idp.runtime import audit
 from idp.runtime.endpoints import in_words, json_response
+from idp.runtime.foreign_forms import OUR_ORIGIN, refuse_foreign_forms
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Lane
@@ -93,6 +95,7 @@ def create_app(provider: Provider) -> Flask:
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     _configure(app, provider)
     app.before_request(_keep_body)  # before CSRFProtect reads the form, after which the raw body would be gone
+    app.before_request(refuse_foreign_forms)
     csrf = CSRFProtect(app)
     _register(app, provider, csrf)
     _harden(app, settings)
@@ -144,7 +147,7 @@ def _configure(app: Flask, provider: Provider) -> None:
         # Flask-WTF would demand a Referer, which our own Referrer-Policy withholds; the token is what counts.
         WTF_CSRF_SSL_STRICT=False,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
-        **{clients_pages.LOGOS: provider.settings.clients_logos},
+        **{clients_pages.LOGOS: provider.settings.clients_logos, OUR_ORIGIN: origin(provider.settings.issuer)},
     )
 
 

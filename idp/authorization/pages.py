@@ -43,7 +43,7 @@ _REFUSALS = {
 
 def pages(database: Database, service: AuthorizationService, issuer: str, browser_state: BrowserState | None) -> Blueprint:
     """The authorization endpoint, and what keeps apps informed of the browser's session where that is switched on."""
-    routes = blueprint("authorization")
+    routes = blueprint("authorization", open_to_others=True)
     answer = Answer(issuer, browser_state)
     dispatcher = Dispatcher(database, service, answer)
     routes.route("/authorize", methods=["GET", "POST"])(dispatcher.authorize)

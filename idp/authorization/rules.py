@@ -119,6 +119,11 @@ class Step(Enum):
 SILENT_ERRORS = {Step.SIGN_IN: "login_required", Step.CONSENT: "consent_required"}
 
 
+def took_part(progress: Progress, person: Person) -> bool:
+    """Whether this very person did something for the request: nothing is answered behind their back then."""
+    return person.subject in {progress.signed_in_by, progress.selected_by}
+
+
 def next_step(asked: Asked, progress: Progress, person: Person | None, now: Instant, *, consent_needed: bool) -> Step:
     """The next step of a request.
 

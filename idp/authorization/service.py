@@ -18,7 +18,7 @@ from idp.clients.showing import Over
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
-from idp.protocol import response_types
+from idp.protocol import response_types, uris
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
@@ -103,12 +103,16 @@ class AuthorizationService:
     def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
         """What must happen next."""
         person = None if session is None else Person(session.subject, session.auth_time)
-        needed = (
-            person is not None
-            and not client.first_party
-            and not self._services.consents.covers(tx, person.subject, client.client_id, asked.to_be_allowed)
-        )
+        needed = person is not None and self._consent_needed(tx, client, asked, progress, person)
         return rules.next_step(asked, progress, person, tx.now, consent_needed=needed)
+
+    def _consent_needed(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, person: Person) -> bool:
+        """A person who is not asked for a client of the provider's own has signed in for it, or knows where it listens."""
+        origin = _unassured_origin(client, asked)
+        if client.first_party and (origin is None or rules.took_part(progress, person)):
+            return False
+        allowed = () if client.first_party else asked.to_be_allowed
+        return not self._services.consents.covers(tx, person.subject, client.client_id, allowed, origin)
 
     # -- stored requests ------------------------------------------------------------------------------------------
 
@@ -218,8 +222,9 @@ class AuthorizationService:
         if found is None:
             return None
         client, asked, _ = found
-        host = urlsplit(asked.redirect_uri).hostname or urlsplit(asked.redirect_uri).scheme
-        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host, asked.ui_locales)
+        parts, origin = urlsplit(asked.redirect_uri), _unassured_origin(client, asked)
+        host = (parts.hostname if origin is None else parts.netloc) or parts.scheme
+        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host, origin, asked.ui_locales)
 
     def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person allowed it."""
@@ -238,3 +243,8 @@ def _too_late(asked: Asked) -> RequestRefusedError:
     """Keycloak's answer to the same, too: the app may ask again, and nothing says that the person refused."""
     error = RefusedError("temporarily_unavailable", _TOOK_TOO_LONG)
     return RequestRefusedError(error, asked.redirect_uri, asked.response_mode, asked.state)
+
+
+def _unassured_origin(client: Client, asked: Asked) -> str | None:
+    """Where the answer would go to whichever program listens there; None where it reaches the client alone."""
+    return None if client.is_assured_at(asked.redirect_uri) else uris.origin(asked.redirect_uri)

@@ -189,6 +189,14 @@ class Client:
         """Whether the redirect URI is registered: exact comparison (RFC 9700 §2.1)."""
         return is_registered(redirect_uri, self.redirect_uris, any_port=self.has_any_port)
 
+    def is_assured_at(self, redirect_uri: str) -> bool:
+        """Whether an answer at this redirect URI, which is registered, can reach nobody but the client (RFC 8252 §8.6).
+
+        Any program of the machine may listen on a port of the loopback interface that registration left open. A secret, which
+        `/token` asks for, shows who it is.
+        """
+        return not self.is_public or redirect_uri in self.redirect_uris
+
     def check_post_logout_redirect_uri(self, uri: str) -> bool:
         """Whether the URI is registered (RP-Initiated Logout 1.0 §3)."""
         return is_registered(uri, self.post_logout_redirect_uris, any_port=self.has_any_port)

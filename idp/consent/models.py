@@ -17,6 +17,7 @@ class ConsentRow(Base):
     scope: Mapped[str] = mapped_column(Text)
     granted_at: Mapped[float]
     ended_at: Mapped[float | None]
+    redirect_origin: Mapped[str | None] = mapped_column(String(255))
 
     __table_args__ = (
         Index(

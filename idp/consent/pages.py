@@ -35,6 +35,7 @@ class PendingConsent:
     scopes: Sequence[str]
     redirect_uri: str
     redirect_host: str
+    redirect_origin: str | None
     ui_locales: Sequence[str]
 
 
@@ -128,7 +129,7 @@ class ConsentPage:
             found = self._find(tx, request_id)
             if form.get("decision") == ALLOW:
                 subject = current_user.account.subject
-                self.consents.remember(tx, subject, found.client.client_id, found.scopes)
+                self.consents.remember(tx, subject, found.client.client_id, found.scopes, found.redirect_origin)
                 self.pending.allow(tx, request_id, subject)
             else:
                 self.pending.deny(tx, request_id)

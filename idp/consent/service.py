@@ -29,9 +29,12 @@ class ConsentService:
         """What the person allows the client now."""
         return store.alive(tx, subject, client_id)
 
-    def covers(self, tx: Transaction, subject: str, client_id: str, asked: Sequence[str]) -> bool:
-        """Whether the person need not be asked for `asked` again."""
-        return rules.covers(self.find(tx, subject, client_id), asked)
+    def covers(
+        self, tx: Transaction, subject: str, client_id: str, asked: Sequence[str], redirect_origin: str | None = None
+    ) -> bool:
+        """Whether the person need not be asked for `asked` again, with an answer at `redirect_origin`."""
+        consent = self.find(tx, subject, client_id)
+        return rules.covers(consent, asked) and rules.covers_at(consent, redirect_origin)
 
     def of_person(self, tx: Transaction, subject: str) -> list[Consent]:
         """Everything that the person allows now, newest first."""
@@ -42,17 +45,20 @@ class ConsentService:
         store.end(tx, subject, client_id)
         self._endings.end_access(tx, subject, client_id, Reason.CONSENT_WITHDRAWN)
 
-    def remember(self, tx: Transaction, subject: str, client_id: str, allowed: Sequence[str]) -> None:
-        """The person allowed `allowed`, beside what was allowed before, in another tab at the same moment too.
+    def remember(
+        self, tx: Transaction, subject: str, client_id: str, allowed: Sequence[str], redirect_origin: str | None = None
+    ) -> None:
+        """The person allowed `allowed`, beside what was allowed before, with an answer at `redirect_origin`.
 
-        Each turn of the loop that does not end it was lost to somebody who committed: there are no more of them than tabs.
+        In another tab at the same moment, too: each turn of the loop that does not end it was lost to somebody who committed,
+        so there are no more of them than tabs.
         """
         while True:
             before = self.find(tx, subject, client_id)
-            if rules.covers(before, allowed):
+            if rules.covers(before, allowed) and rules.covers_at(before, redirect_origin):
                 return
-            scope = rules.widened(before, allowed)
-            widened = Consent(secrets.token(CONSENT_ID_BYTES), subject, client_id, scope, tx.now, None)
+            scope, origin = rules.widened(before, allowed), rules.answered_at(before, redirect_origin)
+            widened = Consent(secrets.token(CONSENT_ID_BYTES), subject, client_id, scope, tx.now, None, origin)
             if (before is None or store.replace(tx, before)) and store.add(tx, widened):
                 break
         tx.after_commit(lambda: audit.record("consent.given", subject=subject, client_id=client_id, scope=scope))

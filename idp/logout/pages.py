@@ -22,6 +22,7 @@ from idp.protocol.parameters import Parameters
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.foreign_forms import refuse_foreign_form
 from idp.runtime.pages import (
     BROWSER,
     PageError,
@@ -58,7 +59,7 @@ def pages(
     issuer: str,
 ) -> Blueprint:
     """The end-session endpoint."""
-    routes = blueprint("logout")
+    routes = blueprint("logout", open_to_others=True)
 
     @routes.route("/logout", methods=["GET", "POST"])
     def end_session() -> Response:
@@ -208,6 +209,7 @@ def _finish(asked: LogoutRequest, *, was_signed_in: bool, framed: bool = False) 
 
 def _is_of_now(given: Parameters) -> bool:
     """The relying party's POST needs no token, so this blueprint is exempt; the person's answer does need one."""
+    refuse_foreign_form()
     try:
         validate_csrf(given.get("csrf_token"))
     except ValidationError:

@@ -56,6 +56,12 @@ class RefusedAddress:
         return {self.parameter: self.visible, "registered": " ".join(self.registered[: self.MOST])}
 
 
+class People(Blueprint):
+    """Pages for people. `open_to_others` is set where other sites post to them, as specifications say."""
+
+    open_to_others = False
+
+
 class PageError(Exception):
     """A refusal shown to a person: the protocol's code, a description for developers, and a sentence for everybody.
 
@@ -81,9 +87,10 @@ class PageError(Exception):
         self.address = address
 
 
-def blueprint(name: str) -> Blueprint:
+def blueprint(name: str, *, open_to_others: bool = False) -> People:
     """A blueprint for people: its answers are never stored, its errors are pages."""
-    people = Blueprint(f"{name}_pages", __name__)
+    people = People(f"{name}_pages", __name__)
+    people.open_to_others = open_to_others
     people.register_error_handler(PageError, error_page)
 
     @people.after_request

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.flows.conftest import PEOPLE, person, receiver
+from tests.sessions.conftest import deploy, deployment
 from tests.support.browsing import Person
 from tests.support.databases import DIALECTS
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import Providers, RunningProvider
 
-__all__ = ["person", "receiver"]
+__all__ = ["deploy", "deployment", "person", "receiver"]
 
 #: For what no database has a part in.
 ON_ONE_DATABASE = pytest.mark.parametrize("provider", ["sqlite"], indirect=True)
