@@ -75,7 +75,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     prepare(settings)
     place = Place("IDP_BIND", settings.bind)
-    place.see_that_it_is_free()
+    address = place.see_that_it_is_free()
     descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
     descriptors.allow()
     with temporary_folder("idp-metrics-") as folder:
@@ -85,7 +85,7 @@ def serve(settings: Settings) -> None:
         server = Server(
             target="idp.serving:application",
             factory=True,
-            address=place.host,
+            address=address,
             port=place.port,
             interface=Interfaces.RSGI,
             workers=settings.workers,

@@ -33,6 +33,8 @@ class Availability:
         self._since = self._until = self._told_at = 0.0
         self._busy_told_at = float("-inf")
         self._refused = self._busy = 0
+        #: How many outages are over. A connection from before may see for ever what was: that the server was a standby.
+        self.recoveries = 0
         #: Somebody asks again and again while there is an outage, and is woken by this.
         self.watched: threading.Event | None = None
 
@@ -89,6 +91,7 @@ class Availability:
             if self._outage is None:
                 return
             self._outage = None
+            self.recoveries += 1
             seconds, refused, self._refused = round(time.monotonic() - self._since, 1), self._refused, 0
             if self.watched is not None:
                 audit.record("database.back", seconds=seconds, refused=refused)

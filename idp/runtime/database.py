@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from idp.runtime import secrets, sqlite
 from idp.runtime.availability import Availability
@@ -159,6 +160,7 @@ class Database:
         self.clock = clock
         self.availability = Availability()
         self.engine = _engine(url, limits or Limits(), pool_size)
+        event.listen(self.engine, "checkout", self._is_from_now)
         self._driver_error = _driver_error_of(self.engine)
         self._writer = self.engine.execution_options(idp_writing=True)
         self._glances: list[Glance] = []
@@ -181,6 +183,11 @@ class Database:
             raise
         self.availability.worked(writing=False)
         _run(tx)
+
+    def _is_from_now(self, _connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Whatever was connected before an outage was over goes, all of it: what the pool holds may see what was."""
+        if record.info.setdefault("recoveries", self.availability.recoveries) != self.availability.recoveries:
+            raise InvalidatePoolError
 
     def _fail(self, error: Exception) -> None:
         """Raise DatabaseUnavailableError if the database is the reason of the error."""
@@ -251,6 +258,7 @@ class Glance:
         self._compiled = statement.compile(dialect=engine.dialect)
         self._text = str(self._compiled)
         self._connection: DBAPIConnection | None = None
+        self._recoveries = availability.recoveries
 
     def __call__(self, **values: object) -> bool:
         """Ask. Raises DatabaseUnavailableError, and what else the driver raises; then the next one has a new connection."""
@@ -269,6 +277,9 @@ class Glance:
     def _asked(self, values: Mapping[str, object]) -> bool:
         names = self._compiled.positiontup
         parameters = values if names is None else tuple(values[name] for name in names)
+        if self._recoveries != self._availability.recoveries:
+            self.close()
+            self._recoveries = self._availability.recoveries
         connection, self._connection = self._connection or self._connected(), None
         try:
             cursor = connection.cursor()

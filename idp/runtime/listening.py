@@ -32,13 +32,17 @@ class Place:
         except (OSError, UnicodeError) as error:
             raise OperatorError(self._sentence(error)) from None
 
-    def see_that_it_is_free(self) -> None:
-        """Raise OperatorError where nobody can listen here now. Servers tell of it by a page of backtrace."""
+    def see_that_it_is_free(self) -> str:
+        """The numeric address. Raises OperatorError where nobody can listen here now.
+
+        Servers tell of that by a page of backtrace, and granian knows no names.
+        """
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
+                return str(address[0])
         except (OSError, UnicodeError) as error:
             raise OperatorError(self._sentence(error)) from None
 
