@@ -59,7 +59,8 @@ def endpoints(
     def delete(client_id: str) -> Response:
         bearer = _bearer()
         with database.writing() as tx:
-            end_client(tx, registrations.find(tx, client_id, bearer).client_id)
+            if not end_client(tx, registrations.find(tx, client_id, bearer).client_id):
+                raise NotAllowedError  # somebody else was faster
         return Response(status=204)
 
     return routes

@@ -167,16 +167,14 @@ _ANSWERED_ALL = delete(_parties).where(
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
 _THESE_PARTIES = select_of(PartyRow, Party).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
-_failed = ("failures", "open_until", "last_error")
-_on_sqlite, _on_postgresql = sqlite.insert(_parties), postgresql.insert(_parties)
-_FAILED = {
-    "sqlite": _on_sqlite.on_conflict_do_update(
-        index_elements=["client_id"], set_={name: _on_sqlite.excluded[name] for name in _failed}
-    ),
-    "postgresql": _on_postgresql.on_conflict_do_update(
-        index_elements=["client_id"], set_={name: _on_postgresql.excluded[name] for name in _failed}
-    ),
-}
+
+
+def _failing(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
+    failed = ("failures", "open_until", "last_error")
+    return insert.on_conflict_do_update(index_elements=["client_id"], set_={name: insert.excluded[name] for name in failed})
+
+
+_FAILED = {"sqlite": _failing(sqlite.insert(_parties)), "postgresql": _failing(postgresql.insert(_parties))}
 _IN_STATE = {
     State.WAITING: _waiting,
     State.IN_FLIGHT: _leased,
