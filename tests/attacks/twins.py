@@ -25,6 +25,7 @@ from idp.app import Provider
 from idp.config import Settings
 from idp.runtime import migrations
 from idp.runtime.secrets import b64url, token
+from tests.support import http
 from tests.support.browsing import Page, Person
 
 ISSUER = "http://localhost:8000"
@@ -180,7 +181,7 @@ class Browser(Person):
     def __init__(self, twins: Twins, name: str) -> None:
         super().__init__(ISSUER)
         self.http.close()
-        self.http = httpx.Client(transport=httpx.WSGITransport(twins.webs[0]), follow_redirects=False)
+        self.http = http.client(transport=httpx.WSGITransport(twins.webs[0]), follow_redirects=False)
         self.twins = twins
         self.name = name
 

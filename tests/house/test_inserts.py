@@ -14,6 +14,7 @@ NAMED_AT_RANDOM = {
     "authorization_codes": "code_hash",
     "authorization_requests": "request_id",
     "clients": "client_id",
+    "health_checks": "check_id",
     "registration_tokens": "token_id",
     "sessions": "sid",
     "signal_streams": "stream_id",
