@@ -112,10 +112,6 @@ class AccountService:
         """
         return store.hold(tx, subject)
 
-    def hold_alone(self, tx: Transaction, subject: str) -> Account | None:
-        """As `hold`, for whoever is going to change the account."""
-        return store.hold_alone(tx, subject)
-
     def set_claims(self, tx: Transaction, subject: str, claims: Mapping[str, object]) -> bool:
         """Change what is told of the person, to what `profile.read` gave; False when nobody is there."""
         done = store.set_claims(tx, subject, claims)

@@ -16,8 +16,7 @@ _all = columns_for(AccountRow, Account)
 
 _BY_SUBJECT = select_of(AccountRow, Account).where(_accounts.c.subject == bindparam("subject"))
 _BY_NAME = select_of(AccountRow, Account).where(_accounts.c.username_folded == bindparam("folded"))
-_enabled = _BY_SUBJECT.where(_accounts.c.disabled_at.is_(None))
-_HOLD, _HOLD_ALONE = _enabled.with_for_update(read=True), _enabled.with_for_update()
+_HOLD = _BY_SUBJECT.where(_accounts.c.disabled_at.is_(None)).with_for_update(read=True)
 _LISTED = select_of(AccountRow, Account).order_by(_accounts.c.username_folded)
 _IS_TAKEN = select(func.count()).where(_accounts.c.username_folded == bindparam("folded"))
 _INSERT = {
@@ -80,11 +79,6 @@ def by_name(tx: Transaction, folded: str) -> Account | None:
 def hold(tx: Transaction, subject: str) -> Account | None:
     """The account unless disabled, its row locked until the commit (SQLite's one writer needs no lock)."""
     return tx.one(Account, _HOLD, {"subject": subject})
-
-
-def hold_alone(tx: Transaction, subject: str) -> Account | None:
-    """As `hold`, and nobody else holds it meanwhile: two that both hold it and change it then would wait for each other."""
-    return tx.one(Account, _HOLD_ALONE, {"subject": subject})
 
 
 def listed(tx: Transaction) -> list[Account]:
