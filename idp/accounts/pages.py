@@ -38,7 +38,7 @@ __all__ = ["Addresses", "PendingRequests", "PendingSignIn", "browser_of_request"
 
 _PAGES = "_pages"
 #: What is wrong with a form that does not fit: true of one from another tab, and of one that another site forged.
-_STALE = "This page does not belong to the session of now, as after signing in or out in another tab. Enter the password again."
+_STALE = "This page is not from your current session: you may have signed in or out in another tab. Enter the password again."
 _NO_COOKIE = "Your browser did not send the cookie of this page. Let it keep cookies from here, then enter the password again."
 _SOMEBODY_ELSE = "{} signed in at this browser meanwhile. To sign in as {} instead, enter the password again."
 _EXPIRED = "What the app asked for has expired. Sign in here, and you are told how to go back to it."
@@ -280,7 +280,7 @@ class SignInPage:
             username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
             error=error,
             client=as_shown(asking.client, asking.ui_locales) if asking is not None else None,
-            notice=_EXPIRED if over is not None else _notice(given, found, person),
+            notice=_EXPIRED if over is not None else _notice(given, found, person if error is None else None),
         )
 
     def _later(self, status: int, given: Parameters, error: SignInThrottledError | PasswordsBusyError) -> Response:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
 from idp.runtime import audit
-from idp.runtime.headers import HSTS, NO_STORE, STRICT
+from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Answer, Lane, Request
 from idp.runtime.turn import FullError, Turns
 
@@ -46,14 +46,26 @@ _CLOSE = [("connection", "close"), ("content-length", "0")]
 Locate: TypeAlias = Callable[[str, str, str | None], str]
 
 
-def _busy() -> Answer:
-    description = f"Too many requests wait at this moment: try again in {RETRY_AFTER} seconds."
-    content = json.dumps({"error": "temporarily_unavailable", "error_description": description}).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(content)), "retry-after": str(RETRY_AFTER)}
-    return 503, [*headers.items(), *NO_STORE.items()], content
+_TOO_MANY = f"Too many requests wait at this moment: try again in {RETRY_AFTER} seconds."
+#: For people, without a template: whoever would render one has no time. The link asks for this very address again.
+_BUSY_PAGE = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>Very busy at this moment</title></head>
+<body><main id="error-page"><h1>Very busy at this moment</h1>
+<p>Nothing was done yet. Please wait a few seconds, then <a id="try-again" href="">try again</a>.</p>
+<p><code id="error-code">temporarily_unavailable</code> <span id="error-description">{_TOO_MANY}</span></p></main></body></html>
+"""
 
 
-_BUSY = _busy()
+def _busy(kind: str, content: bytes, *more: tuple[str, str]) -> Answer:
+    headers = {"content-type": kind, "content-length": str(len(content)), "retry-after": str(RETRY_AFTER)}
+    return 503, [*headers.items(), *NO_STORE.items(), *more], content
+
+
+_BUSY = _busy("application/json", json.dumps({"error": "temporarily_unavailable", "error_description": _TOO_MANY}).encode())
+_BUSY_FOR_PEOPLE = _busy(
+    "text/html; charset=utf-8", _BUSY_PAGE.encode(), ("Content-Security-Policy", content_security_policy())
+)
 _LATE: Answer = (408, _CLOSE, b"")
 _FAILED: Answer = (500, [("content-length", "0"), *NO_STORE.items()], b"")
 
@@ -152,7 +164,7 @@ class Gateway:
         try:
             answer = self._turns.submit(partial(self._run, environ))
         except FullError:
-            return _BUSY
+            return _BUSY_FOR_PEOPLE if "text/html" in environ.get("HTTP_ACCEPT", "") else _BUSY
         return await asyncio.wrap_future(answer)
 
     async def _body(self, scope: Scope, protocol: HTTPProtocol) -> bytes:

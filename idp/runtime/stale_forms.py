@@ -13,7 +13,7 @@ from idp.runtime.pages import PageError, Way, render, see_other
 
 NOT_DONE = "You are not signed in at this browser any more, so nothing was ended or changed. Sign in to go on."
 #: True of a form from another tab, and of one that another site forged.
-NOT_OF_NOW = "This was sent by a page that does not belong to the session of now, so nothing was done yet."
+NOT_OF_NOW = "Nothing was done yet: that page is not from your current session. You may have signed in or out in another tab."
 
 
 @dataclass(frozen=True, slots=True)

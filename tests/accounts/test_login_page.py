@@ -193,7 +193,7 @@ def test_a_stale_form_gets_the_page_again_with_what_was_typed(site: Site) -> Non
     answer = browser.http.post("/login", data={"username": "alice", "password": PASSWORD, "request": request_id})
     assert answer.status_code == 400
     assert 'id="login-page"' in answer.text
-    assert "does not belong to the session of now" in answer.text
+    assert "is not from your current session" in answer.text
     assert 'value="alice"' in answer.text
     assert "The App" in answer.text
     assert PASSWORD not in answer.text

@@ -157,4 +157,9 @@ def test_more_requests_than_may_wait_for_a_thread_are_told_to_come_again(running
                 assert answer.json()["error"] == "temporarily_unavailable"
                 assert int(answer.headers["Retry-After"]) > 0
                 assert answer.headers["Cache-Control"] == "no-store"
+            page = http.get(urls[0], timeout=LONG, headers={"Accept": "text/html,*/*;q=0.8"})
+            assert page.status_code == 503, "and a person gets a page, with a way on"
+            assert 'id="error-page"' in page.text
+            assert 'id="try-again"' in page.text
+            assert "form-action 'self'" in page.headers["Content-Security-Policy"]
         assert sorted(each.result().status_code for each in asked) == [303] * (len(urls) - 5) + [503] * 5

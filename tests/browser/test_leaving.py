@@ -165,6 +165,10 @@ def test_back_passes_over_what_led_to_the_app_and_sends_nothing_again(provider: 
     page.click("#consent-allow")
     page.wait_for_selector("#landed")
     assert urlsplit(page.url).path == "/landed"
+    page.go_back()
+    page.wait_for_selector("#over-page")
+    assert urlsplit(page.url).path == "/consent"
+    assert page.locator("#to-account").is_visible()
     for _ in range(3):
         page.go_back()
         assert "code=" not in page.url
@@ -187,4 +191,23 @@ def test_a_silent_request_and_one_that_no_form_led_to_show_no_page(provider: Run
         page.on("request", lambda request, seen=seen: seen.append(urlsplit(request.url).path))
         page.goto(party.authorization_url(**extra))
         assert seen[:3] == ["/authorize", "/callback", "/landed"]
+    app.close()
+
+
+def test_two_tabs_at_the_sign_in_both_arrive(provider: RunningProvider, browser: Browser) -> None:
+    """Whether the second one is sent or merely loaded again."""
+    app, context = RedirectingApp(natively=False), browser.new_context()
+    party = app.register(provider)
+    first, sent, reloaded = (context.new_page() for _ in range(3))
+    for page in (first, sent, reloaded):
+        page.goto(party.authorization_url())
+        page.wait_for_selector("#login-page")
+    sign_in(first)
+    first.wait_for_selector("#landed")
+    sign_in(sent)
+    sent.wait_for_selector("#landed")
+    reloaded.reload()
+    reloaded.wait_for_selector("#landed")
+    codes = {parse_qs(urlsplit(asked).query)["code"][0] for asked in app.asked if asked.startswith("/callback")}
+    assert len(codes) == 3
     app.close()

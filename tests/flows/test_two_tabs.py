@@ -1,8 +1,8 @@
 """Two tabs of one browser: what is signed in or out in one, the other's forms hold to, and none is dropped in silence."""
 
-import httpx
 import pytest
 
+from tests.support import http
 from tests.support.browsing import Page, Person
 from tests.support.relying_party import RelyingParty
 from tests.support.serving import RunningProvider
@@ -114,7 +114,7 @@ def test_a_sign_in_page_from_before_a_sign_out_elsewhere_keeps_the_name_and_the_
 
 
 def test_a_browser_that_sends_no_cookie_is_told_so(provider: RunningProvider) -> None:
-    page = httpx.post(f"{provider.issuer}/login", data={"username": "alice", "password": PASSWORD})
+    page = http.post(f"{provider.issuer}/login", data={"username": "alice", "password": PASSWORD})
     assert page.status_code == 400
     assert "did not send the cookie" in page.text
     assert PASSWORD not in page.text
