@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flask import Blueprint, Flask, Response, current_app, flash, get_flashed_messages, request
-from flask import session as browser_session
-from flask_login import LoginManager, current_user, login_user
+from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError
 
 from idp.accounts import devices, names, profile, rules
 from idp.accounts.addresses import Addresses
+from idp.accounts.at_browser import address_of_request, browser_of_request, device_cookie, go_on_as, remember_device, signed_in
 from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.requests import RequestsOfPages
@@ -26,10 +26,9 @@ from idp.config import Settings
 from idp.logout.pages import left
 from idp.logout.rules import Reason
 from idp.protocol.parameters import Parameters
-from idp.runtime import secrets
 from idp.runtime.clock import in_words
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import BROWSER, PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
 from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 from idp.sessions.rules import Session, SignIn
 from idp.sessions.service import SessionService, Started
@@ -70,21 +69,6 @@ class Needs(Protocol):
 
 
 # -- who is at this browser -------------------------------------------------------------------------------------------
-
-
-def browser_of_request() -> str:
-    """The secret that names this browser, made when it has none. A stored authorization request is bound to it."""
-    known = browser_session.get(BROWSER)
-    if not isinstance(known, str):
-        known = browser_session[BROWSER] = secrets.token()
-    return known
-
-
-def signed_in() -> SignedIn | None:
-    """Who is signed in at this browser."""
-    if not current_user.is_authenticated:
-        return None
-    return current_user._get_current_object()  # type: ignore[no-any-return]  # noqa: SLF001 - Flask-Login's proxy
 
 
 def install(app: Flask, needs: Needs, pending: PendingRequests) -> None:
@@ -170,10 +154,10 @@ class SignInPage:
     def submit(self) -> Response:
         """Sign in. Whatever is wrong is said on the page again."""
         given = parameters()
-        device = request.cookies.get(_device_cookie(self._needs))
+        device = request.cookies.get(device_cookie(self._needs))
         username, password = given.get("username", ""), given.get("password", "")
         try:
-            account = self._needs.accounts.sign_in(username, password, _address(), device)
+            account = self._needs.accounts.sign_in(username, password, address_of_request(), device)
             return self._enter(account, given)
         except SignInRefusedError as error:
             return self._page(given, self._requests.find(given), error=str(error))
@@ -249,15 +233,15 @@ class SignInPage:
                 self._pending.signed_in(tx, given["request"], held.subject)
             started = self._start(tx, held)
         before = signed_in()
-        _go_on_as(started, held, forms_too=before is not None and before.account.subject == held.subject)
+        go_on_as(started, held, forms_too=before is not None and before.account.subject == held.subject)
         response = see_other(self._at(self._requests.after(given)))
-        _remember_device(response, self._needs, held)
+        remember_device(response, self._needs, held)
         return response
 
     def _start(self, tx: Transaction, account: Account) -> Started:
         """The session goes on with its `sid` when the same person signs in again, and ends when another does."""
         user_agent = "".join(char if char.isprintable() else " " for char in request.user_agent.string)
-        sign_in = SignIn(account.subject, rules.AMR, _address(), user_agent)
+        sign_in = SignIn(account.subject, rules.AMR, address_of_request(), user_agent)
         before = signed_in()
         if before is not None and before.account.subject == account.subject:
             renewed = self._needs.sessions.renew(tx, before.session.sid, sign_in)
@@ -305,44 +289,6 @@ def _notice(given: Parameters, found: PendingSignIn | None, person: SignedIn | N
     if found is None and "request" in given:
         return _UNKNOWN
     return None if person is None else _AGAIN
-
-
-def _form_token() -> dict[str, str]:
-    """What the forms that this browser has open were made with."""
-    name = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
-    return {name: browser_session[name]} if name in browser_session else {}
-
-
-def _address() -> str:
-    return request.remote_addr or "unknown"
-
-
-def _go_on_as(started: Started, account: Account, *, forms_too: bool) -> None:
-    """The cookie is new from now on, whatever the browser came with, and so is the CSRF token unless `forms_too` are to stay.
-
-    The browser's own name stays, for requests that wait in other tabs.
-    """
-    kept = {BROWSER: browser_of_request()} | (_form_token() if forms_too else {})
-    browser_session.clear()
-    browser_session.update(kept)
-    login_user(SignedIn(started.session, account, started.cookie))
-
-
-def _device_cookie(needs: Needs) -> str:
-    return "__Host-idp_device" if needs.settings.secure else "idp_device"
-
-
-def _remember_device(response: Response, needs: Needs, account: Account) -> None:
-    """Let the browser be known as one in which the account has signed in."""
-    name = _device_cookie(needs)
-    response.set_cookie(
-        name,
-        needs.accounts.remember_device(request.cookies.get(name), account),
-        max_age=devices.LIFETIME,
-        secure=needs.settings.secure,
-        httponly=True,
-        samesite="Lax",
-    )
 
 
 # -- one's account ----------------------------------------------------------------------------------------------------
@@ -476,7 +422,7 @@ class AccountPage:
         if changed is None:
             return not_signed_in(self._at("login"))
         response = see_other(self._at("account", changed="password"))
-        _remember_device(response, self._needs, changed)
+        remember_device(response, self._needs, changed)
         return response
 
     def _change_password(self, person: SignedIn, old: str, new: str) -> Account | None:
@@ -497,7 +443,7 @@ class AccountPage:
         with self._needs.database.writing() as tx:
             started = self._needs.sessions.change_cookie(tx, person.session.sid)
         if started is not None:
-            _go_on_as(started, person.account, forms_too=forms_too)
+            go_on_as(started, person.account, forms_too=forms_too)
         return started is not None
 
     def _password_page(self, error: str | None = None, status: int = 200) -> Response:
