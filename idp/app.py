@@ -167,8 +167,8 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
         discovery_endpoints.endpoints(provider.health, Scrapes.of(settings)),
     ]
     if settings.clients_registration != "off":
-        end_client = provider.logout.end_client
-        machines.append(clients_endpoints.endpoints(database, clients, provider.registrations, end_client, settings.issuer))
+        ends = provider.logout.end_client, provider.logout.end_withdrawn
+        machines.append(clients_endpoints.endpoints(database, clients, provider.registrations, *ends, settings.issuer))
     if settings.signals_status_list:
         machines.append(status_list_endpoints.endpoints(provider.status_lists))
     # These two are posted to by relying parties; what a person answers on their pages is checked there.

@@ -5,6 +5,7 @@ calls `idp` often, and the interpreter's start is most of what it then waits for
 """
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from idp.runtime.console import emit, json_option
+from idp.runtime.console import act_of, emit, is_act, json_option, reads
 
 if TYPE_CHECKING:
     from idp.config import Settings
@@ -31,7 +32,8 @@ class Noun(NamedTuple):
 _NOUNS = {
     "user": Noun("People who sign in here.", ("idp.accounts.cli:group",)),
     "client": Noun(
-        "Relying parties.", ("idp.clients.cli:group", "idp.logout.cli:remove_client", "idp.logout.cli:check_client")
+        "Relying parties.",
+        ("idp.clients.cli:group", "idp.logout.cli:set_client", "idp.logout.cli:remove_client", "idp.logout.cli:check_client"),
     ),
     "key": Noun("Signing keys.", ("idp.keys.cli:group", "idp.logout.cli:revoke_key")),
     "session": Noun("Browser sessions at this provider.", ("idp.sessions.cli:group", "idp.logout.cli:end_session")),
@@ -54,11 +56,14 @@ class Rooms(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command; its room is imported now."""
         if cmd_name not in _NOUNS:
-            return super().get_command(ctx, cmd_name)
+            own = super().get_command(ctx, cmd_name)
+            return None if own is None else _written_down(own)
         found, *hung = [_load(address) for address in _NOUNS[cmd_name].addresses]
         if isinstance(found, click.Group):
             for command in hung:
                 found.add_command(command)
+            for command in found.commands.values():
+                _written_down(command)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,6 +82,48 @@ def _load(address: str) -> click.Command:
         message = f"{address} is no command"
         raise TypeError(message)
     return command
+
+
+def _written_down(command: click.Command) -> click.Command:
+    """A command that changes something, so that the log says who did it: here, so that no room can forget it."""
+    act = command.callback
+    if act is None or not is_act(command) or isinstance(act, _Act):
+        return command
+    command.callback = _Act(act)
+    return command
+
+
+class _Act:
+    """What a command runs, and afterwards the line in the log. What was refused changed nothing, and has none."""
+
+    def __init__(self, run: Callable[..., object]) -> None:
+        self._run = run
+
+    def __call__(self, *arguments: object, **options: object) -> object:
+        from idp.config import OperatorError
+
+        context = click.get_current_context()
+        try:
+            done = self._run(*arguments, **options)
+        except (click.ClickException, click.exceptions.Exit, OperatorError):
+            raise
+        except BaseException as error:
+            self._write(context, "failed", type(error).__name__)  # some of it may have been done
+            raise
+        self._write(context, "done")
+        return done
+
+    @staticmethod
+    def _write(context: click.Context, outcome: str, error: str | None = None) -> None:
+        from idp.config import os_user
+        from idp.runtime import audit
+
+        act, settings = act_of(context), vars(context.obj).get("settings")
+        if act is None or settings is None:  # nothing was done, not even the settings were read
+            return
+        audit.configure(settings.log_format, "info")  # whatever else is kept quiet
+        who = {"operator": settings.operator, "os_user": os_user()}
+        audit.record("operator.acted", **act, outcome=outcome, **who, **({} if error is None else {"error": error}))
 
 
 class Deployment:
@@ -139,6 +186,7 @@ def cli(context: click.Context) -> None:
 
 @cli.command()
 @click.pass_obj
+@reads
 def serve(deployment: Deployment) -> None:
     """Serve the provider, with its delivery worker and key schedule inside."""
     from idp import serving
@@ -151,6 +199,7 @@ def serve(deployment: Deployment) -> None:
 
 @cli.command()
 @click.pass_obj
+@reads
 def worker(deployment: Deployment) -> None:
     """Deliver logout tokens without serving requests, beside several instances."""
     from idp import serving
@@ -181,6 +230,7 @@ def migrate(deployment: Deployment, *, as_json: bool) -> None:
 @cli.command()
 @json_option
 @click.pass_obj
+@reads
 def doctor(_deployment: Deployment, *, as_json: bool) -> None:
     """Say what is wrong with this deployment, and the mend."""
     from idp import doctor as examination

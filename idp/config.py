@@ -2,12 +2,14 @@
 
 Read from the environment (`IDP_ISSUER`, `IDP_SESSIONS_IDLE_TIMEOUT`, ...) and from a TOML file (`IDP_CONFIG`, or
 `idp.toml` in the working directory), where a room's settings may stand in a table of its name
-(`[sessions] idle_timeout = 1800`). The environment wins. A wrong or unknown setting stops the start with one
+(`[sessions] idle_timeout = 1800`). The environment wins. Any setting may stand in a file of its own, which
+`IDP_SECRET_KEY_FILE` and the like name. A wrong or unknown setting stops the start with one
 sentence. Lifetimes are whole seconds.
 """
 
 import ipaddress
 import os
+import pwd
 import re
 import secrets
 import tomllib
@@ -36,10 +38,13 @@ from idp import files
 from idp.protocol.response_types import CODE, RESPONSE_TYPES, canonical
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_host, is_wellformed
+from idp.setting_files import SUFFIX, SettingFileError
+from idp.setting_files import values as in_files
 
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
 MINIMUM_SECRET_LENGTH = 32
+_MAXIMUM_OPERATOR = 128
 #: Settings whose value is never shown.
 SECRETS = {"secret_key", "database_url", "keys_pkcs11_pin", "metrics_token"}
 #: How a request object may come: by value, by reference (OIDC Core §6).
@@ -63,6 +68,25 @@ class SettingsError(OperatorError):
 def _split(value: object) -> object:
     """Lists are written with commas in the environment, as arrays in TOML."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def os_user() -> str:
+    """Who runs this process, as the operating system calls them; by number where it has no name for them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _who_runs_it() -> str:
+    """Whoever called `sudo`, else the user of the operating system."""
+    called = os.environ.get("SUDO_USER", "").strip()
+    return called if called.isprintable() and 0 < len(called) <= _MAXIMUM_OPERATOR else os_user()
+
+
+def _whole(value: object) -> object:
+    """A number out of a list of numbers: the environment and files hold text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -96,6 +120,7 @@ class Settings(BaseSettings):
     templates_dir: DirectoryPath | None = None
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    operator: str = Field(default_factory=_who_runs_it, max_length=_MAXIMUM_OPERATOR)
     retention: Seconds = 7776000
 
     accounts_argon2_memory_kib: int = Field(default=19456, ge=8)
@@ -127,7 +152,7 @@ class Settings(BaseSettings):
     keys_clock_skew: Annotated[int, Field(ge=0)] = 60
     keys_verifier_cooldown: Annotated[int, Field(ge=0)] = 30
     keys_algorithms: Names = (DEFAULT_ALG,)
-    keys_rsa_bits: Literal[2048, 3072, 4096] = 2048
+    keys_rsa_bits: Annotated[Literal[2048, 3072, 4096], BeforeValidator(_whole)] = 2048
     keys_pkcs11_module: FilePath | None = None
     keys_pkcs11_token: str = ""
     keys_pkcs11_pin: SecretStr = SecretStr("")
@@ -135,6 +160,7 @@ class Settings(BaseSettings):
     clients_cache_seconds: Annotated[int, Field(ge=0)] = 5
     clients_jwks_cache_seconds: Annotated[int, Field(ge=0)] = 300
     clients_logos: bool = False
+    clients_secret_overlap: Annotated[int, Field(ge=0, le=31_536_000)] = 86400
     clients_registration: Literal["off", "token", "open"] = "off"
     clients_registration_limit: int = Field(default=10_000, ge=1)
     clients_registration_hourly: int = Field(default=60, ge=1)
@@ -161,7 +187,8 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """Settings from environment and file. Raises SettingsError with one sentence when they cannot hold."""
-        known = {PREFIX + name.upper() for name in cls.model_fields} | {PREFIX + "CONFIG"}
+        settings = {PREFIX + name.upper() for name in cls.model_fields}
+        known = settings | {name + SUFFIX for name in settings} | {PREFIX + "CONFIG"}
         for name in sorted(os.environ):
             if name.startswith(PREFIX) and name not in known:
                 message = f"{name} in the environment is no setting of idp: correct its name or unset it."
@@ -180,8 +207,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What a caller hands in, then the environment, then the file."""
-        return init_settings, env_settings, TomlFile(settings_cls)
+        """What a caller hands in, then the environment, then what it says stands in files, then the settings file."""
+        return init_settings, env_settings, SingleFiles(settings_cls), TomlFile(settings_cls)
 
     @field_validator("issuer")
     @classmethod
@@ -205,6 +232,14 @@ class Settings(BaseSettings):
             problem = "may be http for loopback hosts only: use https (a proxy in front may terminate TLS)"
             raise ValueError(problem)
         return value
+
+    @field_validator("operator")
+    @classmethod
+    def _operator_is_a_name(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable():
+            problem = "must be a name in printable characters"
+            raise ValueError(problem)
+        return value.strip()
 
     @field_validator("database_url")
     @classmethod
@@ -386,6 +421,21 @@ def settings_file() -> Path:
     return Path(os.environ.get(PREFIX + "CONFIG") or "idp.toml")
 
 
+class SingleFiles(PydanticBaseSettingsSource):
+    """Settings that stand each in a file of its own: `IDP_SECRET_KEY_FILE` names that of `IDP_SECRET_KEY`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Their values. Raises SettingsError for a file that cannot be read, and for a setting that is given twice."""
+        try:
+            found = in_files(PREFIX, {name.upper() for name in self.settings_cls.model_fields}, os.environ)
+        except SettingFileError as error:
+            raise SettingsError(str(error)) from None
+        return {name.lower(): value for name, value in found.items()}
+
+
 class TomlFile(PydanticBaseSettingsSource):
     """Settings from `IDP_CONFIG` or `./idp.toml`; a table's name is the room's, and prefixes its keys."""
 
@@ -450,5 +500,7 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:
         return f"The settings do not hold together: {text}."
     name = PREFIX + "_".join(str(part) for part in first["loc"][:1]).upper()
-    given = "" if first["loc"][0] in SECRETS else f" (it is {first['input']!r})"
-    return f"{name} {text[0].lower() + text[1:]}{given}; set it in the environment or in idp.toml."
+    in_a_file = name + SUFFIX in os.environ and name not in os.environ  # who keeps it there does not want it printed
+    given = "" if first["loc"][0] in SECRETS or in_a_file else f" (it is {first['input']!r})"
+    where = f"the file that {name}{SUFFIX} names" if in_a_file else "the environment or in idp.toml"
+    return f"{name} {text[0].lower() + text[1:]}{given}; set it in {where}."

@@ -8,15 +8,14 @@ from idp.accounts import profile, rules
 from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.logout.rules import Reason
-from idp.protocol import strict_json
-from idp.runtime.console import Record, Refused, emit, json_option, read_secret_from_stdin
+from idp.runtime.console import Record, Refused, emit, json_option, read_json, read_secret_from_stdin, reads
 
 if TYPE_CHECKING:
     from idp.accounts.service import AccountService, Endings
     from idp.runtime.database import Database, Transaction
     from idp.sessions.service import SessionService
 
-_MAXIMUM_FILE = 65_536
+_CLAIMS = "standard claims as a JSON object"
 _COLUMNS = ("username", "subject", "name", "email", "created_at", "disabled_at")
 
 
@@ -59,7 +58,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add a person."""
-    claims = {} if claims_file is None else _claims_in(claims_file)
+    claims = {} if claims_file is None else read_json(claims_file, _CLAIMS)
     password = read_secret_from_stdin("Password")
     try:
         new = needs.accounts.prepare(username, password, name=name, email=email, email_verified=email_verified, claims=claims)
@@ -73,6 +72,7 @@ def add(
 @group.command(name="list")
 @json_option
 @click.pass_obj
+@reads
 def list_(needs: Needs, *, as_json: bool) -> None:
     """List everybody, by name."""
     with needs.database.reading() as tx:
@@ -84,35 +84,83 @@ def list_(needs: Needs, *, as_json: bool) -> None:
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
+@reads
 def show(needs: Needs, username: str, *, as_json: bool) -> None:
-    """Show one person, and their live sessions."""
+    """Show one person: whether they are locked out, what they sign in with, and their live sessions."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
         sessions = needs.sessions.listed(tx, subject=account.subject)
-    emit({**_record(account), "sessions": [session.sid for session in sessions]}, as_json=as_json)
+        until = needs.accounts.locked_until(tx, account)
+    state = {"locked": until is not None, "locked_until_at": until, "factors": list(needs.accounts.factors(account))}
+    emit({**_record(account), **state, "sessions": [session.sid for session in sessions]}, as_json=as_json)
 
 
 @group.command(name="set")
 @click.argument("username", metavar="NAME")
+@click.option("--username", "new_username", metavar="NEW", help="Another name to sign in by.")
+@click.option("--name", help="Their name, as apps show it; empty takes it away.")
+@click.option("--email", help="Their email address; empty takes it away. One that is new is not verified.")
+@click.option("--email-verified", is_flag=True, help="You know that the address is theirs.")
 @click.option(
     "--claims-file",
     type=click.File("rb"),
-    required=True,
     help="Standard claims as a JSON object (null takes one away); - for standard input.",
 )
 @json_option
 @click.pass_obj
-def set_(needs: Needs, username: str, claims_file: BinaryIO, *, as_json: bool) -> None:
-    """Change what apps may be told of a person. Claims that are not named stay as they are."""
+def set_(
+    needs: Needs,
+    username: str,
+    new_username: str | None,
+    name: str | None,
+    email: str | None,
+    claims_file: BinaryIO | None,
+    *,
+    email_verified: bool,
+    as_json: bool,
+) -> None:
+    """Change what is known of a person. What is not named stays as it is, and so does everything that is open."""
+    if claims_file is None and new_username is name is email is None and not email_verified:
+        message = "Say what to change: --username, --name, --email, --email-verified or --claims-file."
+        raise click.UsageError(message)
+    sent = {} if claims_file is None else read_json(claims_file, _CLAIMS)
+    sent |= {claim: value for claim, value in (("name", name), ("email", email)) if value is not None}
+    sent |= {"email_verified": True} if email_verified else {}
     try:
-        claims = profile.read(_claims_in(claims_file))
+        with needs.database.writing() as tx:
+            account = _named(needs, tx, username)
+            claims = profile.change(account, sent)
+            if claims.get("email_verified") and claims.get("email", account.email) is None:
+                message = f"{account.username} has no email address that could be verified: give one with --email."
+                raise Refused(message)
+            if claims:
+                needs.accounts.set_claims(tx, account.subject, claims)
+            if new_username is not None:
+                account = needs.accounts.rename(tx, account, new_username)
+            account = _named(needs, tx, account.username)
     except AccountRefusedError as error:
         raise Refused(str(error)) from None
+    emit(_record(account), as_json=as_json)
+
+
+@group.command()
+@click.argument("username", metavar="NAME")
+@json_option
+@click.pass_obj
+def unlock(needs: Needs, username: str, *, as_json: bool) -> None:
+    """Forget a person's failed sign-ins, so that they can try again now."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
-        needs.accounts.set_claims(tx, account.subject, claims)
-        account = _named(needs, tx, username)
-    emit(_record(account), as_json=as_json)
+        until = needs.accounts.locked_until(tx, account)
+        sids = [session.sid for session in needs.sessions.listed(tx, subject=account.subject)]
+        done = needs.accounts.unlock(tx, account, sids)
+    if not done:
+        message = f"{account.username} is not locked: no sign-in of theirs failed lately."
+        raise Refused(message)
+    emit(
+        {"username": account.username, "subject": account.subject, "unlocked": True, "was_locked": until is not None},
+        as_json=as_json,
+    )
 
 
 @group.command(name="set-password")
@@ -188,14 +236,6 @@ def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
         account = _named(needs, tx, username)
         ended = needs.logout.end_account_sessions(tx, account.subject, Reason.OPERATOR)
     emit({"username": account.username, "subject": account.subject, "sessions_ended": ended}, as_json=as_json)
-
-
-def _claims_in(file: BinaryIO) -> object:
-    try:
-        return strict_json.loads(file.read(_MAXIMUM_FILE + 1), maximum=_MAXIMUM_FILE)
-    except ValueError as error:
-        message = f"The claims file is not JSON ({error}): it must hold one object of at most {_MAXIMUM_FILE} bytes."
-        raise Refused(message) from None
 
 
 def _named(needs: Needs, tx: "Transaction", username: str) -> Account:

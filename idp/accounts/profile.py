@@ -25,6 +25,7 @@ _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 _A_YEAR_WITHOUT_DAYS = "0000"
 #: A year in which every day of every month is.
 _LEAP_YEAR = 2000
+_VERIFIED = (("email_verified", "email"), ("phone_number_verified", "phone_number"))
 ADDRESS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 
 
@@ -41,11 +42,21 @@ def read(sent: object) -> dict[str, _Json]:
         problem = f"{unknown[0][:64]} is no claim that can be set; there are {', '.join(_READERS)}."
         raise AccountRefusedError(problem)
     known = {name: None if value is None else _READERS[name](name, value) for name, value in sent.items()}
-    for verified, about in (("email_verified", "email"), ("phone_number_verified", "phone_number")):
+    for verified, about in _VERIFIED:
         if about in known:
             known[verified] = bool(known.get(verified)) and known[about] is not None
         elif verified in known:
             known[verified] = bool(known[verified])
+    return known
+
+
+def change(account: Account, sent: object) -> dict[str, _Json]:
+    """As `read`, for an account that is there: an address or a number that stays what it is stays verified as well."""
+    known = read(sent)
+    given = sent if isinstance(sent, Mapping) else {}
+    for verified, about in _VERIFIED:
+        if about in known and verified not in given and known[about] == getattr(account, about):
+            known[verified] = getattr(account, verified)
     return known
 
 

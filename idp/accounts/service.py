@@ -1,6 +1,6 @@
 """Accounts: adding, finding, disabling them, and signing in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from idp.config import Settings
 from idp.logout.rules import Reason
 from idp.protocol import claims as protocol_claims
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
@@ -89,12 +90,39 @@ class AccountService:
             **(_NOTHING_KNOWN | dict(new.claims)),
         )
         if not store.add(tx, account, look_alikes.skeletons(account.username, account.username_folded)):
-            taken = store.is_taken(tx, account.username_folded)
-            problem = "is taken" if taken else "looks like the name of another account"
-            message = f"The username {account.username} {problem}: choose another."
-            raise UsernameRefusedError(message)
+            raise _taken(account.username, the_very_name=store.is_taken(tx, account.username_folded))
         tx.after_commit(lambda: audit.record("account.added", subject=account.subject))
         return account
+
+    def rename(self, tx: Transaction, account: Account, username: str) -> Account:
+        """Give the account another name to sign in by. What is open stays open: apps know people by `sub`.
+
+        Raises UsernameRefusedError for what can be no name, is taken, or prints like another; then roll back.
+        """
+        shown = names.displayed(username)
+        renamed = replace(account, username=shown, username_folded=names.folded(shown))
+        holder = store.by_name(tx, renamed.username_folded)
+        if holder is not None and holder.subject != account.subject:
+            raise _taken(shown, the_very_name=True)
+        if not store.rename(tx, renamed, look_alikes.skeletons(renamed.username, renamed.username_folded)):
+            raise _taken(shown, the_very_name=False)
+        tx.after_commit(lambda: audit.record("account.renamed", subject=account.subject))
+        return renamed
+
+    def factors(self, account: Account) -> tuple[str, ...]:
+        """What the person signs in with."""
+        return ("password",) if account.password_hash else ()
+
+    def locked_until(self, tx: Transaction, account: Account) -> Instant | None:
+        """Until when too many sign-ins failed for anybody to try another from a new browser; None when that is not so."""
+        return self._throttle.locked_until(tx, account.username_folded)
+
+    def unlock(self, tx: Transaction, account: Account, sids: Iterable[str]) -> bool:
+        """Forget the passwords that were wrong, at the sign-in and in these sessions; False when none was."""
+        done = self._throttle.unlock(tx, account.username_folded, account.subject, sids)
+        if done:
+            tx.after_commit(lambda: audit.record("account.unlocked", subject=account.subject))
+        return done
 
     def find(self, tx: Transaction, username: str) -> Account | None:
         """The account of a username in any spelling, disabled or not."""
@@ -298,6 +326,11 @@ class AccountService:
     def _give_back(self, reserved: tuple[Count, ...]) -> None:
         with self._database.writing() as tx:
             self._throttle.give_back(tx, reserved)
+
+
+def _taken(username: str, *, the_very_name: bool) -> UsernameRefusedError:
+    problem = "is taken" if the_very_name else "looks like the name of another account"
+    return UsernameRefusedError(f"The username {username} {problem}: choose another.")
 
 
 def _folded(username: str) -> str | None:

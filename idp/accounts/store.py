@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import IntegrityError
 
 from idp.accounts.models import AccountRow, LikenessRow
 from idp.accounts.rules import Account
@@ -27,6 +28,7 @@ _INSERT_LIKENESS = {
     "sqlite": sqlite_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
     "postgresql": postgresql_insert(_likenesses).on_conflict_do_nothing().returning(_likenesses.c.skeleton),
 }
+_FORGET_LIKENESSES = delete(_likenesses).where(_likenesses.c.subject == bindparam("of"))
 _REMOVE = delete(_accounts).where(_accounts.c.subject == bindparam("of"))
 _NO_DEVICES = {"device_generation": _accounts.c.device_generation + 1}
 _hash = update(_accounts).where(_accounts.c.subject == bindparam("of")).values(password_hash=bindparam("new_hash"))
@@ -59,6 +61,22 @@ def add(tx: Transaction, account: Account, skeletons: Iterable[str]) -> bool:
             tx.execute(_REMOVE, {"of": account.subject})
             return False
     return True
+
+
+def rename(tx: Transaction, account: Account, skeletons: Iterable[str]) -> bool:
+    """Give the account the names in `account`; False when they are taken, or print like others: then roll back."""
+    names = {"username": account.username, "username_folded": account.username_folded}
+    try:
+        with tx.connection.begin_nested():
+            tx.execute(update(_accounts).where(_HAS_SUBJECT).values(**names, updated_at=tx.now), {"of": account.subject})
+    except IntegrityError:
+        return False
+    tx.execute(_FORGET_LIKENESSES, {"of": account.subject})
+    dialect = tx.connection.dialect.name
+    return all(
+        tx.changed(_INSERT_LIKENESS[dialect], {"skeleton": skeleton, "subject": account.subject})
+        for skeleton in sorted(skeletons)
+    )
 
 
 def is_taken(tx: Transaction, folded: str) -> bool:

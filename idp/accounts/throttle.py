@@ -17,10 +17,13 @@ from idp.accounts.refusals import SignInThrottledError
 from idp.accounts.throttle_store import Count
 from idp.config import Settings
 from idp.runtime.addresses import network_of
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.secrets import Secrets, b64url
 
 PURPOSE = "accounts throttle"
+#: 120 bits of a hash. The buckets of an account's browsers begin with the account's own, so that all can be emptied.
+_DEVICE_CHARACTERS = 20
 
 
 class Throttle:
@@ -42,7 +45,7 @@ class Throttle:
 
     def reserve_in_session(self, sid: str, subject: str) -> tuple[Count, ...]:
         """Count a password that is shown by who is signed in. Strangers' attempts at the sign-in count elsewhere."""
-        return self._count([(self._hash("session", f"{sid}.{subject}"), self._account_failures)])
+        return self._count([(self._in_session(sid, subject), self._account_failures)])
 
     def _count(self, buckets: Iterable[tuple[str, int]]) -> tuple[Count, ...]:
         with self._database.writing() as tx:
@@ -59,9 +62,22 @@ class Throttle:
         for count in reserved:
             throttle_store.give_back(tx, count)
 
+    def locked_until(self, tx: Transaction, folded: str) -> Instant | None:
+        """Until when nobody can sign in to the account, save from a browser that did before; None when it is open."""
+        count = throttle_store.get(tx, self.tag(folded), self._window)
+        return None if count is None or count.failures < self._account_failures else count.expires_at
+
+    def unlock(self, tx: Transaction, folded: str, subject: str, sids: Iterable[str]) -> bool:
+        """Forget what failed on the account from everywhere, in these sessions of it as well; False when nothing had."""
+        in_sessions = [self._in_session(sid, subject) for sid in sids]
+        return sum(throttle_store.forget(tx, bucket) for bucket in sorted([self.tag(folded), *in_sessions])) > 0
+
     def forget(self, tx: Transaction, folded: str) -> None:
         """Forget the attempts at a password that counts no more."""
         throttle_store.forget(tx, self.tag(folded))
+
+    def _in_session(self, sid: str, subject: str) -> str:
+        return self._hash("session", f"{sid}.{subject}")
 
     def tag(self, folded: str) -> str:
         """What logs may tell of a username that was typed: people type passwords there."""
@@ -73,7 +89,9 @@ class Throttle:
         if owner is not None:
             keys = self._secrets.keys(devices.PURPOSE)
             nonce = devices.recognise(keys, device, owner, self._database.clock())
-        guessed = self.tag(folded) if nonce is None else self._hash("device", f"{nonce}.{owner}")
+        guessed = self.tag(folded)
+        if nonce is not None:
+            guessed += "." + self._hash("device", f"{nonce}.{owner}")[:_DEVICE_CHARACTERS]
         return [
             (guessed, self._account_failures),
             (self._hash("address", network_of(address)), self._address_failures),

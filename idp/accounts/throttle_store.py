@@ -44,7 +44,10 @@ _GIVE_BACK = (
     .where(_throttles.c.bucket == bindparam("of"), _expires_at == bindparam("window"), _failures > 0)
     .values(failures=_failures - 1)
 )
-_FORGET_ONE = delete(_throttles).where(_throttles.c.bucket == bindparam("of"))
+_GET = select(*_RETURNED).where(_throttles.c.bucket == bindparam("of"), ~_over)
+_FORGET_OF = delete(_throttles).where(
+    or_(_throttles.c.bucket == bindparam("of"), _throttles.c.bucket.like(bindparam("those_of"), escape="/"))
+)
 _EXPIRED = select(_throttles.c.bucket).where(_expires_at <= bindparam("now")).with_for_update(skip_locked=True)
 _FORGET = delete(_throttles).where(_throttles.c.bucket.in_(_EXPIRED))
 
@@ -62,14 +65,20 @@ def count(tx: Transaction, bucket: str, window: int) -> Count:
     return Count(row.bucket, row.failures, row.expires_at)
 
 
+def get(tx: Transaction, bucket: str, window: int) -> Count | None:
+    """What is counted in a bucket whose window is open."""
+    row = tx.execute(_GET, {"of": bucket, "now": tx.now, "latest": tx.now + 2 * window}).first()
+    return None if row is None else Count(row.bucket, row.failures, row.expires_at)
+
+
+def forget(tx: Transaction, bucket: str) -> int:
+    """Delete a bucket, and those whose names begin with its name and a dot. Returns how many."""
+    return tx.execute(_FORGET_OF, {"of": bucket, "those_of": bucket.replace("_", "/_") + ".%"}).rowcount
+
+
 def give_back(tx: Transaction, counted: Count) -> None:
     """Uncount one attempt, if its window is still open."""
     tx.execute(_GIVE_BACK, {"of": counted.bucket, "window": counted.expires_at})
-
-
-def forget(tx: Transaction, bucket: str) -> None:
-    """Empty one bucket."""
-    tx.execute(_FORGET_ONE, {"of": bucket})
 
 
 def forget_expired(tx: Transaction) -> int:

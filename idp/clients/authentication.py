@@ -64,11 +64,23 @@ def authenticate(clients: ClientService, headers: Headers, form: Mapping[str, st
     client = clients.find(presented.client_id)
     if client is None or not client.check_endpoint_auth_method(presented.method, endpoint):
         raise ClientAuthenticationError
-    if presented.secret is not None and not client.check_client_secret(presented.secret):
+    try:
+        _check_proof(clients, client, presented)
+    except ClientAuthenticationError:
+        given_another = clients.find_anew(client)
+        if given_another is None or not given_another.check_endpoint_auth_method(presented.method, endpoint):
+            raise
+        client = given_another
+        _check_proof(clients, client, presented)
+    return clients.used(client)
+
+
+def _check_proof(clients: ClientService, client: Client, presented: Presented) -> None:
+    """Raise ClientAuthenticationError unless the secret or the assertion is the client's."""
+    if presented.secret is not None and not client.knows_secret(presented.secret, clients.now()):
         raise ClientAuthenticationError
     if presented.assertion is not None:
         _check_assertion(clients, client, presented.method, presented.assertion)
-    return clients.used(client)
 
 
 def _presented(clients: ClientService, headers: Headers, form: Mapping[str, str]) -> Presented:

@@ -6,20 +6,24 @@ from flask import Blueprint, Response, request
 from idp.clients import rules
 from idp.clients.members import MetadataError
 from idp.clients.outside import BusyError
-from idp.clients.registration import Ends, NotAllowedError, Registered, RegistrationService, TooManyError
+from idp.clients.registration import Ends, EndsWithdrawn, NotAllowedError, Registered, RegistrationService, TooManyError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
+from idp.clients.update import check_update
 from idp.protocol import errors, strict_json
 from idp.protocol.strict_json import JsonError
+from idp.runtime import audit
 from idp.runtime.database import Database
 from idp.runtime.endpoints import blueprint, json_response
 
-#: Members of an answer that an update must not send back as metadata (RFC 7592 §2.2).
-_NEVER_SENT = ("registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at")
-
 
 def endpoints(
-    database: Database, clients: ClientService, registrations: RegistrationService, end_client: Ends, issuer: str
+    database: Database,
+    clients: ClientService,
+    registrations: RegistrationService,
+    end_client: Ends,
+    end_withdrawn: EndsWithdrawn,
+    issuer: str,
 ) -> Blueprint:
     """The registration endpoint, and each client's own."""
     routes = blueprint("clients")
@@ -36,7 +40,7 @@ def endpoints(
         clients.inspect(sent)
         with database.writing() as tx:
             registered = registrations.register(tx, bearer, sent)
-        return json_response(201, _answer(registered, issuer))
+        return json_response(201, _answer(registered, issuer), _warned(clients, registered, sent))
 
     @routes.get("/register/<client_id>")
     def read(client_id: str) -> Response:
@@ -49,11 +53,14 @@ def endpoints(
         bearer = _bearer()
         client = registrations.enter(client_id, bearer)
         sent = _sent()
-        _check_update(client, sent)
+        check_update(client, sent)
         clients.inspect(sent)
         with database.writing() as tx:
+            was = clients.get(tx, client_id)
             registered = registrations.replace(tx, client, sent)
-        return json_response(200, _answer(registered, issuer))
+            if was is not None:
+                end_withdrawn(tx, was, registered.registration.client)
+        return json_response(200, _answer(registered, issuer), _warned(clients, registered, sent))
 
     @routes.delete("/register/<client_id>")
     def delete(client_id: str) -> Response:
@@ -84,25 +91,23 @@ def _sent() -> dict[str, object]:
         raise MetadataError(message, code) from None
 
 
-def _check_update(client: Client, sent: dict[str, object]) -> None:
-    """What an update must and must not hold (RFC 7592 §2.2)."""
-    if sent.get("client_id") != client.client_id:
-        message = "client_id: an update must hold the client's own"
-        raise MetadataError(message)
-    forbidden = [name for name in _NEVER_SENT if name in sent]
-    if forbidden:
-        message = f"{forbidden[0]}: an update must not hold it"
-        raise MetadataError(message)
-    secret = sent.get("client_secret")
-    if secret is not None and not (isinstance(secret, str) and client.check_client_secret(secret)):
-        message = "client_secret: clients do not choose their own; leave it out"
-        raise MetadataError(message)
-
-
 def _answer(registered: Registered, issuer: str) -> dict[str, object]:
     """The client information response (RFC 7591 §3.2.1, RFC 7592 §3)."""
     registration = registered.registration
     return _managed(registration.client, registered.token, issuer) | registration.response()
+
+
+def _warned(clients: ClientService, registered: Registered, sent: dict[str, object]) -> list[tuple[str, str]]:
+    """What was likely meant otherwise: for the developer, in a header, and for the operator whom they ask, in the log.
+
+    Unknown members are ignored, as RFC 7591 §2 demands; it does not demand silence. The body is what holds for the client, and
+    nothing else; a header is passed over by whoever does not look for it.
+    """
+    warnings = clients.warnings(sent)
+    if warnings:
+        audit.record("client.doubtful", client_id=registered.registration.client.client_id, warning=warnings[0])
+    said = ", ".join(f'299 - "{errors.description(each)}"' for each in warnings)
+    return [("Warning", said)] if warnings else []
 
 
 def _managed(client: Client, token: str, issuer: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from idp.clients import jwks, rules
+from idp.clients.similar import did_you_mean
 from idp.protocol import response_types, uris
 from idp.protocol.signatures import ALGORITHMS
 
@@ -88,7 +89,7 @@ def _list_of(read_one: Callable[[str, Json], str]) -> Callable[[str, Json], list
 def _one_of(*choices: str) -> Callable[[str, Json], str]:
     def read_choice(name: str, value: Json) -> str:
         if value not in choices:
-            message = f"{name}: must be one of {', '.join(choices)}"
+            message = f"{name}: must be one of {', '.join(choices)}{did_you_mean(value, choices)}"
             raise MetadataError(message)
         return str(value)
 
@@ -99,7 +100,8 @@ def _response_type(name: str, value: Json) -> str:
     """As `/authorize` reads it: `token id_token` is `id_token token` (OAuth Multiple Response Types §3)."""
     known = response_types.canonical(value) if isinstance(value, str) else ""
     if known not in response_types.RESPONSE_TYPES:
-        message = f"{name}: must be among {', '.join(response_types.RESPONSE_TYPES)}"
+        meant = did_you_mean(value, response_types.RESPONSE_TYPES)
+        message = f"{name}: must be among {', '.join(response_types.RESPONSE_TYPES)}{meant}"
         raise MetadataError(message)
     return known
 

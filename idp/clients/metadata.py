@@ -110,6 +110,12 @@ def _check_uris(known: dict[str, Json], *, loopback_http: bool) -> None:
                 code = "invalid_redirect_uri" if name == "redirect_uris" else "invalid_client_metadata"
                 message = f"{name}: {uri!r} cannot be registered: {problem}"
                 raise MetadataError(message, code)
+    pattern = next(filter(uris.has_wildcard, known.get("request_uris", [])), None)
+    if pattern is not None:
+        message = (
+            f"request_uris: {pattern!r} must not hold a wildcard (*): they are compared to the letter, so register each one"
+        )
+        raise MetadataError(message)
     named = [(name, known[name]) for name in (*_ENDPOINTS, "sector_identifier_uri") if name in known]
     localised = list(known.get("localised", {}).items())
     # The fragment of a request_uri names a version of what is found there (OIDC Core §6.2).

@@ -22,6 +22,9 @@ class ClientRow(Base):
     expires_at: Mapped[float | None]
     registration_hash_before: Mapped[str | None] = mapped_column(String(64))
     secret_hash_before: Mapped[str | None] = mapped_column(String(64))
+    retiring_hash: Mapped[str | None] = mapped_column(String(64))
+    retiring_sealed: Mapped[bytes | None]
+    retiring_until: Mapped[float | None]
 
     __table_args__ = (
         # What dynamic registration made and nobody removed: they are counted, and those that nobody uses lapse.

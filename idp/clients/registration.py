@@ -166,3 +166,5 @@ def _same(presented: str, known: str | None) -> bool:
 
 
 Ends = Callable[[Transaction, str], bool]
+#: What follows when a client's metadata was changed: from what it was, to what it is.
+EndsWithdrawn = Callable[[Transaction, Client, Client], object]

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from idp.clients import sectors
 from idp.clients.members import Json, MetadataError
+from idp.clients.similar import did_you_mean
 from idp.protocol import scopes
 from idp.runtime.clock import Instant
 
@@ -54,7 +55,8 @@ def check_reach(known: Mapping[str, Json], *, trusted: bool, already: Collection
     _check_names_stay(known)
     unknown = [name for name in scopes.parse(known.get("scope")) if name not in scopes.SUPPORTED]
     if unknown:
-        message = f"scope: {unknown[0]} can be given by the operator only; there is {scopes.join(scopes.SUPPORTED)}"
+        meant = did_you_mean(unknown[0], scopes.SUPPORTED)
+        message = f"scope: {unknown[0]} can be given by the operator only; there is {scopes.join(scopes.SUPPORTED)}{meant}"
         raise MetadataError(message)
     wider = [each for each in known["grant_types"] if each not in _FOR_A_PERSON and each not in already]
     if not trusted and wider:

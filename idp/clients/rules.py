@@ -35,6 +35,7 @@ class ClientRecord:
     `registration_hash` is of the registration access token (RFC 7592 §3) and `expires_at` the instant at which the
     registration lapses if it is not used until then; both are None for a client that an operator added.
     `registration_hash_before` and `secret_hash_before` are what an update replaced, until its answer has arrived for sure.
+    `retiring_hash` and `retiring_sealed` are of the secret before the last rotation; it counts until `retiring_until`.
     """
 
     client_id: str
@@ -47,6 +48,9 @@ class ClientRecord:
     expires_at: Instant | None = None
     registration_hash_before: str | None = None
     secret_hash_before: str | None = None
+    retiring_hash: str | None = None
+    retiring_sealed: bytes | None = None
+    retiring_until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ class Client:
     expires_at: Instant | None = None
     registration_hash_before: str | None = field(default=None, repr=False)
     secret_hash_before: str | None = field(default=None, repr=False)
+    retiring_hash: str | None = field(default=None, repr=False)
+    retiring_sealed: bytes | None = field(default=None, repr=False)
+    retiring_until: Instant | None = None
 
     @classmethod
     def of(cls, record: ClientRecord) -> "Client":
@@ -127,6 +134,9 @@ class Client:
             expires_at=record.expires_at,
             registration_hash_before=record.registration_hash_before,
             secret_hash_before=record.secret_hash_before,
+            retiring_hash=record.retiring_hash,
+            retiring_sealed=record.retiring_sealed,
+            retiring_until=record.retiring_until,
             **values,
         )
 
@@ -205,6 +215,17 @@ class Client:
         """Whether the secret is the client's, compared in constant time over hashes."""
         return self.secret_hash is not None and secrets.same(secrets.digest(client_secret), self.secret_hash)
 
+    def previous_secret_until(self, now: Instant) -> Instant | None:
+        """Until when the secret before the last rotation counts as well; None when it does not."""
+        return self.retiring_until if self.retiring_until is not None and now < self.retiring_until else None
+
+    def knows_secret(self, client_secret: str, now: Instant) -> bool:
+        """Whether the secret is one of those that count: both are compared, so that time tells of neither."""
+        presented = secrets.digest(client_secret)
+        current, previous = self.secret_hash or "", self.retiring_hash or ""
+        is_current, is_previous = secrets.same(presented, current), secrets.same(presented, previous)
+        return is_current or (is_previous and self.previous_secret_until(now) is not None)
+
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         """Whether the method is the registered one: at every endpoint, so that no later one forgets it.
 
@@ -241,6 +262,9 @@ _OURS = frozenset(
         "expires_at",
         "registration_hash_before",
         "secret_hash_before",
+        "retiring_hash",
+        "retiring_sealed",
+        "retiring_until",
         "localised",
     }
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from idp.clients import store
 from idp.clients.rules import Client, ClientRecord
 from idp.runtime import secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.runtime.secrets import Secrets
 
@@ -54,26 +55,39 @@ class SecretKeeper:
             return None
         return self._own.unseal(PURPOSE, client_id, secret_sealed)
 
+    def of(self, client: Client, now: Instant) -> list[bytes]:
+        """The secrets of a client that count and that are kept sealed, the current one first."""
+        previous = client.retiring_sealed if client.previous_secret_until(now) is not None else None
+        opened = (self.opened(client.client_id, each) for each in (client.secret_sealed, previous))
+        return [secret for secret in opened if secret is not None]
+
     def reseal(self, tx: Transaction) -> tuple[int, int]:
         """Seal what is kept under the first secret of the deployment: how many were, and how many there are.
 
         One that no secret of the deployment opens is left as it is.
         """
-        records, done = store.sealed(tx), 0
-        for record in self._older(records):
-            secret = self.opened(record.client_id, record.secret_sealed)
+        every, done = _every(store.sealed(tx)), 0
+        for client_id, sealed, retiring in self._older(every):
+            secret = self.opened(client_id, sealed)
             if secret is not None and self._own is not None:
-                done += store.reseal(tx, record, self._own.seal(PURPOSE, record.client_id, secret))
-        return done, len(records)
+                anew = self._own.seal(PURPOSE, client_id, secret)
+                done += store.reseal(tx, client_id, sealed, anew, retiring=retiring)
+        return done, len(every)
 
     def under_an_older_secret(self, tx: Transaction) -> int:
         """How many are not sealed under the first secret of the deployment."""
-        return len(self._older(store.sealed(tx)))
+        return len(self._older(_every(store.sealed(tx))))
 
-    def _older(self, records: list[ClientRecord]) -> list[ClientRecord]:
+    def _older(self, every: list[tuple[str, bytes, bool]]) -> list[tuple[str, bytes, bool]]:
         own = self._own
-        return [
-            record
-            for record in records
-            if own is not None and not own.is_current(PURPOSE, record.client_id, record.secret_sealed or b"")
-        ]
+        return [each for each in every if own is not None and not own.is_current(PURPOSE, each[0], each[1])]
+
+
+def _every(records: list[ClientRecord]) -> list[tuple[str, bytes, bool]]:
+    """Each secret that is kept sealed: whose it is, its sealing, and whether it is the one before the last rotation."""
+    both = ((each, sealed, retiring) for each in records for sealed, retiring in _sealings(each))
+    return [(record.client_id, sealed, retiring) for record, sealed, retiring in both if sealed is not None]
+
+
+def _sealings(record: ClientRecord) -> tuple[tuple[bytes | None, bool], ...]:
+    return (record.secret_sealed, False), (record.retiring_sealed, True)

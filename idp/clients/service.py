@@ -7,7 +7,7 @@ from typing import Any
 
 from joserfc.jwk import KeySet, OctKey
 
-from idp.clients import assertions, jwks, metadata, rules, signed, store
+from idp.clients import assertions, jwks, metadata, near_misses, rules, signed, store
 from idp.clients.keys import ClientKeys, ClientKeysError
 from idp.clients.outside import Outside
 from idp.clients.rules import Client, ClientRecord
@@ -147,6 +147,42 @@ class ClientService:
         tx.after_commit(lambda: audit.record("client.replaced", client_id=before.client_id))
         return Registration(Client.of(record), secret.shown)
 
+    def warnings(self, sent: object) -> list[str]:
+        """What was likely meant otherwise, in sentences. Raises MetadataError."""
+        return near_misses.warnings(sent, self.read(sent)) if isinstance(sent, Mapping) else []
+
+    def set_metadata(self, tx: Transaction, client_id: str, sent: object) -> tuple[Client, Registration] | None:
+        """Put other metadata in the place of a client's, by the operator's word: what it was, and what it is.
+
+        The secret stays where that is possible. None when there is no such client, or somebody else was faster; what must
+        end by it is `logout`'s to say. Raises MetadataError.
+        """
+        known, before = self.read(sent), store.by_id(tx, client_id)
+        if before is None:
+            return None
+        client = Client.of(before)
+        secret = self.secrets.secret_for(client_id, _method(known), client)
+        record = replace(before, metadata=json.dumps(known), secret_hash=secret.hash, secret_sealed=secret.sealed)
+        if not store.set_metadata(tx, record, before.metadata, _origins(known)):
+            return None
+        tx.after_commit(lambda: self.forget(client_id))
+        tx.after_commit(lambda: audit.record("client.set", client_id=client_id))
+        return client, Registration(Client.of(record), secret.shown)
+
+    def rotate_secret(self, tx: Transaction, client: Client, overlap: int) -> str | None:
+        """Another secret: the only time that it is seen. The one before it counts for `overlap` seconds more.
+
+        None when the client has no secret, or somebody else was faster.
+        """
+        secret = self.secrets.secret_for(client.client_id, client.token_endpoint_auth_method)
+        if client.secret_hash is None or secret.hash is None:
+            return None
+        if not store.rotate_secret(tx, client.client_id, client.secret_hash, secret.hash, secret.sealed, tx.now + overlap):
+            return None
+        tx.after_commit(lambda: self.forget(client.client_id))
+        tx.after_commit(lambda: audit.record("client.secret_rotated", client_id=client.client_id, overlap=overlap))
+        return secret.shown
+
     def arrived(self, tx: Transaction, client: Client) -> None:
         """The client has its registration access token: whoever still has the one before it can do nothing with that."""
         if client.registration_hash is not None:
@@ -167,6 +203,15 @@ class ClientService:
         else:
             self._cache[client_id] = (now, client)
         return client
+
+    def find_anew(self, client: Client) -> Client | None:
+        """The client as it is now, if it has another secret than this copy of it: it may have been given one just now."""
+        with self._database.reading() as tx:
+            now = self.get(tx, client.client_id)
+        if now is None or (now.secret_hash, now.retiring_until) == (client.secret_hash, client.retiring_until):
+            return None
+        self.forget(client.client_id)
+        return now
 
     def get(self, tx: Transaction, client_id: str) -> Client | None:
         """The client as it is in this transaction."""
@@ -229,12 +274,12 @@ class ClientService:
         if method == "private_key_jwt":
             signed.verify(assertion, lambda kid: self.keys_of(client, kid), algorithms)
             return
-        secret = self.secrets.opened(client.client_id, client.secret_sealed)
-        if secret is None:
+        known = self.secrets.of(client, self.now())
+        if not known:
             message = "The secret was sealed under another IDP_SECRET_KEY."
             raise ClientKeysError(message)
-        key = OctKey.import_key(secret)
-        signed.verify(assertion, lambda _kid: KeySet([key]), algorithms, is_secret=True)
+        keys = KeySet([OctKey.import_key(secret) for secret in known])
+        signed.verify(assertion, lambda _kid: keys, algorithms, is_secret=True)
 
     def spend(self, client: Client, jti: str) -> bool:
         """Use up the `jti` of an assertion, in a transaction of its own: it counts once, whatever becomes of the request."""
@@ -277,8 +322,8 @@ class ClientService:
         return store.count_registered(tx)
 
     def tidy(self, tx: Transaction) -> int:
-        """Forget the assertions that have long expired."""
-        return store.forget_spent(tx)
+        """Forget the assertions that have long expired, and the secrets that count no more."""
+        return store.forget_spent(tx) + store.forget_retired(tx)
 
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""

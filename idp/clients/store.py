@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.clients.models import ClientAssertionRow, ClientOriginRow, ClientRow
@@ -14,15 +14,19 @@ _clients, _assertions, _origins = table_of(ClientRow), table_of(ClientAssertionR
 _ALIVE = select_of(ClientRow, ClientRecord).where(_clients.c.ended_at.is_(None))
 _BY_ID = _ALIVE.where(_clients.c.client_id == bindparam("client_id"))
 _LISTED = _ALIVE.order_by(_clients.c.created_at)
-_SEALED = _ALIVE.where(_clients.c.secret_sealed.is_not(None))
+_SEALED = _ALIVE.where(or_(_clients.c.secret_sealed.is_not(None), _clients.c.retiring_sealed.is_not(None)))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
 _INSERT = insert(_clients)
+_RETIRING = ("retiring_hash", "retiring_sealed", "retiring_until")
 _FORGOTTEN = {
     "secret_hash": None,
     "secret_sealed": None,
     "registration_hash": None,
     "registration_hash_before": None,
     "secret_hash_before": None,
+    "retiring_hash": None,
+    "retiring_sealed": None,
+    "retiring_until": None,
 }
 _END = (
     update(_clients)
@@ -42,6 +46,8 @@ _is_current = _clients.c.registration_hash == bindparam("presented")
 _is_a_repetition = (_clients.c.registration_hash_before == bindparam("presented")) & (
     _clients.c.metadata == bindparam("registered")
 )
+#: Whoever gets another secret by other metadata keeps none of those before it.
+_kept = {name: case((_clients.c.secret_hash == bindparam("hash"), _clients.c[name])) for name in _RETIRING}
 #: The registration access token that was presented is part of the condition: of two different updates, one wins. The same
 #: one may come again with the same token: then its answer was lost.
 _REPLACE = (
@@ -60,8 +66,46 @@ _REPLACE = (
             "expires_at": bindparam("until"),
             "registration_hash_before": bindparam("presented"),
             "secret_hash_before": bindparam("hash_before"),
+            **_kept,
         }
     )
+    .returning(_clients.c.client_id)
+)
+_of = _clients.c.client_id == bindparam("of"), _clients.c.ended_at.is_(None)
+_SET = (
+    update(_clients)
+    .where(*_of, _clients.c.metadata == bindparam("read"))
+    .values(
+        {
+            "metadata": bindparam("registered"),
+            "secret_hash": bindparam("hash"),
+            "secret_sealed": bindparam("sealed"),
+            "registration_hash_before": None,
+            "secret_hash_before": None,
+            **_kept,
+        }
+    )
+    .returning(_clients.c.client_id)
+)
+_ROTATE = (
+    update(_clients)
+    .where(*_of, _clients.c.secret_hash == bindparam("retiring"))
+    .values(
+        secret_hash=bindparam("hash"),
+        secret_sealed=bindparam("sealed"),
+        retiring_hash=_clients.c.secret_hash,
+        retiring_sealed=_clients.c.secret_sealed,
+        retiring_until=bindparam("until"),
+        registration_hash_before=None,
+        secret_hash_before=None,
+    )
+    .returning(_clients.c.client_id)
+)
+_FORGET_RETIRED = update(_clients).where(_clients.c.retiring_until <= bindparam("now")).values(dict.fromkeys(_RETIRING))
+_RESEAL_RETIRING = (
+    update(_clients)
+    .where(*_of, _clients.c.retiring_sealed == bindparam("read"))
+    .values(retiring_sealed=bindparam("sealed"))
     .returning(_clients.c.client_id)
 )
 _ARRIVED = (
@@ -145,6 +189,38 @@ def replace(tx: Transaction, record: ClientRecord, origins: Collection[str]) -> 
     return True
 
 
+def set_metadata(tx: Transaction, record: ClientRecord, before: str, origins: Collection[str]) -> bool:
+    """Put `record` in the place of the metadata `before`; False when somebody else was faster.
+
+    Whoever updated the client by itself and lost the answer cannot repeat that: it would undo this.
+    """
+    values = {
+        "of": record.client_id,
+        "read": before,
+        "registered": record.metadata,
+        "hash": record.secret_hash,
+        "sealed": record.secret_sealed,
+    }
+    if not tx.changed(_SET, values):
+        return False
+    tx.execute(_FORGET_ORIGINS, {"of": record.client_id})
+    _add_origins(tx, record.client_id, origins)
+    return True
+
+
+def rotate_secret(
+    tx: Transaction, client_id: str, retiring: str, secret_hash: str, secret_sealed: bytes | None, until: Instant
+) -> bool:
+    """Give the client another secret; the one whose hash is `retiring` counts until then. False when it is another by now."""
+    values = {"of": client_id, "retiring": retiring, "hash": secret_hash, "sealed": secret_sealed, "until": until}
+    return tx.changed(_ROTATE, values)
+
+
+def forget_retired(tx: Transaction) -> int:
+    """Delete what is kept of secrets that count no more. Returns how many."""
+    return tx.execute(_FORGET_RETIRED, {"now": tx.now}).rowcount
+
+
 def arrived(tx: Transaction, client_id: str, registration_hash: str) -> None:
     """The client has this registration access token: forget the one before it."""
     tx.execute(_ARRIVED, {"of": client_id, "presented": registration_hash})
@@ -178,9 +254,10 @@ def used(tx: Transaction, client_id: str, until: Instant) -> None:
     tx.execute(_USED, {"of": client_id, "until": until})
 
 
-def reseal(tx: Transaction, record: ClientRecord, secret_sealed: bytes) -> bool:
+def reseal(tx: Transaction, client_id: str, read: bytes, secret_sealed: bytes, *, retiring: bool) -> bool:
     """Put another sealing in the place of the one that was read; False when somebody else was faster."""
-    return tx.changed(_RESEAL, {"of": record.client_id, "read": record.secret_sealed, "sealed": secret_sealed})
+    statement = _RESEAL_RETIRING if retiring else _RESEAL
+    return tx.changed(statement, {"of": client_id, "read": read, "sealed": secret_sealed})
 
 
 def spend(tx: Transaction, once: str, expires_at: Instant) -> bool:

@@ -7,7 +7,7 @@ import click
 
 from idp.delivery.rules import Delivery, Party, State
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, Refused, emit, json_option
+from idp.runtime.console import Record, Refused, emit, json_option, reads
 
 if TYPE_CHECKING:
     from idp.delivery.service import DeliveryService
@@ -35,6 +35,7 @@ def group() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
 @json_option
 @click.pass_obj
+@reads
 def list_(needs: Needs, state: str | None, limit: int, *, as_json: bool) -> None:
     """List deliveries, the newest first."""
     with needs.database.reading() as tx:
@@ -46,6 +47,7 @@ def list_(needs: Needs, state: str | None, limit: int, *, as_json: bool) -> None
 @click.argument("delivery_id", metavar="ID")
 @json_option
 @click.pass_obj
+@reads
 def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
     """Show one delivery."""
     with needs.database.reading() as tx:
@@ -82,6 +84,7 @@ def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_js
 @group.command()
 @json_option
 @click.pass_obj
+@reads
 def parties(needs: Needs, *, as_json: bool) -> None:
     """List the relying parties that do not answer: nothing is sent to one whose circuit is open, save a probe now and then."""
     with needs.database.reading() as tx:

@@ -11,7 +11,7 @@ from idp.demo import start
 from idp.demo.options import APPS, DemoError, Options
 from idp.demo.screen import JsonScreen, Screen
 from idp.demo.stage import Stage
-from idp.runtime.console import json_option
+from idp.runtime.console import json_option, reads
 
 _PORT = click.IntRange(1, 65535)
 
@@ -24,6 +24,7 @@ _PORT = click.IntRange(1, 65535)
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the state in this folder, and find it again."
 )
 @json_option
+@reads
 def command(port: int, notes_port: int, arena_port: int, data_dir: Path | None, *, as_json: bool) -> None:
     """Start the provider and two apps, and show what happens between them. Ctrl-C leaves nothing behind."""
     options = Options(port, notes_port, arena_port, data_dir, as_json)

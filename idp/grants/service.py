@@ -1,5 +1,6 @@
 """Authorization codes: made by `authorization`, spent once at `/token`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from idp.grants import rules, store
@@ -72,6 +73,11 @@ class CodeService:
     def end_access(self, tx: Transaction, subject: str, client_id: str) -> int:
         """Make the codes worthless that are in flight between a person and a client; for `logout`. Returns their number."""
         return store.end(tx, subject, client_id)
+
+    def end_of_client(self, tx: Transaction, client_id: str, dead: Callable[[str | None, str], bool]) -> int:
+        """Make those codes of a client worthless that are in flight and of whose redirect URI and scope `dead` says so."""
+        found = sorted(code.code_hash for code in store.in_flight(tx, client_id) if dead(code.redirect_uri, code.scope))
+        return sum(store.end_one(tx, code_hash) for code_hash in found)
 
     def tidy(self, tx: Transaction) -> int:
         """Delete codes that expired long ago; returns their number."""

@@ -26,6 +26,10 @@ _CONSUME = (
 _END = delete(_codes).where(
     _codes.c.subject == bindparam("of"), _codes.c.client_id == bindparam("by"), _codes.c.used_at.is_(None)
 )
+_IN_FLIGHT = select_of(CodeRow, Code).where(
+    _codes.c.client_id == bindparam("by"), _codes.c.used_at.is_(None), _codes.c.expires_at > bindparam("now")
+)
+_END_ONE = delete(_codes).where(_codes.c.code_hash == bindparam("of"), _codes.c.used_at.is_(None))
 _FORGET = delete(_codes).where(_codes.c.expires_at <= bindparam("before"))
 
 
@@ -47,6 +51,16 @@ def of_client(tx: Transaction, code_hash: str, client_id: str) -> Code | None:
 def end(tx: Transaction, subject: str, client_id: str) -> int:
     """Delete what is not spent yet of what a person allowed a client; returns the number."""
     return tx.execute(_END, {"of": subject, "by": client_id}).rowcount
+
+
+def in_flight(tx: Transaction, client_id: str) -> list[Code]:
+    """What a client was sent and has not spent."""
+    return tx.all(Code, _IN_FLIGHT, {"by": client_id, "now": tx.now})
+
+
+def end_one(tx: Transaction, code_hash: str) -> bool:
+    """Delete a code that is not spent; False when it is by now."""
+    return tx.execute(_END_ONE, {"of": code_hash}).rowcount == 1
 
 
 def forget(tx: Transaction, before: Instant) -> int:

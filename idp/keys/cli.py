@@ -5,7 +5,7 @@ import click
 from idp.keys.rules import Span, State
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.runtime.clock import Instant, in_words, lasting
-from idp.runtime.console import Line, Refused, draw, emit, json_option
+from idp.runtime.console import Line, Refused, draw, emit, json_option, reads
 
 _BAR = 40
 #: How each state looks in a bar; readable without colours, too.
@@ -22,6 +22,7 @@ def group() -> None:
 @click.option("--all", "with_ended", is_flag=True, help="Also keys that are removed or revoked.")
 @json_option
 @click.pass_obj
+@reads
 def list_(obj, *, with_ended: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
     """Show every key on a common line of time: what it does now, and what comes next."""
     obj.keys.load()

@@ -1,9 +1,22 @@
 """Commands that end something, hung under the noun they end: `idp session end`, `idp client remove`, `idp key revoke`."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, BinaryIO
+
 import click
 
+from idp.clients.cli import METADATA
+from idp.clients.members import MetadataError
+from idp.clients.rules import registered
+from idp.clients.update import check_update
 from idp.logout.rules import Reason
-from idp.runtime.console import Refused, emit, json_option
+from idp.runtime.console import Refused, emit, json_option, only_reading, read_json, reads, warn
+
+if TYPE_CHECKING:
+    from idp.clients.rules import Client
+    from idp.clients.service import Registration
+    from idp.logout.service import Consequences
+    from idp.runtime.database import Transaction
 
 _MAXIMUM_REASON = 200
 
@@ -27,6 +40,7 @@ def end_session(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-unt
 @click.argument("client_id")
 @json_option
 @click.pass_obj
+@reads
 def check_client(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Send real logout tokens, good and broken, to a relying party, and say what is wrong with its answers."""
     with obj.database.reading() as tx:
@@ -67,6 +81,53 @@ def revoke_key(obj, kid: str, reason: str, *, as_json: bool) -> None:  # type: i
         message = f"The key {kid!r} is revoked already: see `idp key list`."
         raise Refused(message)
     emit({"kid": kid, "revoked": True, "alg": revoked.alg, "signs_now": revoked.successor}, as_json=as_json)
+
+
+@click.command(name="set")
+@click.argument("client_id")
+@click.option("--file", "file", type=click.File("rb"), required=True, help="RFC 7591 metadata as JSON; - for standard input.")
+@click.option("--dry-run", is_flag=True, help="Say what it would change and end, and change nothing.")
+@json_option
+@click.pass_obj
+def set_client(obj, client_id: str, file: BinaryIO, *, dry_run: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Put other metadata in the place of all of a relying party's. What it was given lives on, as far as it still may."""
+    metadata = read_json(file, METADATA)
+    if dry_run:
+        only_reading()
+    try:
+        obj.clients.inspect(metadata, by_operator=True)  # looked up before the transaction begins
+        with obj.database.trying() if dry_run else obj.database.writing() as tx:
+            before, registration, ended = _set(obj, tx, client_id, metadata)
+    except MetadataError as error:
+        message = f"{file.name} cannot be registered ({error.error}): {error}."
+        raise Refused(message) from None
+    warn(obj.clients.warnings(metadata))
+    answer, kept = registration.response(), registration.secret is None
+    if dry_run:
+        answer.pop("client_secret", None)  # it would be another one
+    changed = _changed(registered(before), registered(registration.client))
+    said = {"client_id": client_id, "dry_run": dry_run, "changed": changed, "secret_kept": kept, **ended.shown()}
+    shown = {"client": answer} if as_json else {name: answer[name] for name in ("client_secret",) if name in answer}
+    emit(said | shown, as_json=as_json)
+
+
+def _set(obj, tx: "Transaction", client_id: str, metadata: dict[str, object]) -> "tuple[Client, Registration, Consequences]":  # type: ignore[no-untyped-def]  # noqa: ANN001
+    before = obj.clients.get(tx, client_id)
+    if before is None:
+        message = f"There is no client {client_id!r}: see `idp client list`."
+        raise Refused(message)
+    check_update(before, metadata, by_operator=True)
+    done = obj.clients.set_metadata(tx, client_id, metadata)
+    if done is None:
+        message = f"{client_id} was changed by somebody else just now: look at it with `idp client show`, and try again."
+        raise Refused(message)
+    before, registration = done
+    return before, registration, obj.logout.end_withdrawn(tx, before, registration.client)
+
+
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """The members that are not what they were."""
+    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
 
 
 @click.command(name="remove")

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     IDLE = "idle"
     EXPIRED = "expired"
     CLIENT_REMOVED = "client_removed"
+    CLIENT_CHANGED = "client_changed"
     KEY_REVOKED = "key_revoked"
 
 
@@ -40,6 +41,7 @@ _INITIATORS: Mapping[str, str] = {
     Reason.ACCOUNT_DISABLED: "admin",
     Reason.ACCOUNT_REMOVED: "admin",
     Reason.CLIENT_REMOVED: "admin",
+    Reason.CLIENT_CHANGED: "admin",
     Reason.KEY_REVOKED: "admin",
     Reason.IDLE: "policy",
     Reason.EXPIRED: "policy",

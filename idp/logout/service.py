@@ -1,6 +1,7 @@
 """Ending: one function for each thing that can be ended, in one transaction with everything that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from idp.clients import ending as clients_ending
@@ -14,6 +15,7 @@ from idp.keys.rules import Key
 from idp.keys.service import KeyService
 from idp.logout import rules
 from idp.logout.rules import Heard, Told
+from idp.logout.withdrawal import Withdrawal, withdrawn
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import with_parameters
 from idp.runtime import audit, secrets
@@ -34,6 +36,35 @@ class CodesInFlight(Protocol):
 
     def end_access(self, tx: Transaction, subject: str, client_id: str) -> int:
         """Make the codes worthless that are in flight between a person and a client."""
+
+    def end_of_client(self, tx: Transaction, client_id: str, dead: Callable[[str | None, str], bool]) -> int:
+        """Make those codes of a client worthless of whose redirect URI and scope `dead` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What ended when something was withdrawn from a client: codes in flight, families, and sessions that it left."""
+
+    lost: Withdrawal
+    codes: int
+    families: int
+    sessions: int
+
+    def shown(self) -> dict[str, object]:
+        """For operators: what was taken away, and how much that ended."""
+        lost = self.lost
+        return {
+            "withdrawn": {
+                name: list(value)
+                for name in ("grant_types", "scopes", "redirect_uris", "resources")
+                if (value := getattr(lost, name))
+            }
+            | ({"sector": True} if lost.sector else {}),
+            "codes_ended": self.codes,
+            "authorizations_ended": self.families,
+            "sessions_left": self.sessions,
+            "own_tokens_ended": lost.for_itself,
+        }
 
 
 class LogoutService:
@@ -151,6 +182,29 @@ class LogoutService:
     def end_client(self, tx: Transaction, client_id: str) -> bool:
         """Remove a client: it can authenticate no more, and everything that it was given is dead."""
         return self._ended_client(tx, client_id, ended=clients_ending.mark_removed(tx, client_id))
+
+    def end_withdrawn(self, tx: Transaction, before: Client, after: Client) -> Consequences:
+        """End what a client was given and may have no more, now that its metadata was changed. The rest lives on.
+
+        Where people get other names at it, it leaves every session: it is told by the names that it knows.
+        """
+        tx.take_time()
+        client_id, lost = after.client_id, withdrawn(before, after)
+        codes = self._codes.end_of_client(tx, client_id, lost.code_dies)
+        given = tokens_ending.open_of_client(tx, client_id)
+        dead = [each.family_id for each in given if lost.family_dies(each)]
+        families = tokens_ending.end_these(tx, dead, rules.Reason.CLIENT_CHANGED)
+        self._signals.families_ended(tx, families, rules.Reason.CLIENT_CHANGED)
+        left = 0
+        for subject in sorted({each.subject for each in self._sessions.listed(tx, client_id=client_id)} if lost.sector else ()):
+            parts = sessions_ending.leave(tx, subject, client_id, self._sessions.policy)
+            self._tell_parties(tx, subject, parts)
+            left += len(parts)
+        tx.after_commit(lambda: self._clients.forget(client_id))
+        if codes or families or left:
+            figures = {"codes": codes, "families": len(families), "sessions": left}
+            tx.after_commit(lambda: audit.record("client.withdrawn", client_id=client_id, **figures))
+        return Consequences(lost, codes, len(families), left)
 
     def end_unused_clients(self, tx: Transaction, limit: int) -> int:
         """End clients that registered themselves and were not used for too long; returns the number."""

@@ -76,8 +76,8 @@ def redirect_uri_problem(uri: str, *, native: bool, loopback_http: bool, insecur
     parts = urlsplit(uri)
     if "#" in uri:
         return "it must not have a fragment (RFC 6749 section 3.1.2)"
-    if "*" in parts.netloc:
-        return "it must not have a wildcard host"
+    if has_wildcard(uri):
+        return "it must not hold a wildcard (*): redirect URIs are compared to the letter, so register each one"
     if parts.scheme == "https":
         return None if parts.hostname else "it must name a host"
     if parts.scheme == "http":
@@ -98,6 +98,11 @@ def _private_scheme_problem(scheme: str, *, native: bool, insecure: bool) -> str
     if "." not in scheme:
         return "a private-use scheme must be a reversed domain name such as com.example.app (RFC 8252 section 7.1)"
     return None
+
+
+def has_wildcard(uri: str) -> bool:
+    """Whether somebody likely meant a pattern. None is ever one here (RFC 9700 §2.1), so that nothing would match it."""
+    return "*" in uri or "%2a" in uri.lower()
 
 
 def endpoint_problem(uri: str, *, loopback_http: bool, insecure: bool = False) -> str | None:

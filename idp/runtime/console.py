@@ -5,11 +5,13 @@ Exit status: 0 done, 1 refused (`Refused`), 2 wrong usage (Click's own).
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeAlias, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from idp.protocol import strict_json
 from idp.runtime.clock import in_words
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ Record: TypeAlias = Mapping[str, object]
 Line: TypeAlias = Sequence[tuple[str, str]]
 
 _AS_JSON = "idp.as_json"
+_READS = "idp_reads"
+_CONCERNS = "idp.concerns"
 _MAXIMUM_SECRET = 4096
 #: Wide enough that no identifier is cut when the output goes to a pipe or a file.
 _PIPE_WIDTH = 400
@@ -54,6 +58,56 @@ def json_option(command: Callable[_P, _R]) -> Callable[_P, _R]:
 def _remember(context: click.Context, _option: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - Click's signature
     context.meta[_AS_JSON] = value
     return value
+
+
+def reads(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Mark what a command runs as changing nothing. Every other command is an operator's act, and stands in the log."""
+    setattr(command, _READS, True)
+    return command
+
+
+def is_act(command: click.Command) -> bool:
+    """Whether a command changes something."""
+    return not getattr(command.callback, _READS, False)
+
+
+def concerning(*names: str) -> None:
+    """What the act of this command was done to, where its arguments do not say so. Never a secret."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_CONCERNS] = names
+
+
+def only_reading() -> None:
+    """The command changes nothing this time."""
+    concerning(_READS)
+
+
+def act_of(context: click.Context) -> Mapping[str, str] | None:
+    """What a command did, for the log: its verb, what it was done to, and which options were given. None if only read.
+
+    The values of options may be what a person is told by, or worse; the names of what was changed are enough.
+    """
+    concerned = tuple(context.meta.get(_CONCERNS, ()))
+    if concerned == (_READS,):
+        return None
+    arguments = [
+        str(value)
+        for each in context.command.params
+        if isinstance(each, click.Argument) and (value := context.params.get(each.name or "")) is not None
+    ]
+    options = [
+        each.opts[-1].lstrip("-")
+        for each in context.command.params
+        if isinstance(each, click.Option)
+        and each.name not in {None, "as_json"}
+        and context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+    ]
+    return {
+        "verb": context.command_path.partition(" ")[2],
+        "concerns": " ".join([*arguments, *concerned]),
+        "options": " ".join(options),
+    }
 
 
 def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[str] = ()) -> None:
@@ -99,6 +153,23 @@ def _console() -> "Console":
     from rich.console import Console  # noqa: PLC0415
 
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """What was done, though likely not as it was meant: on standard error, as {"warning": ...} with `--json`."""
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and bool(context.meta.get(_AS_JSON))
+    for sentence in sentences:
+        click.echo(json.dumps({"warning": sentence}) if as_json else f"Warning: {_harmless(sentence)}", err=True)
+
+
+def read_json(file: BinaryIO, what: str) -> dict[str, Any]:
+    """The JSON object in a file, or in standard input. Raises Refused; `what` says what it must hold."""
+    try:
+        return strict_json.load_object(file.read(strict_json.MAXIMUM_SIZE + 1))
+    except ValueError as error:
+        message = f"{file.name} is not JSON as it is needed ({error}): it must hold {what}."
+        raise Refused(message) from None
 
 
 def read_secret_from_stdin(what: str = "Secret") -> str:

@@ -239,6 +239,15 @@ class Database:
         self.availability.worked(writing=True)
         _run(tx)
 
+    @contextmanager
+    def trying(self) -> Iterator[Transaction]:
+        """A writing transaction that is rolled back in any case: to see what would be changed. Nothing happens after it."""
+        with self._writer.connect() as connection:
+            try:
+                yield self._transaction(connection)
+            finally:
+                connection.rollback()
+
     def dispose(self) -> None:
         """Close every connection."""
         for glance in self._glances:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, emit, json_option
+from idp.runtime.console import Refused, emit, json_option, reads
 from idp.sessions.rules import Session, is_alive
 
 
@@ -18,6 +18,7 @@ def group() -> None:
 @click.option("--user", "username", help="Only the sessions of this person.")
 @json_option
 @click.pass_obj
+@reads
 def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """List the live sessions, newest use first."""
     with obj.database.reading() as tx:
@@ -38,6 +39,7 @@ def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[
 @click.argument("sid")
 @json_option
 @click.pass_obj
+@reads
 def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Show one session, ended or not, who took part, how far each was told of its end, and what is exposed still."""
     with obj.database.reading() as tx:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, emit, json_option
+from idp.runtime.console import Record, emit, json_option, reads
 
 if TYPE_CHECKING:
     from idp.runtime.database import Database
@@ -32,6 +32,7 @@ def group() -> None:
 @group.command(name="list")
 @json_option
 @click.pass_obj
+@reads
 def list_(needs: Needs, *, as_json: bool) -> None:
     """List who follows: every stream, and how far behind it is."""
     with needs.database.reading() as tx:

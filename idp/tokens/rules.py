@@ -58,6 +58,16 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFamily:
+    """A family as whoever ends it sees it. `refreshable` says that it has a refresh token."""
+
+    family_id: str
+    subject: str
+    scope: str
+    refreshable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """Everything that one authorization gave. `secret_hash` is that of the live refresh token, if one was given.
 

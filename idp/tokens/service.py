@@ -9,6 +9,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientE
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.keys.service import InvalidTokenError, KeyService
+from idp.protocol import scopes
 from idp.protocol.signatures import half_hash, switched_off
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
@@ -276,7 +277,7 @@ class TokenService:
             return None
         family_id = rules.family_of(token_id)
         if family_id is None:
-            return Live(claims, None)
+            return Live(claims, None) if self._may_still(claims) else None
         family = store.by_id(tx, family_id)
         if family is None or not self._goes_on(family):
             return None
@@ -296,6 +297,12 @@ class TokenService:
         """Note that an app uses the session behind an access token. What was allowed offline has none behind it."""
         if live.session is not None:
             self._sessions.note_use_by_app(tx, live.session)
+
+    def _may_still(self, claims: Mapping[str, object]) -> bool:
+        """Whether the client may still act for itself as this token of its own says: metadata may have been changed."""
+        client = self._clients.find(str(claims["client_id"]))
+        asked = set(scopes.parse(str(claims.get("scope", ""))))
+        return client is not None and client.check_grant_type("client_credentials") and asked <= set(scopes.parse(client.scope))
 
     def live_refresh_token(self, tx: Transaction, text: str) -> Live | None:
         """The refresh token, if it is the live one of a family that has not ended."""

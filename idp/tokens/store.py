@@ -11,7 +11,7 @@ from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.tokens.models import EndedTokenRow, FamilyRow, PairwiseSubjectRow
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import FAMILY_ID_LENGTH, LEEWAY, Family
+from idp.tokens.rules import FAMILY_ID_LENGTH, LEEWAY, Family, OpenFamily
 
 _families = table_of(FamilyRow)
 _ended = table_of(EndedTokenRow)
@@ -196,6 +196,12 @@ def _end_each_where(*conditions: ColumnElement[bool]):  # type: ignore[no-untype
 _END = _end_where(_families.c.family_id == bindparam("of"))
 _END_OF_SESSION = _end_each_where(_families.c.sid == bindparam("of"), _families.c.offline.is_(False))
 _END_OF_SUBJECT = _end_each_where(_families.c.subject == bindparam("of"))
+_END_THESE = _end_each_where(_families.c.family_id.in_(bindparam("these", expanding=True)))
+_OPEN_OF_CLIENT = (
+    select(_families.c.family_id, _families.c.subject, _families.c.scope, _families.c.secret_hash.is_not(None))
+    .where(_families.c.client_id == bindparam("of"), _families.c.ended_at.is_(None))
+    .order_by(_families.c.family_id)
+)
 _END_OF_CLIENT = _end_each_where(_families.c.client_id == bindparam("of"))
 _END_OF_ACCESS = _end_each_where(_families.c.subject == bindparam("of"), _families.c.client_id == bindparam("by"))
 
@@ -218,6 +224,21 @@ def end_of_subject(tx: Transaction, subject: str, reason: str) -> list[str]:
 def end_of_client(tx: Transaction, client_id: str, reason: str) -> int:
     """End every family of a client."""
     return len(tx.execute(_END_OF_CLIENT, {"of": client_id, "now": tx.now, "reason": reason}).all())
+
+
+def open_of_client(tx: Transaction, client_id: str) -> list[OpenFamily]:
+    """What a client was given and that nobody marked ended."""
+    return tx.all(OpenFamily, _OPEN_OF_CLIENT, {"of": client_id})
+
+
+def end_these(tx: Transaction, family_ids: Sequence[str], reason: str) -> list[str]:
+    """End families by their names; returns the names of those that had not ended."""
+    batches = (family_ids[first : first + _MANY] for first in range(0, len(family_ids), _MANY))
+    return [
+        str(name)
+        for batch in batches
+        for name in tx.execute(_END_THESE, {"these": batch, "now": tx.now, "reason": reason}).scalars()
+    ]
 
 
 def end_of_access(tx: Transaction, subject: str, client_id: str, reason: str) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from idp.tokens.rules import Authorization
 from tests.cli.running import DONE, USAGE, run
 from tests.clients.keys import public, rsa
 from tests.support.serving import RunningProvider
@@ -123,3 +124,120 @@ def test_secrets_that_are_kept_move_to_another_secret_of_the_deployment(idp: Run
     assert run(idp, "key", "reseal", **both).code == DONE
     assert run(idp, "client", "reseal", "--json", SECRET_KEY=new).json == {"resealed": 0, "secrets": 1}
     assert "idp client reseal" not in run(idp, "doctor", SECRET_KEY=new).out
+
+
+def test_what_was_likely_meant_otherwise_is_warned_of_and_the_answer_is_whole(idp: RunningProvider) -> None:
+    sent = METADATA | {"tokn_endpoint_auth_method": "none", "scope": "openid groups"}
+    said = add(idp, sent)
+    assert said.json["token_endpoint_auth_method"] == "client_secret_basic"
+    warnings = [line for line in said.err.splitlines() if line.startswith("Warning: ")]
+    assert "did you mean token_endpoint_auth_method?" in warnings[0]
+    assert "groups gives nothing" in warnings[1]
+    as_json = run(idp, "client", "add", "--file", "-", "--json", stdin=json.dumps(sent))
+    assert "did you mean" in json.loads(as_json.err.splitlines()[0])["warning"]
+    assert "Warning" not in add(idp).err
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:5001/*", "https://notes.example.org/*"])
+def test_a_pattern_is_no_redirect_uri(idp: RunningProvider, uri: str) -> None:
+    assert "wildcard" in add(idp, {**METADATA, "redirect_uris": [uri]}).refusal
+    assert "comes twice" in run(idp, "client", "add", "--file", "-", stdin='{"scope": "a", "scope": "b"}').refusal
+
+
+def set_(idp: RunningProvider, client_id: str, metadata: object, *options: str):
+    return run(idp, "client", "set", client_id, "--file", "-", *options, stdin=json.dumps(metadata))
+
+
+def test_a_client_is_changed_as_a_whole_and_keeps_its_name_and_its_secret(idp: RunningProvider) -> None:
+    made = add(idp, METADATA | {"contacts": ["ops@example.org"]}).json
+    client_id = made["client_id"]
+    shown = run(idp, "client", "show", client_id, "--json").json
+    said = set_(idp, client_id, shown | {"client_name": "Other notes"}, "--json").json  # what was printed comes back, changed
+    assert said["changed"] == ["client_name"]
+    assert said["secret_kept"] is True
+    assert said["client"]["client_id"] == client_id
+    assert "client_secret" not in said["client"]
+    replaced = set_(idp, client_id, METADATA | {"client_id": client_id, "client_secret": made["client_secret"]}, "--json").json
+    assert set(replaced["changed"]) == {"client_name", "contacts"}  # what is left out is gone (RFC 7592)
+    client = idp.services.clients.find(client_id)
+    assert client is not None
+    assert client.check_client_secret(made["client_secret"])
+
+
+def test_an_update_that_rfc_7592_does_not_allow_is_refused_with_the_member_at_fault(idp: RunningProvider) -> None:
+    client_id = add(idp).json["client_id"]
+    for more, word in (
+        ({"client_id": "another"}, "client_id"),
+        ({"client_secret": "chosen"}, "client_secret"),
+        ({"client_id_issued_at": 1}, "client_id_issued_at"),
+        ({"registration_access_token": "x"}, "registration_access_token"),
+        ({"redirect_uris": ["http://notes.example.org/"]}, "redirect_uris"),
+        ({"redirect_uris": ["https://notes.example.org/*"]}, "wildcard"),
+        ({"backchannel_logout_uri": "https://10.0.0.5/"}, "IDP_OUTBOUND_ALLOW"),
+    ):
+        assert word in set_(idp, client_id, METADATA | more).refusal
+    assert "idp client list" in set_(idp, "nobody", METADATA).refusal
+    assert "JSON" in run(idp, "client", "set", client_id, "--file", "-", stdin="[").refusal
+    assert run(idp, "client", "set", client_id).code == USAGE
+    warned = set_(idp, client_id, METADATA | {"clientname": "x"})
+    assert "did you mean client_name?" in warned.err
+
+
+def test_what_would_end_is_said_beforehand_and_then_it_ends(idp: RunningProvider) -> None:
+    wide = METADATA | {"grant_types": ["authorization_code", "refresh_token"], "scope": "openid email"}
+    client_id = add(idp, wide).json["client_id"]
+    services = idp.services
+    with services.database.writing() as tx:
+        given = Authorization(client_id, "alice", None, "openid email", True, tx.now, "1", "pwd")
+        services.tokens.start_family(tx, services.tokens.new_family_id(), given, refreshable=True)
+    narrow = wide | {"scope": "openid"}
+    for _ in range(2):
+        said = set_(idp, client_id, narrow, "--dry-run", "--json").json
+        assert (said["dry_run"], said["withdrawn"], said["authorizations_ended"]) == (True, {"scopes": ["email"]}, 1)
+    assert run(idp, "client", "show", client_id, "--json").json["scope"] == "openid email"
+    done = set_(idp, client_id, narrow, "--json").json
+    assert (done["dry_run"], done["authorizations_ended"]) == (False, 1)
+    assert set_(idp, client_id, narrow, "--json").json["authorizations_ended"] == 0
+    assert "authorizations_ended" in set_(idp, client_id, narrow).out
+
+
+def test_another_way_to_authenticate_shows_another_secret_this_once(idp: RunningProvider) -> None:
+    client_id = add(idp, METADATA | {"token_endpoint_auth_method": "none"}).json["client_id"]
+    asked = set_(idp, client_id, METADATA, "--dry-run", "--json").json
+    assert asked["secret_kept"] is False
+    assert "client_secret" not in asked["client"]
+    said = set_(idp, client_id, METADATA, "--json").json
+    client = idp.services.clients.find(client_id)
+    assert client is not None
+    assert client.check_client_secret(said["client"]["client_secret"])
+
+
+def test_a_secret_is_rotated_and_both_count_for_a_stated_time(idp: RunningProvider) -> None:
+    made = add(idp).json
+    client_id, old = made["client_id"], made["client_secret"]
+    said = run(idp, "client", "rotate-secret", client_id, "--json", CLIENTS_SECRET_OVERLAP="600").json
+    new, until = said["client_secret"], said["previous_secret_until"]
+    assert len(new) == 64
+    assert new != old
+    for shown in (run(idp, "client", "show", client_id, "--json").json, run(idp, "client", "list", "--json").json[0]):
+        assert shown["previous_secret_until"] == until
+        assert "client_secret" not in shown
+    for table in (run(idp, "client", "show", client_id), run(idp, "client", "list")):
+        assert "UTC" in table.out
+        assert "previous_secret_until" in table.out
+    again = run(idp, "client", "rotate-secret", client_id)
+    assert "--force" in again.refusal
+    forced = run(idp, "client", "rotate-secret", client_id, "--force", "--overlap", "0")
+    assert forced.code == DONE
+    assert "previous_secret_until" not in run(idp, "client", "show", client_id, "--json").json
+    client = idp.services.clients.find(client_id)
+    assert client is not None
+    assert not client.knows_secret(new, until - 1)
+    assert client.check_client_secret(next(word for word in forced.out.split() if len(word) == 64))
+
+
+def test_a_client_without_a_secret_has_none_to_rotate(idp: RunningProvider) -> None:
+    client_id = add(idp, METADATA | {"token_endpoint_auth_method": "none"}).json["client_id"]
+    assert "none" in run(idp, "client", "rotate-secret", client_id).refusal
+    assert "idp client list" in run(idp, "client", "rotate-secret", "nobody").refusal
+    assert run(idp, "client", "rotate-secret", client_id, "--overlap", "-1").code == USAGE

@@ -94,6 +94,22 @@ def test_upgrading_again_changes_nothing_and_keeps_every_row(database: Database)
     assert {name for name, rows in before.items() if rows} == {*ROWS, VERSION_TABLE}
 
 
+def test_every_row_of_the_first_release_is_there_after_all_that_came_later(database: Database) -> None:
+    from alembic import command
+
+    with database.writing(rebuilding=True) as tx:
+        tx.connection.begin()
+        config = migrations.configuration()
+        config.attributes["connection"] = tx.connection
+        command.upgrade(config, "0001")
+    _fill(database)
+    before = _everything(database)
+    assert migrations.upgrade(database) is True
+    after = _everything(database)
+    for name in ROWS:
+        assert [new[: len(old)] for old, new in zip(before[name], after[name], strict=True)] == before[name], name
+
+
 def test_a_later_revision_keeps_every_row_and_a_failing_one_leaves_no_trace(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
