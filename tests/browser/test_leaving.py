@@ -4,6 +4,7 @@ Chromium holds the whole chain that follows a form to its page's `form-action`: 
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -210,4 +211,51 @@ def test_two_tabs_at_the_sign_in_both_arrive(provider: RunningProvider, browser:
     reloaded.wait_for_selector("#landed")
     codes = {parse_qs(urlsplit(asked).query)["code"][0] for asked in app.asked if asked.startswith("/callback")}
     assert len(codes) == 3
+    app.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_back_to_an_answer_by_form_post_shows_no_code_and_sends_none(
+    provider: RunningProvider, browser: Browser, scripts: bool
+) -> None:
+    app = RedirectingApp(natively=False)
+    page = browser.new_context(java_script_enabled=scripts).new_page()
+    page.goto(f"{app.origin}/start")
+    page.goto(app.register(provider).authorization_url(response_mode="form_post"))
+    sign_in(page)
+    if not scripts:
+        page.wait_for_selector("#form-post-page")
+        page.click("#form-post-continue")
+    page.wait_for_selector("#landed")
+    for _ in range(4):
+        page.go_back()
+        assert 'name="code"' not in page.content()
+        if page.url == f"{app.origin}/start":
+            break
+    assert page.url == f"{app.origin}/start"
+    assert len([asked for asked in app.asked if asked.startswith("/callback")]) == 1
+    app.close()
+
+
+def test_back_after_a_sign_out_in_frames_is_not_sent_off_again(tmp_path: Path, browser: Browser) -> None:
+    """The page that signs apps out in frames moves on after two seconds, and so stays in the history."""
+    provider = RunningProvider(tmp_path, settings={"LOGOUT_FRONTCHANNEL": "true"})
+    provider.start().add_user()
+    app, page = RedirectingApp(natively=False), browser.new_page()
+    party = app.register(provider, frontchannel_logout_uri=f"{app.origin}/out")
+    page.goto(party.authorization_url())
+    sign_in(page)
+    page.wait_for_selector("#landed")
+    code = next(parse_qs(urlsplit(asked).query)["code"][0] for asked in app.asked if asked.startswith("/callback"))
+    hint = party.redeem(code).json()["id_token"]
+    page.goto(f"{provider.issuer}/logout?id_token_hint={hint}&post_logout_redirect_uri={app.origin}/bye")
+    page.wait_for_url(app.onward)
+    page.go_back()
+    page.wait_for_selector("#logout-done")
+    assert "You are sent on" not in page.content()
+    assert page.locator("#logout-go-on").is_visible()
+    answer = page.reload()
+    assert answer is not None
+    assert "refresh" not in answer.headers
+    provider.close()
     app.close()

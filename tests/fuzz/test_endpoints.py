@@ -25,7 +25,7 @@ EACH = COUNT // (2 * BATCHES)
 
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")
 PAGES = (
-    "login-page select-account-page consent-page logout-page logout-done logout-cancelled error-page account-page home-page form-post-page"
+    "login-page select-account-page consent-page logout-page logout-done logout-cancelled error-page account-page home-page form-post-page over-page ask-again-page moving-on-page"
 ).split()
 MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks", "/.well-known", "/health", "/metrics")
 
