@@ -25,8 +25,10 @@ EACH = COUNT // (2 * BATCHES)
 
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]*")
 PAGES = (
-    "login-page select-account-page consent-page logout-page logout-done logout-cancelled error-page account-page home-page form-post-page over-page ask-again-page moving-on-page"
+    "login-page select-account-page consent-page logout-page logout-done logout-cancelled error-page account-page home-page form-post-page over-page ask-again-page moving-on-page password-page apps-page profile-page"
 ).split()
+#: What a form asks for that does not fit the session of now is asked for once more.
+ASKED_ONCE_MORE = {"login-page", "select-account-page", "consent-page", "logout-page", "password-page", "ask-again-page"}
 MACHINES = ("/token", "/introspect", "/revoke", "/userinfo", "/jwks", "/.well-known", "/health", "/metrics")
 
 #: How many answers of each kind there were: a fuzzer that is refused at the door finds nothing.
@@ -96,7 +98,7 @@ def _check_error(request: Request, answer: Answer, kind: str) -> None:
         return
     assert kind == "text/html; charset=utf-8", kind
     assert not urlsplit(request.path).path.startswith(MACHINES), "machines are told in JSON"
-    assert _page(answer) in {"error-page", "login-page"}
+    assert _page(answer) in {"error-page", *ASKED_ONCE_MORE}
 
 
 def _page(answer: Answer) -> str:
