@@ -30,11 +30,10 @@ from idp.logout import pages as logout_pages
 from idp.protocol.uris import origin
 from idp.provider import Provider, build
 from idp.runtime import audit
-from idp.runtime.endpoints import in_words, json_response
+from idp.runtime.endpoints import brought_values, in_words, json_response
 from idp.runtime.foreign_forms import OUR_ORIGIN, refuse_foreign_forms
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
-from idp.runtime.lane import Lane
 from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.pages import PageError, error_page
 from idp.runtime.stale_forms import NOT_OF_NOW
@@ -64,7 +63,7 @@ _FOR_MACHINES = (
 )
 
 
-def poll_lane(provider: Provider) -> Lane:
+def poll_lane(provider: Provider) -> PollLane:
     """Where those wait who poll for security events, in the event loop of a server process."""
     settings = provider.settings
     sets = SetMaker(settings.issuer, provider.keys)
@@ -245,7 +244,7 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        audit.fail("request.failed", error, path=request.path)
+        audit.fail("request.failed", error, hidden=brought_values(), path=request.path)
         return refused(InternalServerError())
 
 

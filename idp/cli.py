@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from idp.runtime.console import act_of, emit, is_act, json_option, reads
+from idp.runtime.printing import replaced
 
 if TYPE_CHECKING:
     from idp.config import Settings
@@ -246,7 +247,7 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except Exception as error:  # noqa: BLE001 - a trace shows what stands in an error's text, and that may be a secret
-        click.echo(f"idp: {_sentence(error)}", err=True)
+        click.echo(f"idp: {replaced(_sentence(error))}", err=True)
         sys.exit(1)
 
 

@@ -16,8 +16,8 @@ class Housekeeper:
     def __init__(self, database: Database, tidies: Sequence[Callable[[Transaction], int]]) -> None:
         self._database = database
         self._tidies = tidies
-        self._rounds = Periodic("idp-housekeeping", INTERVAL_SECONDS, self.tidy, _failed)
-        self.start, self.stop = self._rounds.start, self._rounds.stop
+        self.rounds = Periodic("idp-housekeeping", INTERVAL_SECONDS, self.tidy, _failed)
+        self.start, self.stop = self.rounds.start, self.rounds.stop
 
     def tidy(self) -> int:
         """Tidy every room until nothing is left; returns the number of rows that went.
@@ -29,7 +29,8 @@ class Housekeeper:
     def _gone_by(self, tidy: Callable[[Transaction], int]) -> int:
         total = 0
         try:
-            while not self._rounds.is_stopping:
+            while not self.rounds.is_stopping:
+                self.rounds.beat()
                 with self._database.writing() as tx:
                     tx.take_time()
                     gone = tidy(tx)

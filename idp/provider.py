@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from idp.logout.service import LogoutService
     from idp.runtime.outbound import Outbound
     from idp.runtime.pulse import Pulse
+    from idp.runtime.supervision import Watch
     from idp.sessions.service import SessionService
     from idp.signals.hub import Hub
     from idp.signals.push import Pushing
@@ -159,7 +160,7 @@ class Provider:
         """Whether this instance can do its work."""
         from idp.discovery.health import Health
 
-        return Health([self.pulse.problem, self.keys.problem])
+        return Health([self.pulse.problem, self.keys.problem, self.watch.problem])
 
     @cached_property
     def outbound(self) -> Outbound:
@@ -399,6 +400,20 @@ class Provider:
                 self.streams.tidy,
                 *retention.tidies(kept, self.deliveries.forget, self.tokens.forget, self.sessions.forget),
             ],
+        )
+
+    @cached_property
+    def watch(self) -> Watch:
+        """Sees whether each thread beside the requests goes on."""
+        from idp.runtime.supervision import Watch
+
+        return Watch(
+            self.pulse.thread,
+            self.keys.rounds,
+            self.worker.thread,
+            self.hub.thread,
+            self.reaper.rounds,
+            self.housekeeper.rounds,
         )
 
 

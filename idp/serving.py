@@ -21,6 +21,7 @@ from idp.runtime.forwarding import NO_PROXY_NAMED
 from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
 from idp.runtime.listening import Place
+from idp.runtime.supervision import SLACK, Heartbeat, Probe
 from idp.runtime.temporary import temporary_folder
 
 _BACKLOG = 2048
@@ -30,6 +31,8 @@ _HEADER_TIMEOUT_MS = 10_000
 #: A request makes some thousand objects, nearly all of which go without being looked for.
 _COLLECTIONS = (10_000, 20, 20)
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+#: Nobody asks a worker whether it is ready: it looks itself whether all its threads go on, and logs it.
+_LOOK_SECONDS = 5.0
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -38,6 +41,7 @@ def application() -> Gateway:
     try:
         settings = Settings.load()
         audit.configure(settings.log_format, settings.log_level)
+        audit.catch_all()
         provider = build(settings)
         web = app.create_app(provider)
         provider.start()
@@ -53,15 +57,32 @@ def application() -> Gateway:
     if not isinstance(front, Front):
         message = "something stands before the front"
         raise TypeError(message)
-    return Gateway(
+    return _gateway(provider, front)
+
+
+def _gateway(provider: Provider, front: Front) -> Gateway:
+    """What granian calls. Its loop and its threads are watched as what runs beside the requests is."""
+    polls = app.poll_lane(provider)
+    loop, requests, followers = Heartbeat("idp-loop", SLACK), Heartbeat("idp-request", SLACK), Heartbeat("idp-followers", SLACK)
+    gateway = Gateway(
         front,
         maximum_body=app.MAXIMUM_BODY,
         is_quick=front.is_ready,
-        lanes=[app.health_lane(provider), app.poll_lane(provider)],
+        lanes=[app.health_lane(provider), polls],
         stop=provider.stop,
         locate=front.located,
-        secure=settings.secure,
+        secure=provider.settings.secure,
+        each_second=[
+            loop.beat,
+            Probe(lambda: gateway.turns.submit(requests.beat)),
+            Probe(lambda: polls.pool.submit(followers.beat)),
+            provider.watch.look,
+        ],
     )
+    for each in (loop, requests, followers):
+        each.beat()
+        provider.watch.add(each)
+    return gateway
 
 
 def _leave_in_peace() -> None:
@@ -73,6 +94,7 @@ def _leave_in_peace() -> None:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
+    audit.catch_all()
     prepare(settings)
     place = Place("IDP_BIND", settings.bind)
     address = place.see_that_it_is_free()
@@ -138,6 +160,7 @@ def prepare(settings: Settings) -> None:
 
 def work(settings: Settings) -> None:
     """Deliver until SIGTERM or SIGINT, without serving requests."""
+    audit.catch_all()
     prepare(settings)
     provider = build(settings)
     # Waited for, not handled: a handler that came due just as the wait for it began would run when that had ended.
@@ -146,6 +169,7 @@ def work(settings: Settings) -> None:
     provider.start()
     _leave_in_peace()
     audit.record("worker.started")
-    signal.sigwait(_END)
+    while signal.sigtimedwait(_END, _LOOK_SECONDS) is None:
+        provider.watch.look()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)  # a second one ends it at once
     provider.stop()

@@ -1,6 +1,5 @@
 """`idp client`: relying parties, as RFC 7591 describes them. Removing one is in `logout`: it ends things."""
 
-import json
 from dataclasses import asdict
 from typing import BinaryIO
 
@@ -10,7 +9,7 @@ from idp.clients import rules
 from idp.clients.metadata import MetadataError
 from idp.clients.rules import Client
 from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, concerning, emit, json_option, only_reading, read_json, reads, warn
+from idp.runtime.console import Refused, as_json_text, concerning, emit, json_option, only_reading, read_json, reads, warn
 
 METADATA = "client metadata as RFC 7591 describes it"
 _COLUMNS = (
@@ -45,7 +44,7 @@ def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyp
         raise Refused(message) from None
     warn(obj.clients.warnings(metadata))
     concerning(registration.client.client_id)
-    click.echo(json.dumps(registration.response(), indent=2))
+    click.echo(as_json_text(registration.response(), indent=2))
 
 
 @group.command(name="rotate-secret")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from idp.delivery.composing import Composing
 from idp.delivery.rules import SOON, Composer, Delivery, Result, Verdict
 from idp.delivery.rules import judge as judge_status
 from idp.protocol import strict_json
@@ -19,8 +20,18 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
 
 
-async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: Line, clock: Clock) -> Result:
-    """Attempt `delivery` once. Whatever goes wrong is a result: one delivery must not stop the others."""
+async def attempt(
+    delivery: Delivery,
+    composers: Mapping[str, Composer],
+    composing: Composing,
+    line: Line,
+    clock: Clock,
+    is_ours: Callable[[], bool],
+) -> Result:
+    """Attempt `delivery` once. Whatever goes wrong is a result: one delivery must not stop the others.
+
+    `is_ours`: whether its lane is ours for as long as an exchange may take. The message may have been a while in the making.
+    """
     now = clock()
     if delivery.expires_at <= now:
         return Result(Verdict.DEAD, delivery.last_status, f"expired; {delivery.last_error or 'never attempted'}", ours=True)
@@ -28,7 +39,14 @@ async def attempt(delivery: Delivery, composers: Mapping[str, Composer], line: L
     if composer is None:
         return Result(Verdict.RETRY, error="this worker knows no such kind", ours=True)
     try:
-        message = composer(delivery, now)
+        message = await composing.compose(composer, delivery, now)
+    except TimeoutError:
+        return Result(Verdict.RETRY, error="its message could not be made in time", ours=True, again_in=SOON)
+    except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
+        return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True)
+    if not is_ours():
+        return Result(Verdict.RETRY, error="its message was made too late", ours=True, again_in=SOON)
+    try:
         answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type, headers=message.headers)
     except RefusedError as error:
         # A name may resolve to a forbidden address for a moment only, and what has a place lets nothing pass for that.

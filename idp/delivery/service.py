@@ -7,6 +7,7 @@ from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.listeners import Listeners
 
 #: Seconds after the end of its lease. Whoever needs the lane has taken it over by then.
 _ABANDONED = 3600.0
@@ -25,23 +26,22 @@ class DeliveryService:
     def __init__(self, database: Database, *, lanes: int = 1) -> None:
         self._dialect = database.dialect
         self._lanes = lanes
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners = Listeners()
 
     def enqueue(self, tx: Transaction, news: Iterable[NewDelivery]) -> None:
         """Write deliveries down, due at once, and wake this process's worker after the commit."""
         rows = [_new(tx, new, self._lanes) for new in news]
         if rows:
             store.add(tx, self._dialect, rows)
-            tx.after_commit(self.wake)
+            tx.wake_after_commit(self.wake)
 
     def when_woken(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever something may be due. It must return at once: committers call it."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def wake(self) -> None:
         """Something may be due now. Workers of other processes find it at their next poll."""
-        for listener in self._listeners:
-            listener()
+        self._listeners.tell()
 
     def get(self, tx: Transaction, delivery_id: str) -> Delivery | None:
         """The delivery."""
@@ -82,7 +82,7 @@ class DeliveryService:
         if again is None:
             message = "It was delivered already." if found.delivered_at is not None else "It is being attempted right now."
             raise DeliveryError(message)
-        tx.after_commit(self.wake)
+        tx.wake_after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", delivery_id=delivery_id, kind=again.kind))
         return again
 
@@ -90,7 +90,7 @@ class DeliveryService:
         """Send everything of a client again that died; returns the number."""
         count = store.retry_of_client(tx, client_id, tx.now + rules.RETRY_LIFETIME)
         store.answered_all(tx, client_id)  # the operator knows better
-        tx.after_commit(self.wake)
+        tx.wake_after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", client_id=client_id, count=count))
         return count
 

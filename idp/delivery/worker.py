@@ -6,11 +6,11 @@ processes, so that N relying parties that hang hold N places, whatever waits for
 answered: the first attempt that fails gives the lane back.
 
 Attempts are made in an event loop, and the database is spoken to in a thread beside it (`ledger`): no connection to the
-database is held during an attempt.
+database is held during an attempt. Nothing that may block is done in the loop itself, for all lanes would wait for it:
+messages are made in threads as well (`composing`).
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,14 +22,17 @@ from random import SystemRandom
 import uvloop
 
 from idp.delivery.attempt import attempt
+from idp.delivery.composing import Composing
 from idp.delivery.ledger import Finished, Ledger, Round, Underway
-from idp.delivery.rules import Composer, Delivery, Verdict
+from idp.delivery.rules import Composer, Delivery, Result, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound import Line, Outbound
+from idp.runtime.pool import Pool
+from idp.runtime.supervision import SLACK, Supervised
 
 #: What a lease lasts beyond the longest attempt: time to sign and to write the outcome down.
 LEASE_MARGIN = 10.0
@@ -116,16 +119,18 @@ class Worker:
         )
         self._runs: dict[str, _Run] = {}
         self._news: list[Finished] = []
+        # A thread each for the two questions that are asked of the database, so that one that hangs does not keep the other.
+        self._asking, self._glancing = Pool(1, "idp-ledger"), Pool(1, "idp-glance")
+        self._making = Pool(concurrency, "idp-compose")
         self._stopping = False
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self.thread = Supervised("idp-delivery", self.run_forever, poll_seconds + SLACK)
         service.when_woken(self._wake)
 
     def start(self) -> None:
         """Deliver in a thread of this process."""
-        self._thread = threading.Thread(target=self.run_forever, name="idp-delivery", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, and wait for the attempts in flight; False when `timeout` seconds did not suffice.
@@ -134,11 +139,9 @@ class Worker:
         keeps its lease, and what waits in it is due when that has passed: whoever took it sooner would attempt beside us.
         """
         self._stopping = True
+        self.thread.stop()
         self._wake()
-        if self._thread is None:
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self.thread.join(timeout)
 
     def run_forever(self) -> None:
         """Deliver in this thread until `stop` is called."""
@@ -151,9 +154,12 @@ class Worker:
                 self._loop.call_soon_threadsafe(self._woken.set)
 
     async def _deliver(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        self._runs = {}  # a loop that came to its end took them with it: what was in flight there is due again
+        self._composing = Composing(self._making, self._outbound.timeout)
         async with asyncio.TaskGroup() as lanes:
             while self._runs or not self._stopping:
+                self.thread.beat()
                 underway, before = self._underway(), dict(self._runs)
                 self._woken.clear()  # before looking: what is committed after the look sets it again
                 found = await self._look(partial(self._ledger.look, underway))
@@ -203,7 +209,7 @@ class Worker:
         news, self._news = self._news, []
         self._ledger.take_in(news)
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.get_running_loop().run_in_executor(self._asking, work)
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round begins afresh
             self._stalled(error)
             return Round({}, {}, min(self._poll_seconds, _FAILURE_PAUSE), 0.0)
@@ -218,27 +224,44 @@ class Worker:
 
     async def _run(self, lane: str, run: _Run) -> None:
         """Attempt what was read of one lane, one after another, while it is ours. More may be read meanwhile."""
-        async with self._outbound.line() as line:
-            while run.queue and not self._stopping and run.until - self._clock() > self._outbound.timeout:
-                if not await self._may_go(run.queue[0]):
-                    break
-                run.current, run.since, run.is_noted = run.queue.popleft(), time.monotonic(), False
-                result = await attempt(run.current, self._composers, line, self._clock)
-                self._news.append(Finished(run.current, result, self._clock(), run.until))
-                run.current = None
-                run.is_cut = result.verdict is Verdict.RETRY
-                if run.is_cut:
-                    break
-            run.is_cut = run.is_cut or bool(run.queue)
-            del self._runs[lane]  # from here on what is read of this lane begins a run of its own
+        try:
+            async with self._outbound.line() as line:
+                while run.queue and not self._stopping and self._is_ours(run):
+                    if not await self._may_go(run.queue[0]):
+                        break
+                    run.current, run.since, run.is_noted = run.queue.popleft(), time.monotonic(), False
+                    result = await self._attempt(run.current, run, line)
+                    self._finished(run, result)
+                    run.is_cut = result.verdict is Verdict.RETRY
+                    if run.is_cut:
+                        break
+        except Exception as error:  # noqa: BLE001 - one lane must not take the others with it
+            audit.fail("delivery.lane_failed", error, lane=lane)
+            run.is_cut = True
+            self._finished(run, Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True))
+        run.is_cut = run.is_cut or bool(run.queue)
+        del self._runs[lane]  # from here on what is read of this lane begins a run of its own
         self._woken.set()
+
+    async def _attempt(self, delivery: Delivery, run: _Run, line: Line) -> Result:
+        return await attempt(delivery, self._composers, self._composing, line, self._clock, partial(self._is_ours, run))
+
+    def _is_ours(self, run: _Run) -> bool:
+        """Whether the lane is ours for as long as an exchange may take."""
+        return run.until - self._clock() > self._outbound.timeout
+
+    def _finished(self, run: _Run, result: Result) -> None:
+        """What came of the attempt under way, if there is one."""
+        if run.current is not None:
+            self._news.append(Finished(run.current, result, self._clock(), run.until))
+            run.current = None
 
     async def _may_go(self, delivery: Delivery) -> bool:
         """Whether it was not withdrawn since it was read: that of a stream is, for which nothing may go out from then on."""
         if delivery.place is None:
             return True
         try:
-            return await asyncio.to_thread(self._ledger.is_pending, delivery)
+            return await asyncio.get_running_loop().run_in_executor(self._glancing, self._ledger.is_pending, delivery)
         except Exception as error:  # noqa: BLE001 - whatever it was, the lane is given back, and read again
             self._stalled(error)
             return False

@@ -1,6 +1,5 @@
 """What a demo says: a line for people, or a JSON object for programs, for each thing that happens."""
 
-import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +12,8 @@ from idp.demo.options import PROVIDER, Options
 from idp.demo.registration import PASSWORD, USERNAME
 from idp.demo.stage import Event
 from idp.runtime.clock import system_clock
+from idp.runtime.console import as_json_text
+from idp.runtime.printing import replaced
 
 _SENTENCES = {
     "session.started": "a session begins",
@@ -50,8 +51,12 @@ def sentence(event: Event, names: Mapping[str, str]) -> str | None:
     if event["event"] == "socket_closed" and event.get("ms") is not None:
         template += " in {ms} ms"  # after it was heard of
     # Names and errors come from outside: no escape sequence may reach the terminal.
-    said = template.format_map(fields)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in said)
+    return replaced(template.format_map(fields))
+
+
+def _in_lines(text: str) -> str:
+    """Each line made harmless: the last words of a process may be anybody's."""
+    return "\n".join(replaced(line) for line in text.splitlines())
 
 
 class _Fields(dict[str, object]):
@@ -84,7 +89,7 @@ class Screen:
 
     def failed(self, why: str) -> None:
         """Why it ended, on standard error."""
-        click.echo(f"idp demo: {why}", err=True)
+        click.echo(f"idp demo: {_in_lines(why)}", err=True)
 
 
 class JsonScreen:
@@ -98,9 +103,9 @@ class JsonScreen:
 
     def show(self, name: str, event: Event) -> None:
         """One line, for whatever was said."""
-        click.echo(json.dumps({"from": name, **event}))
+        click.echo(as_json_text({"from": name, **event}))
         sys.stdout.flush()
 
     def failed(self, why: str) -> None:
         """Why it ended, on standard error."""
-        click.echo(json.dumps({"error": why}), err=True)
+        click.echo(as_json_text({"error": why}), err=True)

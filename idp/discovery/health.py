@@ -3,13 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from idp.discovery import store
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Answer, Request
+from idp.runtime.pool import Pool
 from idp.runtime.pulse import Pulse
 
 LIVE, READY = "/health/live", "/health/ready"
@@ -61,7 +61,7 @@ class HealthLane:
         headers = {**STRICT, **NO_STORE, **policy, **dict([HSTS] if secure else [])}
         self._headers = [(name.lower(), value) for name, value in headers.items()]
         # One thread: those who ask while somebody is waiting for the answer get the same one.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="idp-health")
+        self._executor = Pool(1, "idp-health")
         self._asked: asyncio.Future[str | None] | None = None
 
     def serves(self, path: str) -> bool:

@@ -6,7 +6,7 @@ networks, and never where it is a proxy's.
 """
 
 import hmac
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from idp.config import Network, OperatorError, Settings
 from idp.runtime.forwarding import Proxies, Sender
 from idp.runtime.headers import NO_STORE, STRICT
 from idp.runtime.listening import Place
+from idp.runtime.supervision import SLACK, Supervised
 
 PATH = "/metrics"
 
@@ -77,6 +78,24 @@ def figures(folder: str | None) -> bytes:
     return generate_latest(registry)
 
 
+class _Server(ThreadingHTTPServer):
+    """Leaves nothing behind that keeps a process from ending. `beat` is called whenever it goes round."""
+
+    daemon_threads = True
+
+    def __init__(self, place: Place, handler: type[BaseHTTPRequestHandler], beat: Callable[[], None]) -> None:
+        self.address_family = place.family
+        self._beat = beat
+        super().__init__((place.host, place.port), handler)
+
+    def service_actions(self) -> None:
+        """It goes round."""
+        self._beat()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever left in the middle of an answer is nobody's failure."""
+
+
 class Listener:
     """`/metrics` at an address of its own, in threads beside what the process does."""
 
@@ -113,26 +132,21 @@ class Listener:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
                 """There is no access log."""
 
-        class Server(ThreadingHTTPServer):
-            """Leaves nothing behind that keeps a process from ending."""
-
-            address_family = place.family
-            daemon_threads = True
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """Whoever left in the middle of an answer is nobody's failure."""
-
+        self._thread = Supervised("idp-metrics", self._serve, SLACK)
         try:
-            self._server = Server((place.host, place.port), Handler)
+            self._server = _Server(place, Handler, self._thread.beat)
         except OSError as error:
             message = f"IDP_METRICS_BIND {bind} cannot be listened on ({error.strerror}): set another."
             raise OperatorError(message) from None
-        self._thread = threading.Thread(target=self._server.serve_forever, name="idp-metrics", daemon=True)
+
+    def _serve(self) -> None:
+        self._server.serve_forever()
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._thread.stop()
         self._server.shutdown()
         self._server.server_close()

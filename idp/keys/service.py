@@ -53,7 +53,7 @@ class KeyService:
         """`hsm` makes every new key where it is given; the database keeps those that it has."""
         self._keeper = Keeper(database, secrets, policy, rsa_bits, algorithms, hsm)
         self._database = database
-        self._rounds = Periodic("idp-keys", REFRESH_SECONDS, self.keep_up, _failed)
+        self.rounds = Periodic("idp-keys", REFRESH_SECONDS, self.keep_up, _failed)
         self.policy = policy
         self.algorithms = tuple(algorithms)
 
@@ -190,7 +190,7 @@ class KeyService:
         until = time.monotonic() + _START_SECONDS
         while not self._has_begun(until):
             time.sleep(_START_PAUSE)
-        self._rounds.start()
+        self.rounds.start()
 
     def _has_begun(self, until: float) -> bool:
         try:
@@ -205,7 +205,7 @@ class KeyService:
 
     def stop(self) -> None:
         """Stop keeping up, and leave the holders of private keys."""
-        self._rounds.stop()
+        self.rounds.stop()
         self.close()
 
 

@@ -24,8 +24,8 @@ class Reaper:
     def __init__(self, database: Database, logout: LogoutService) -> None:
         self._database = database
         self._logout = logout
-        self._rounds = Periodic("idp-reaper", INTERVAL_SECONDS, self.reap, _failed)
-        self.start, self.stop = self._rounds.start, self._rounds.stop
+        self.rounds = Periodic("idp-reaper", INTERVAL_SECONDS, self.reap, _failed)
+        self.start, self.stop = self.rounds.start, self.rounds.stop
 
     def reap(self) -> int:
         """End every session and every client that has run out, batch by batch; returns their number."""
@@ -33,7 +33,8 @@ class Reaper:
 
     def _all(self, end: Callable[[Transaction, int], int]) -> int:
         total = 0
-        while not self._rounds.is_stopping:
+        while not self.rounds.is_stopping:
+            self.rounds.beat()
             with self._database.writing() as tx:
                 ended = end(tx, BATCH)
             total += ended

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from idp.protocol import strict_json
 from idp.runtime.clock import in_words
+from idp.runtime.printing import json_escaped, replaced
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,8 @@ class Refused(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Say it on standard error."""
         stream = file or sys.stderr
-        click.echo(json.dumps({"error": self.message}) if self._as_json else f"Refused: {self.message}", file=stream)
+        said = as_json_text({"error": self.message}) if self._as_json else f"Refused: {replaced(self.message)}"
+        click.echo(said, file=stream)
 
 
 def json_option(command: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -117,7 +119,7 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
     a value under a name that ends in `_at` is an instant.
     """
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        click.echo(as_json_text(found, indent=2))
         return
     from rich.table import Table  # noqa: PLC0415 - JSON needs none
 
@@ -140,13 +142,18 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
     _console().print(table)
 
 
+def as_json_text(value: object, indent: int | None = None) -> str:
+    """`value` as JSON that harms no terminal: programs read it as it is, people may look at it."""
+    return json_escaped(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
 def draw(lines: Sequence[Line]) -> None:
     """Print lines that are drawn, for people, each with what a terminal cannot show replaced."""
     from rich.text import Text  # noqa: PLC0415
 
     console = _console()
     for line in lines:
-        console.print(Text.assemble(*((_harmless(piece), style) for piece, style in line)))
+        console.print(Text.assemble(*((replaced(piece), style) for piece, style in line)))
 
 
 def _console() -> "Console":
@@ -160,7 +167,7 @@ def warn(sentences: Iterable[str]) -> None:
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.meta.get(_AS_JSON))
     for sentence in sentences:
-        click.echo(json.dumps({"warning": sentence}) if as_json else f"Warning: {_harmless(sentence)}", err=True)
+        click.echo(as_json_text({"warning": sentence}) if as_json else f"Warning: {replaced(sentence)}", err=True)
 
 
 def read_json(file: BinaryIO, what: str) -> dict[str, Any]:
@@ -195,11 +202,7 @@ def _cell(name: str, value: object) -> "Text":
     """Names and errors come from outside: no markup, no escape sequence, no direction override reaches the terminal."""
     from rich.text import Text  # noqa: PLC0415
 
-    return Text(_harmless(_plain(name, value)))
-
-
-def _harmless(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return Text(replaced(_plain(name, value)))
 
 
 def _plain(name: str, value: object) -> str:

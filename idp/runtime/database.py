@@ -31,7 +31,7 @@ from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from idp.runtime import secrets, sqlite
+from idp.runtime import audit, secrets, sqlite
 from idp.runtime.availability import Availability
 from idp.runtime.clock import Clock, Instant, system_clock
 from idp.runtime.limits import Limits
@@ -90,6 +90,7 @@ class Transaction:
     connection: Connection
     now: Instant
     shift: float = 0.0
+    _wakes: list[Callable[[], None]] = field(default_factory=list)
     _afterwards: list[Callable[[], None]] = field(default_factory=list)
     _name: str = ""
     _database: "Database | None" = None
@@ -129,9 +130,17 @@ class Transaction:
             self.connection.connection.driver_connection.patience = inf  # type: ignore[union-attr]
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Call `action` once, after the commit; never when the transaction is rolled back."""
+        """Call `action` once, after the commit; never when the transaction is rolled back.
+
+        What fails in it is logged, and is nobody's failure: what was committed has happened.
+        """
         if action not in self._afterwards:
             self._afterwards.append(action)
+
+    def wake_after_commit(self, wake: Callable[[], None]) -> None:
+        """Call `wake` once, after the commit and before every other action: somebody waits for what was written."""
+        if wake not in self._wakes:
+            self._wakes.append(wake)
 
     def write_afterwards(self, action: Callable[["Transaction"], None]) -> None:
         """Call `action` after the commit with a transaction of its own, so that no lock is held for it here."""
@@ -322,8 +331,12 @@ class Glance:
 
 
 def _run(tx: Transaction) -> None:
-    for action in tx._afterwards:  # noqa: SLF001 - the unit of work and its database are one idea
-        action()
+    """Each by itself. An error here would make a 500 of what is committed: a code is spent then, and its retry a replay."""
+    for action in (*tx._wakes, *tx._afterwards):  # noqa: SLF001 - the unit of work and its database are one idea
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - the answer says what was committed, whatever comes after it
+            audit.fail("database.after_commit_failed", error)
 
 
 def _driver_error_of(engine: Engine) -> type[Exception]:

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from idp.protocol import errors
 from idp.protocol.parameters import MalformedParametersError, Parameters
+from idp.runtime import brought
 from idp.runtime.headers import NO_STORE
 
 FORM = "application/x-www-form-urlencoded"
@@ -64,6 +65,15 @@ def parse(encoded: bytes) -> Parameters:
         return Parameters.parse(encoded)
     except MalformedParametersError as error:
         raise InvalidRequestError(errors.description(f"The request cannot be read: {error}.")) from None
+
+
+def brought_values() -> set[str]:
+    """Every value that this request brought."""
+    try:
+        body = request.get_data()
+    except HTTPException:  # it is longer than anything that is read
+        body = b""
+    return brought.values(request.headers.items(), request.query_string.decode("latin-1"), body)
 
 
 def json_response(status: int, body: object, headers: Sequence[tuple[str, str]] = ()) -> Response:

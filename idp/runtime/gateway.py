@@ -15,12 +15,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
-from idp.runtime import audit
+from idp.runtime import audit, brought
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.lane import Answer, Lane, Request
 from idp.runtime.turn import FullError, Turns
@@ -67,7 +68,13 @@ _BUSY_FOR_PEOPLE = _busy(
     "text/html; charset=utf-8", _BUSY_PAGE.encode(), ("Content-Security-Policy", content_security_policy())
 )
 _LATE: Answer = (408, _CLOSE, b"")
-_FAILED: Answer = (500, [("content-length", "0"), *NO_STORE.items()], b"")
+_FAILURE = json.dumps({"error": "server_error", "error_description": "Internal Server Error"}).encode()
+_FAILED: Answer = (
+    500,
+    [("content-type", "application/json"), ("content-length", str(len(_FAILURE))), *NO_STORE.items()],
+    _FAILURE,
+)
+_SECOND = 1.0
 
 
 class TooLargeError(Exception):
@@ -78,7 +85,8 @@ class Gateway:
     """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything.
 
     `lanes` answer what may have to wait for long, before the application is asked. `stop` is called once, in a thread of
-    its own, when the process is told to end; some requests are still answered then. `secure`: the issuer is https.
+    its own, when the process is told to end; some requests are still answered then. What is in `each_second` is called
+    about once a second in the event loop, which shows that it goes round. `secure`: the issuer is https.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Gateway:
         stop: Callable[[], object] = lambda: None,
         locate: Locate = lambda path, _peer, _taken: path,
         secure: bool = False,
+        each_second: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._application = application
         self._lanes = tuple(lanes)
@@ -98,19 +107,32 @@ class Gateway:
         self._is_quick = is_quick
         self._locate = locate
         self._always = {**STRICT, **dict([HSTS] if secure else [])}
-        self._stopping = threading.Thread(target=stop, name="idp-stop", daemon=True)
+        self._stop = stop
+        # There from the start, and told by the one thing that a signal's handler may do whatever it interrupts: to start a
+        # thread, or to set an event, takes locks that the interrupted code may hold.
+        self._stopping = threading.Thread(target=self._stop_when_told, name="idp-stop", daemon=True)
+        self._told: SimpleQueue[None] = SimpleQueue()
+        self._each_second = tuple(each_second)
         self._turns = Turns(THREADS, QUEUE)
 
-    def __rsgi_init__(self, _loop: asyncio.AbstractEventLoop) -> None:
+    @property
+    def turns(self) -> Turns:
+        """The threads of the requests, for whoever looks whether they still work."""
+        return self._turns
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop what runs beside the requests as soon as the process is told to end, and not when granian has served them all.
 
         Who sends slowly, or waits, keeps granian serving until it is killed. Its own handlers are called as before.
         """
+        self._stopping.start()
+        if self._each_second:
+            loop.call_later(_SECOND, self._go_round, loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
 
             def told(number: int, frame: FrameType | None, before: "signal._HANDLER" = before) -> None:
-                self._begin_to_stop()
+                self._told.put(None)
                 if callable(before):
                     before(number, frame)
 
@@ -118,21 +140,26 @@ class Gateway:
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         """Granian serves no more, and the process ends when this returns: when what runs beside the requests has stopped."""
-        self._begin_to_stop()
-        self._stopping.join()
+        self._told.put(None)
+        if self._stopping.ident is not None:
+            self._stopping.join()
 
-    def _begin_to_stop(self) -> None:
-        if self._stopping.ident is None:
-            self._stopping.start()
+    def _stop_when_told(self) -> None:
+        self._told.get()
+        try:
+            self._stop()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the process ends now
+            audit.fail("process.stop_failed", error)
+
+    def _go_round(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(_SECOND, self._go_round, loop)  # first of all: what fails below is to be called again
+        for call in self._each_second:
+            call()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request."""
         with contextlib.suppress(ProtocolClosed, ProtocolError):  # the client went away
-            try:
-                status, headers, content = await self._answer(scope, protocol)
-            except Exception as error:  # noqa: BLE001 - nobody foresaw it, and granian's own answer has no headers of ours
-                audit.fail("request.failed", error, path=scope.path)
-                status, headers, content = _FAILED
+            status, headers, content = await self._answer(scope, protocol)
             named = {name.lower() for name, _ in headers}
             # A page of ours that may be framed says so by its policy, and leaves out what would forbid it.
             if "content-security-policy" not in named:
@@ -143,12 +170,23 @@ class Gateway:
                 protocol.response_empty(status, headers)
 
     async def _answer(self, scope: Scope, protocol: HTTPProtocol) -> Answer:
+        body: bytes | None = None
         try:
-            body: bytes | None = await self._body(scope, protocol)
-        except TimeoutError:
-            return _LATE
-        except TooLargeError:
-            body = None
+            try:
+                body = await self._body(scope, protocol)
+            except TimeoutError:
+                return _LATE
+            except TooLargeError:
+                body = None
+            return await self._apply(scope, protocol, body)
+        except (ProtocolClosed, ProtocolError):
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody foresaw it, and granian's own answer has no headers of ours
+            hidden = brought.values(scope.headers.items(), scope.query_string, body or b"")
+            audit.fail("request.failed", error, hidden=hidden, path=scope.path)
+            return _FAILED
+
+    async def _apply(self, scope: Scope, protocol: HTTPProtocol, body: bytes | None) -> Answer:
         environ = _environ(scope, body or b"")
         environ["PATH_INFO"] = self._locate(
             environ["PATH_INFO"], environ["REMOTE_ADDR"], environ.pop("HTTP_X_FORWARDED_PREFIX", None)

@@ -33,10 +33,18 @@ class Lane(Protocol):
         """Answer, after however long. It must never block."""
 
 
+class UndoneError(Exception):
+    """The work of a batch failed, for each of those who asked by an error of its own: `cause` is what it failed with."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
+
+
 class Desk(Generic[_Item, _Found]):
     """Blocking work for many at once: what comes while a batch is worked on is the next batch. For one event loop.
 
-    `work` gives a result for each item, in order, or raises for all of them.
+    `work` gives a result for each item, in order, or raises: UndoneError for all of them.
     """
 
     def __init__(self, executor: Executor, work: Callable[[Sequence[_Item]], Sequence[_Found]], *, most: int = 64) -> None:
@@ -55,19 +63,23 @@ class Desk(Generic[_Item, _Found]):
         return await future
 
     async def _go_on(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._do([(item, future) for item, future in batch if not future.done()])
+        finally:
+            self._working = None  # whatever ended it, the next one who asks begins anew
+
+    async def _do(self, batch: Sequence[tuple[_Item, "asyncio.Future[_Found]"]]) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            items = [item for item, future in batch if not future.done()]
-            asking = [future for _, future in batch if not future.done()]
-            try:
-                found = await loop.run_in_executor(self._executor, self._work, items)
-            except Exception as error:  # noqa: BLE001 - whoever asked is told
-                for future in asking:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for future, one in zip(asking, found, strict=True):
-                    if not future.done():
-                        future.set_result(one)
-        self._working = None
+        try:
+            found = await loop.run_in_executor(self._executor, self._work, [item for item, _ in batch])
+            answers = list(zip(batch, found, strict=True))
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(UndoneError(error))  # one of its own for each that raises it
+            return
+        for (_, future), one in answers:
+            if not future.done():
+                future.set_result(one)

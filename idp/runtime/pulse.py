@@ -14,6 +14,7 @@ from idp.runtime.availability import Availability
 from idp.runtime.database import Database, Transaction
 from idp.runtime.limits import PROBING
 from idp.runtime.outage import DatabaseUnavailableError, Effect, Outage
+from idp.runtime.supervision import SLACK, Supervised
 
 #: Seconds for which an answer is kept.
 KEPT = 1.0
@@ -21,6 +22,8 @@ KEPT = 1.0
 PATIENCE = 3.0
 #: Seconds between two looks while there is an outage.
 _AGAIN = 0.5
+#: Seconds after which it shows that it is there, where nobody asks.
+_IDLE = 10.0
 _NO_ANSWER = f"The database has not answered for {PATIENCE:.0f} seconds."
 _UNUSABLE = "The database cannot be used: `idp doctor` says why."
 #: Anybody may ask: why it is so is for the log and for `idp doctor`.
@@ -64,27 +67,24 @@ class Pulse:
         self._looking = threading.Lock()
         self._changed = threading.Condition()
         self._answer = _Answer(float("-inf"), None)
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self.thread = Supervised("idp-pulse", self._run, _IDLE + SLACK)
 
     def start(self) -> None:
         """Look when somebody asks, and for as long as there is an outage, in a thread of this process."""
         self._told.watched = self._asked
-        self._thread = threading.Thread(target=self._run, name="idp-pulse", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """Look no more, and close the connection."""
-        self._stopping = True
+        self.thread.stop()
         self._told.watched = None
         self._asked.set()
-        if self._thread is not None:
-            self._thread.join(PATIENCE)
+        self.thread.join(PATIENCE)
         self._own.dispose()
 
     def problem(self) -> str | None:
         """Why the database does not do its work, as a sentence, or None: at most a second old, after 3 seconds at the most."""
-        if self._thread is None:
+        if not self.thread.is_started:
             self._look_once()
             self._own.dispose()  # nobody will: there is no start, and so no stop
             return self._answer.problem
@@ -100,10 +100,11 @@ class Pulse:
         return time.monotonic() < self._answer.at + KEPT
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._asked.wait(None if self._told.outage is None else _AGAIN)
+        while not self.thread.is_stopping:
+            is_asked = self._asked.wait(_IDLE if self._told.outage is None else _AGAIN)
             self._asked.clear()
-            if not self._stopping:
+            self.thread.beat()
+            if (is_asked or self._told.outage is not None) and not self.thread.is_stopping:
                 self._look_once()
 
     def _look_once(self) -> None:

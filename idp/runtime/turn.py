@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from idp.runtime.pool import do
+
 _Result = TypeVar("_Result")
 _own = threading.local()
 
@@ -81,7 +83,7 @@ class Turns:
                     self._idle.append(gate)
                     self._pass_on()
             if is_next:
-                _do(future, call)
+                do(future, call)
                 del future, call  # what was answered is not kept until somebody asks again
             else:
                 gate.acquire()
@@ -115,14 +117,3 @@ def _closed() -> threading.Lock:
     gate = threading.Lock()
     gate.acquire()
     return gate
-
-
-def _do(future: Future[Any], call: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = call()
-    except BaseException as error:  # noqa: BLE001 - whoever asked is told
-        future.set_exception(error)
-    else:
-        future.set_result(result)

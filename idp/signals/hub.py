@@ -15,6 +15,8 @@ from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.database import Database, Transaction
+from idp.runtime.listeners import Listeners
+from idp.runtime.supervision import SLACK, Supervised
 from idp.signals.rules import BATCH, Signal, Stream
 from idp.signals.service import SignalService
 
@@ -60,9 +62,8 @@ class Hub:
         self._looked_at = self._measured_at = float("-inf")
         self._refresh_keys = refresh_keys
         self._woken = threading.Event()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._listeners: list[Callable[[], None]] = []
+        self.thread = Supervised("idp-signals", self.run_forever, SLACK)
+        self._listeners = Listeners()
         # Followers read while the thread appends. The list is replaced where it would have to be cut.
         self._recent: list[Signal] = []
         self._forgotten = 0
@@ -73,15 +74,13 @@ class Hub:
 
     def start(self) -> None:
         """Look in a thread of this process."""
-        self._thread = threading.Thread(target=self.run_forever, name="idp-signals", daemon=True)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self, timeout: float | None = None) -> None:
         """Look no more."""
-        self._stopping = True
+        self.thread.stop()
         self.wake()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def wake(self) -> None:
         """Look now. Any thread may say so."""
@@ -89,7 +88,7 @@ class Hub:
 
     def when_looked(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after each look that found out all there is, or something new."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def remembered(self, stream: Stream, most: int) -> tuple[list[Signal], bool] | None:
         """The next events that a stream is owed, at most `most`, and whether there are more; None when it is too far behind."""
@@ -115,7 +114,8 @@ class Hub:
 
     def run_forever(self) -> None:
         """Look until `stop` is called."""
-        while not self._stopping:
+        while not self.thread.is_stopping:
+            self.thread.beat()
             self._woken.clear()  # before looking: what is committed after the look sets it again
             try:
                 complete = self.once()
@@ -156,8 +156,7 @@ class Hub:
         last = found[-1].place if found else self.look.last
         self.look = Look(began if complete else self.look.as_of, last)
         if found or complete:
-            for listener in self._listeners:
-                listener()
+            self._listeners.tell()
         return complete
 
     def _begin(self, tx: Transaction) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
@@ -18,7 +17,8 @@ from prometheus_client import Gauge
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.headers import HSTS, NO_STORE, STRICT
-from idp.runtime.lane import Answer, Desk, Request
+from idp.runtime.lane import Answer, Desk, Request, UndoneError
+from idp.runtime.pool import Pool
 from idp.signals import requests, rules
 from idp.signals.answers import Answers, Asked, Collected, Refusal, busy
 from idp.signals.hub import Hub
@@ -86,9 +86,9 @@ class PollLane:
         self._most = most
         self._longest_wait = longest_wait
         # One thread: what followers need of the database is small, and a second one would only fight for the same core.
-        executor = ThreadPoolExecutor(1, thread_name_prefix="idp-followers")
-        self._admissions: Desk[Asked, Stream | Refusal] = Desk(executor, answers.admit)
-        self._collections: Desk[tuple[str, int], Collected | Refusal] = Desk(executor, answers.collect)
+        self._pool = Pool(1, "idp-followers")
+        self._admissions: Desk[Asked, Stream | Refusal] = Desk(self._pool, answers.admit)
+        self._collections: Desk[tuple[str, int], Collected | Refusal] = Desk(self._pool, answers.collect)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[_Waiter] = set()
         self._unsure: set[_Waiter] = set()
@@ -96,6 +96,11 @@ class PollLane:
         self._telling = threading.Lock()
         self._is_told = False
         hub.when_looked(self._tell)
+
+    @property
+    def pool(self) -> Pool:
+        """The thread in which the database is asked, for whoever looks whether it still works."""
+        return self._pool
 
     def serves(self, path: str) -> bool:
         """Whether it is a poll."""
@@ -218,9 +223,9 @@ async def _of(desk: Desk[_Item, _Found | Refusal], item: _Item) -> _Found:
     """What the desk finds. Whatever failed there, the follower hears of it as a time to come again."""
     try:
         found = await desk.ask(item)
-    except Exception as error:  # noqa: BLE001 - the database, most of the time; its text may hold more than is good
-        if not is_told(error):
-            audit.warn("signals.poll_failed", error=type(error).__name__)
+    except UndoneError as error:  # the database, most of the time; its text may hold more than is good
+        if not is_told(error.cause):
+            audit.warn("signals.poll_failed", error=type(error.cause).__name__)
         raise busy("The log cannot be read just now.") from None
     if isinstance(found, Refusal):
         raise found

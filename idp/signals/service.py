@@ -6,6 +6,7 @@ from hashlib import sha256
 from idp.protocol import events
 from idp.runtime import secrets
 from idp.runtime.database import Database, Glance, Transaction
+from idp.runtime.listeners import Listeners
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.rules import BATCH, Known, NewSignal, Reach, Signal, Subject
@@ -36,7 +37,7 @@ class SignalService:
         self._longest_token = longest_token
         self._clock_skew = clock_skew
         self._retention = max(retention, longest_token + clock_skew)
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners = Listeners()
         self.issuer = issuer
 
     # -- writing down ---------------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ class SignalService:
         """Write events down, and wake this process's hub after the commit."""
         if news:
             store.add(tx, [_new(tx, new) for new in news])
-            tx.after_commit(self.wake)
+            tx.wake_after_commit(self.wake)
 
     def session_ended(self, tx: Transaction, sid: str, known: Sequence[Known], reason: str, *, by: str) -> None:
         """A session ended (CAEP 1.0 §3.1): every token that names it is dead, by whichever of its names.
@@ -110,12 +111,11 @@ class SignalService:
 
     def when_woken(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever an event was committed. It must return at once: committers call it."""
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
     def wake(self) -> None:
         """An event was committed. Other processes find it at their next look."""
-        for listener in self._listeners:
-            listener()
+        self._listeners.tell()
 
     # -- reading --------------------------------------------------------------------------------------------------
 

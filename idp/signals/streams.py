@@ -71,7 +71,7 @@ class StreamService:
         stream_store.add(tx, stream)
         fields = {"stream_id": stream.stream_id, "client_id": client_id, "method": stream.method}
         tx.after_commit(lambda: audit.record("signals.stream_added", **fields))
-        tx.after_commit(self._signals.wake)
+        tx.wake_after_commit(self._signals.wake)
         return stream
 
     def _make_room(self, tx: Transaction, client_id: str) -> None:
@@ -285,16 +285,20 @@ def _at(stream: Stream, progress: Progress, now: Instant) -> Stream:
 
 
 _POLLED = Delivery(rules.POLL)
-_MISSING = StreamError(404, "This client has no such stream.")
+
+
+def _missing() -> StreamError:
+    """A new one each time: one that is raised again and again keeps the frames of all who met it, and what they hold."""
+    return StreamError(404, "This client has no such stream.")
 
 
 def _possible(stream_id: str) -> str:
     if not rules.is_name(stream_id):
-        raise _MISSING
+        raise _missing()
     return stream_id
 
 
 def _own(stream: Stream | None, client_id: str) -> Stream:
     if stream is None or stream.client_id != client_id:
-        raise _MISSING
+        raise _missing()
     return stream

@@ -41,10 +41,10 @@ class Threads:
         """Have it done soon; several may be done at a time."""
         with self._lock:
             self._unfinished += 1
+            self._jobs.put(job)  # first: where the system has no room for a thread now, a later one does it
             if self._unfinished > self._started:
                 self._start(1 if self._started < AT_ONCE else 0)
                 self._watch()
-        self._jobs.put(job)
 
     def close(self) -> None:
         """Let the threads end once everything is done."""
@@ -57,15 +57,20 @@ class Threads:
 
     def _start(self, count: int) -> None:
         for _ in range(min(count, MOST_THREADS - self._started)):
+            try:
+                threading.Thread(target=self._work, name="idp-guard-close", daemon=True).start()
+            except RuntimeError:  # the system has no room for another thread just now
+                if self._started == 0:
+                    raise
+                return  # what is there does the jobs
             self._started += 1
-            threading.Thread(target=self._work, name="idp-guard-close", daemon=True).start()
 
     def _watch(self) -> None:
         if self._started >= AT_ONCE and not self._is_watched:
-            self._is_watched = True
             timer = threading.Timer(STUCK_SECONDS, self._look, (self._begun,))
             timer.name, timer.daemon = "idp-guard-stuck", True
             timer.start()
+            self._is_watched = True
 
     # -- in threads of their own ----------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ class Closing:
 
     __slots__ = ("_close", "_loop", "_report", "_threads")
 
-    def __init__(self, close: Close, threads: Threads, report: Callable[[Exception], None]) -> None:
+    def __init__(self, close: Close, threads: Threads, report: Callable[[BaseException], None]) -> None:
         self._close = close
         self._threads = threads
         self._report = report
@@ -107,7 +112,7 @@ class Closing:
     def __call__(self, code: int, reason: str) -> None:
         """Have it called; at once, and without waiting for it."""
         if self._loop is None:
-            self._threads.do(lambda: self._called(code, reason))
+            self._threads.do(lambda: self._called_in_thread(code, reason))
             return
         # A loop that is closed has taken its sockets with it.
         with suppress(RuntimeError):
@@ -119,6 +124,12 @@ class Closing:
         except Exception as error:  # noqa: BLE001 - whatever an app's own code may raise
             self._report(error)
             return None
+
+    def _called_in_thread(self, code: int, reason: str) -> None:
+        try:
+            self._called(code, reason)
+        except BaseException as error:  # noqa: BLE001 - not even an app's SystemExit may end the thread that closes sockets
+            self._report(error)
 
     def _called_in_loop(self, code: int, reason: str) -> None:
         answer = self._called(code, reason)

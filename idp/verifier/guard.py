@@ -130,7 +130,7 @@ class Guard:
         now = self._feed.now()
         with self._changed:
             gone = self._take(self._live.due(now), EXPIRED)
-        _close(gone, EXPIRED)
+        self._close(gone, EXPIRED)
 
     def close(self) -> None:
         """Stop guarding. Sockets that are still bound stay as they are."""
@@ -152,7 +152,7 @@ class Guard:
         if staleness.is_stale and self._feed.refuses:
             self._end(self._live, STALE)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         with self._changed:
             self.failures[type(error).__name__] += 1
 
@@ -168,7 +168,15 @@ class Guard:
     def _end(self, handles: Iterable[Handle], reason: str) -> None:
         with self._changed:
             gone = self._take(handles, reason)
-        _close(gone, reason)
+        self._close(gone, reason)
+
+    def _close(self, handles: Iterable[Handle], reason: str) -> None:
+        """Each by itself: where no thread can be had for one, the others are closed all the same."""
+        for handle in handles:
+            try:
+                handle.close(SESSION_ENDED, reason)
+            except Exception as error:  # noqa: BLE001 - it is counted, and nobody else stays open for it
+                self._failed(error)
 
     # -- what is only called with the lock held ---------------------------------------------------------------------
 
@@ -214,9 +222,7 @@ class Guard:
                     self._changed.wait(left)
                 if self._over:
                     return
-            self.sweep()
-
-
-def _close(handles: Iterable[Handle], reason: str) -> None:
-    for handle in handles:
-        handle.close(SESSION_ENDED, reason)
+            try:
+                self.sweep()
+            except Exception as error:  # noqa: BLE001 - were this thread gone, no socket would ever expire again
+                self._failed(error)

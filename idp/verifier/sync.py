@@ -121,7 +121,7 @@ class Verifier(Face):
                 self._walk(flow(), for_long=True)
             except _StoppedError:
                 return
-            except Exception as error:  # noqa: BLE001 - whatever it was, nobody would notice a thread that is gone
+            except BaseException as error:  # noqa: BLE001 - whatever it was, nobody would notice a thread that is gone
                 self._core.note(name, f"{name} failed ({type(error).__name__}: {error})")
                 self._stopping.wait(_AFTER_A_FAULT)
                 self._core.note(name, "")
