@@ -193,6 +193,9 @@ class Settings(BaseSettings):
             if name.startswith(PREFIX) and name not in known:
                 message = f"{name} in the environment is no setting of idp: correct its name or unset it."
                 raise SettingsError(message)
+            if name.startswith(PREFIX) and not _is_text(os.environ[name]):
+                message = f"{name} in the environment is no text in UTF-8: correct it."
+                raise SettingsError(message)
         try:
             return cls()
         except ValidationError as error:
@@ -269,6 +272,19 @@ class Settings(BaseSettings):
                 " and % as %25"
             )
             raise ValueError(problem)
+        return value
+
+    @field_validator("outbound_ca_file")
+    @classmethod
+    def _certificates_are_there(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            import ssl  # noqa: PLC0415 - few name a bundle, and it takes its time
+
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+            except OSError:
+                problem = "must be a file of certificates in PEM"
+                raise ValueError(problem) from None
         return value
 
     @field_validator("keys_algorithms")
@@ -468,6 +484,15 @@ class TomlFile(PydanticBaseSettingsSource):
 def secrets_in_the_file() -> set[str]:
     """The settings in the file of settings that nobody else may read. Raises SettingsError."""
     return SECRETS & TomlFile(Settings)().keys()
+
+
+def _is_text(value: str) -> bool:
+    """Whether a variable of the environment was UTF-8: what was not comes with half characters in it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _secrets_in(value: SecretStr) -> list[str]:

@@ -107,16 +107,17 @@ def _of_sentence(what: str, error: OperatorError) -> Finding:
 
 
 def _with_database(settings: Settings, what: str, look: Callable[[Database], Finding]) -> Finding:
-    database = Database(settings.database, limits=Limits.of(settings))
     try:
-        return look(database)
+        database = Database(settings.database, limits=Limits.of(settings))
+        try:
+            return look(database)
+        finally:
+            database.dispose()
     except OperatorError as error:
         return _of_sentence(what, error)
     except SQLAlchemyError as error:  # its own text may hold a part of the address, and that a part of a password
         finding = f"the database cannot be used ({type(error).__name__})"
         return Finding("wrong", what, finding, "see that IDP_DATABASE_URL names a database of idp alone, and its owner")
-    finally:
-        database.dispose()
 
 
 def _database(settings: Settings) -> Finding:

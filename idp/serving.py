@@ -14,7 +14,7 @@ from granian.server import Server
 from idp import app, files
 from idp.config import OperatorError, Settings
 from idp.discovery.metrics import Listener
-from idp.provider import Provider, build
+from idp.provider import build
 from idp.runtime import audit
 from idp.runtime.descriptors import Descriptors
 from idp.runtime.forwarding import NO_PROXY_NAMED
@@ -147,8 +147,11 @@ def _metrics(settings: Settings, folder: str) -> AbstractContextManager[object]:
 
 
 def prepare(settings: Settings) -> None:
-    """What must be there before the first request: the schema (on the embedded database) and the keys."""
-    provider = Provider(settings)
+    """What must be there before the first request: the schema (on the embedded database) and the keys.
+
+    Every service is built: what stops one stops the start here, with one sentence, and not in process after process.
+    """
+    provider = build(settings)
     try:
         provider.prepare()
         provider.keys.open()

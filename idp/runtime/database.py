@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -168,7 +168,11 @@ class Database:
         self.url = url
         self.clock = clock
         self.availability = Availability()
-        self.engine = _engine(url, limits or Limits(), pool_size)
+        try:
+            self.engine = _engine(url, limits or Limits(), pool_size)
+        except ArgumentError as error:
+            self._fail(error)
+            raise
         event.listen(self.engine, "checkout", self._is_from_now)
         self._driver_error = _driver_error_of(self.engine)
         self._writer = self.engine.execution_options(idp_writing=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeGuard
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from idp.config import OperatorError
@@ -103,7 +103,7 @@ _BY_WORDS = {
     r"too many (clients|connections)|remaining connection slots": (_FULL_HOUSE, "53300"),
     r"is (starting up|shutting down|in recovery mode|not yet accepting connections)": (_CHANGING, "57P03"),
     r"resolve host|translate host name|Name or service not known|nodename nor servname": (_NO_HOST, "no host"),
-    r"invalid (port number|integer value|connection option|\w+ value)": (_BAD_PARAMETER, "parameter"),
+    r"invalid (port number|integer value|connection option|\w+ value)|bad value for": (_BAD_PARAMETER, "parameter"),
     r"SSL|certificate|tls": (_TLS, "tls"),
     r"timeout|timed out|no answer": (_AWAY, "silent"),
 }
@@ -136,6 +136,8 @@ def outage_of(error: BaseException) -> Outage | None:
     """What an error of the driver or of SQLAlchemy says of the database; None for what is no outage (a constraint, SQL)."""
     if isinstance(error, PoolTimeoutError):
         return Outage(Effect.BUSY, "pool", _SHORT_OF_CONNECTIONS)
+    if isinstance(error, ArgumentError) and re.search(r"\b(host|port)", str(error)):  # before anything was connected to
+        return Outage(Effect.AWAY, "parameter", _BAD_PARAMETER)
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
         return _of_sqlite(original)
