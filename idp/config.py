@@ -12,7 +12,6 @@ import os
 import pwd
 import re
 import secrets
-import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -38,7 +37,8 @@ from idp import files
 from idp.protocol.response_types import CODE, RESPONSE_TYPES, canonical
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.protocol.uris import is_loopback_host, is_wellformed
-from idp.setting_files import SUFFIX, SettingFileError
+from idp.setting_files import SUFFIX, SettingFileError, is_text
+from idp.setting_files import toml as in_toml
 from idp.setting_files import values as in_files
 
 PREFIX = "IDP_"
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
             if name.startswith(PREFIX) and name not in known:
                 message = f"{name} in the environment is no setting of idp: correct its name or unset it."
                 raise SettingsError(message)
-            if name.startswith(PREFIX) and not _is_text(os.environ[name]):
+            if name.startswith(PREFIX) and not is_text(os.environ[name]):
                 message = f"{name} in the environment is no text in UTF-8: correct it."
                 raise SettingsError(message)
         try:
@@ -255,10 +255,7 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             address = None
         if address is None or address.drivername not in known:
-            problem = (
-                "must be a postgresql:// address, or a sqlite:/// one; what is neither a letter nor a digit in a user name or a"
-                " password must be percent-encoded"
-            )
+            problem = "must be a postgresql:// address, or a sqlite:/// one; a password in it must be percent-encoded"
             raise ValueError(problem)
         if address.get_backend_name() == "sqlite":
             if address.query or address.host or address.database in {None, "", ":memory:"}:
@@ -267,10 +264,7 @@ class Settings(BaseSettings):
                 )
                 raise ValueError(problem)
         elif value.count("@") > 1:  # whatever stands behind the first one would be taken for the host, and looked up
-            problem = (
-                "holds more than one @: in a user name or a password write it as %40, / as %2F, : as %3A, # as %23, ? as %3F"
-                " and % as %25"
-            )
+            problem = "holds more than one @: in a user name or a password write it as %40, / as %2F, : as %3A and % as %25"
             raise ValueError(problem)
         return value
 
@@ -278,13 +272,7 @@ class Settings(BaseSettings):
     @classmethod
     def _certificates_are_there(cls, value: Path | None) -> Path | None:
         if value is not None:
-            import ssl  # noqa: PLC0415 - few name a bundle, and it takes its time
-
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
-            except OSError:
-                problem = "must be a file of certificates in PEM"
-                raise ValueError(problem) from None
+            files.check_certificates(value)
         return value
 
     @field_validator("keys_algorithms")
@@ -464,35 +452,14 @@ class TomlFile(PydanticBaseSettingsSource):
         if not os.environ.get(PREFIX + "CONFIG") and not path.is_file():
             return {}
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            message = f"The settings file {path} cannot be read ({error}): correct it, or point IDP_CONFIG elsewhere."
-            raise SettingsError(message) from None
-        flat: dict[str, Any] = {}
-        for name, value in content.items():
-            if isinstance(value, dict):
-                flat |= {f"{name}_{key}": inner for key, inner in value.items()}
-            else:
-                flat[name] = value
-        for name in flat:
-            if name not in self.settings_cls.model_fields:
-                message = f"{name} in the settings file {path} is no setting of idp: correct its name or remove it."
-                raise SettingsError(message)
-        return flat
+            return in_toml(path, self.settings_cls.model_fields)
+        except SettingFileError as error:
+            raise SettingsError(str(error)) from None
 
 
 def secrets_in_the_file() -> set[str]:
     """The settings in the file of settings that nobody else may read. Raises SettingsError."""
     return SECRETS & TomlFile(Settings)().keys()
-
-
-def _is_text(value: str) -> bool:
-    """Whether a variable of the environment was UTF-8: what was not comes with half characters in it."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _secrets_in(value: SecretStr) -> list[str]:

@@ -106,3 +106,14 @@ def _move(draft: Path, path: Path) -> None:
             os.replace(draft, path)  # noqa: PTH105 - as `os.link`
     finally:
         os.close(folder)
+
+
+def check_certificates(path: Path) -> None:
+    """Raise ValueError, with what it must be, for a file that is no bundle of certificates."""
+    import ssl  # noqa: PLC0415 - few name a bundle, and it takes its time
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError:
+        message = "must be a file of certificates in PEM"
+        raise ValueError(message) from None

@@ -14,7 +14,7 @@ from granian.server import Server
 from idp import app, files
 from idp.config import OperatorError, Settings
 from idp.discovery.metrics import Listener
-from idp.provider import build
+from idp.provider import Provider, build
 from idp.runtime import audit
 from idp.runtime.descriptors import Descriptors
 from idp.runtime.forwarding import NO_PROXY_NAMED

@@ -1,10 +1,14 @@
-"""Settings whose values stand in files, as secrets are mounted (`IDP_SECRET_KEY_FILE=/run/secrets/idp`).
+"""Settings that stand in files: each in one of its own, as secrets are mounted, or all in TOML.
+
+`IDP_SECRET_KEY_FILE=/run/secrets/idp` is of the first kind.
 
 Any setting may be given so. The environment and the list of processes then hold a path, and no secret.
 """
 
-from collections.abc import Collection, Mapping
+import tomllib
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
+from typing import Any
 
 SUFFIX = "_FILE"
 #: No setting is as long; what is longer is no setting, whatever else it is.
@@ -58,3 +62,32 @@ def values(prefix: str, settings: Collection[str], environment: Mapping[str, str
     """The settings that stand in files, by their names. Raises SettingFileError."""
     found = named(prefix, settings, environment)
     return {setting: read(f"{prefix}{setting}{SUFFIX}", path) for setting, path in found.items()}
+
+
+def toml(path: Path, known: Container[str]) -> dict[str, Any]:
+    """The settings in a TOML file, by their names; a table's name prefixes its keys. Raises SettingFileError."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        message = f"The settings file {path} cannot be read ({error}): correct it, or point IDP_CONFIG elsewhere."
+        raise SettingFileError(message) from None
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}_{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    for name in flat:
+        if name not in known:
+            message = f"{name} in the settings file {path} is no setting of idp: correct its name or remove it."
+            raise SettingFileError(message)
+    return flat
+
+
+def is_text(value: str) -> bool:
+    """Whether a variable of the environment was UTF-8: what was not comes with half characters in it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

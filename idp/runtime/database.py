@@ -32,7 +32,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from idp.runtime import audit, secrets, sqlite
-from idp.runtime.availability import Availability
+from idp.runtime.availability import Availability, is_told
 from idp.runtime.clock import Clock, Instant, system_clock
 from idp.runtime.limits import Limits
 from idp.runtime.outage import DatabaseUnavailableError, needs_a_new_connection, outage_of
@@ -340,7 +340,8 @@ def _run(tx: Transaction) -> None:
         try:
             action()
         except Exception as error:  # noqa: BLE001 - the answer says what was committed, whatever comes after it
-            audit.fail("database.after_commit_failed", error)
+            if not is_told(error):
+                audit.fail("database.after_commit_failed", error)
 
 
 def _driver_error_of(engine: Engine) -> type[Exception]:
