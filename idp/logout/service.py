@@ -200,6 +200,8 @@ class LogoutService:
             parts = sessions_ending.leave(tx, subject, client_id, self._sessions.policy)
             self._tell_parties(tx, subject, parts)
             left += len(parts)
+        if before.pairwise_sector != after.pairwise_sector:
+            self._signals.follow_sector(tx, after)
         tx.after_commit(lambda: self._clients.forget(client_id))
         if codes or families or left:
             figures = {"codes": codes, "families": len(families), "sessions": left}

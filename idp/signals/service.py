@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
+from idp.clients.rules import Client
 from idp.protocol import events
 from idp.runtime import secrets
 from idp.runtime.database import Database, Glance, Transaction
@@ -80,6 +81,11 @@ class SignalService:
         for stream in stream_store.of_client(tx, client_id):
             self._pushing.withdraw(tx, stream)
             stream_store.end(tx, stream.stream_id, client_id)
+
+    def follow_sector(self, tx: Transaction, client: Client) -> None:
+        """A client has pairwise subjects in another sector now: its streams hear that one's names."""
+        for stream in stream_store.of_client(tx, client.client_id):
+            stream_store.change(tx, stream.stream_id, sector=client.pairwise_sector)
 
     def key_ended(self, tx: Transaction, kid: str, reason: str) -> None:
         """A signing key ended: everything that it signed is dead."""

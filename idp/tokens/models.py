@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text, and_
+from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text, UniqueConstraint, and_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -79,7 +79,10 @@ class PairwiseSubjectRow(Base):
 
     subject: Mapped[str] = mapped_column(String(64), primary_key=True)
     sector: Mapped[str] = mapped_column(String(255), primary_key=True)
-    sub: Mapped[str] = mapped_column(String(64), unique=True)
+    #: One person's in its sector. A client that got a sector of its own took the names along that it had been told.
+    sub: Mapped[str] = mapped_column(String(64))
+
+    __table_args__ = (UniqueConstraint("sector", "sub"),)
 
 
 class EndedTokenRow(Base):

@@ -8,6 +8,10 @@ from idp.clients import sectors
 from idp.clients.metadata import MetadataError
 from idp.clients.metadata import parse as parse_metadata
 from idp.clients.sectors import sector_of
+from idp.logout.rules import Reason
+from idp.sessions.rules import SignIn
+from idp.signals import store as signals_store
+from idp.signals.requests import Configuration
 from tests.clients.registering import World, refused
 
 VICTIM = "https://victim.example/cb"
@@ -121,3 +125,44 @@ def test_a_client_that_changes_its_sector_changes_the_names_that_it_gets_next(wo
     back = own.put(moved.json["registration_access_token"], redirect_uris=[VICTIM], subject_type="pairwise")
     assert back.status_code == 200
     assert sub_of(world, own.client_id) == before
+
+
+def test_a_stream_hears_the_names_of_the_sector_that_its_client_has_now(world: World) -> None:
+    """A client that moves leaves the sessions in which it knew people by other names, and is told so; it hears of the new ones."""
+    provider = world.provider
+    own = world.register(redirect_uris=[VICTIM], subject_type="pairwise")
+    neighbour = world.register(redirect_uris=["https://other.example/cb"], subject_type="pairwise")
+    nothing = Configuration(None, None, None)
+
+    def take_part(sid: str, *client_ids: str) -> str:
+        with provider.database.writing() as tx:
+            session = provider.sessions.hold(tx, sid)
+            assert session is not None
+            for client_id in client_ids:
+                client = provider.clients.get(tx, client_id)
+                assert client is not None
+                provider.sessions.take_part(tx, session, client)
+            first = provider.clients.get(tx, client_ids[0])
+            assert first is not None
+            return provider.sessions.sid_for(tx, first, sid)
+
+    with provider.database.writing() as tx:
+        sids = [provider.sessions.start(tx, SignIn(f"person-{n}", "pwd", "-", "-")).session.sid for n in range(3)]
+        before = provider.streams.create(tx, own.client_id, nothing)
+    told = [take_part(sids[0], own.client_id)]
+    moved = own.put(redirect_uris=["https://other.example/cb"], subject_type="pairwise")
+    assert moved.status_code == 200, moved.text
+    told.append(take_part(sids[1], own.client_id, neighbour.client_id))
+    others = take_part(sids[2], neighbour.client_id)
+    with provider.database.writing() as tx:
+        after = provider.streams.create(tx, own.client_id, nothing)
+        for sid in sids:
+            provider.logout.end_session(tx, sid, Reason.OPERATOR)
+    with provider.database.reading() as tx:
+        streams = provider.streams.found(tx, [before.stream_id, after.stream_id])
+        events = [signal for sid in sids for signal in signals_store.of_session(tx, sid)]
+    assert {stream.sector for stream in streams.values()} == {"other.example"}
+    for stream in streams.values():
+        heard = {signal.subject["session"]["id"] for signal in events if stream.hears(signal)}
+        assert heard == {told[1], others}
+        assert not heard & set(sids)
