@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from idp import app as composition
+from idp.accounts.refusals import SignInRefusedError
 from idp.cli import cli
 from idp.consent.models import ConsentRow
 from idp.protocol import scopes
@@ -559,6 +560,7 @@ verb("user disable")(lambda twins: [_with_apps(twins).name])
 verb("user remove")(lambda twins: [_with_apps(twins).name])
 verb("user sign-out")(lambda twins: [_with_apps(twins).name])
 verb("client remove")(lambda twins: [twins.add_client().client_id])
+verb("client rotate-secret")(lambda twins: [twins.add_client().client_id])
 verb("client token")(lambda _: ["--uses", "2"])
 verb("client reseal")(lambda _: [])
 verb("key rotate")(lambda _: [])
@@ -573,6 +575,14 @@ def _enabled(twins: Twins) -> list[str]:
         account = twins.first.accounts.find(tx, name)
         assert account is not None
         twins.first.accounts.disable(tx, account.subject)
+    return [name]
+
+
+@verb("user unlock")
+def _locked(twins: Twins) -> list[str]:
+    name = twins.add_person()
+    with pytest.raises(SignInRefusedError):
+        twins.first.accounts.sign_in(name, "wrong", "127.0.0.1", None)
     return [name]
 
 
@@ -592,6 +602,7 @@ def _key(twins: Twins) -> list[str]:
 
 FILES = {
     "client add": (["--file"], '{"redirect_uris": ["https://app.example.org/cb"]}'),
+    "client set": (["CLIENT", "--file"], '{"redirect_uris": ["https://other.example.org/cb"], "client_name": "y"}'),
     "user set": (["NAME", "--claims-file"], '{"given_name": "A"}'),
 }
 
@@ -623,7 +634,8 @@ def test_a_verb_that_two_operators_run_at_once(
         before, text = FILES[name]
         file = tmp_path_factory.mktemp("files") / "file.json"
         file.write_text(text)
-        arguments = [twins.add_person() if each == "NAME" else each for each in before] + [str(file)]
+        stand_for = {"NAME": twins.add_person(), "CLIENT": twins.add_client().client_id}
+        arguments = [stand_for.get(each, each) for each in before] + [str(file)]
     stdin = type("Stdin", (io.StringIO,), {"readline": lambda _self, _limit=-1: "another horse battery\n"})()
     monkeypatch.setattr("sys.stdin", stdin)
     said: list[str] = []
@@ -642,3 +654,19 @@ def test_a_verb_that_two_operators_run_at_once(
         assert outcomes.count("done") == 1, outcomes
     for instance in twins.instances:
         instance.keys.keep_up()
+
+
+def test_two_people_who_are_given_one_name_at_once(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No insert, but it meets the same unique index: one gets the name."""
+    monkeypatch.setattr("click.echo", lambda *_, **__: None)
+    command, people = dict(verbs())["user set"], [twins.add_person() for _ in range(2)]
+    new = f"renamed-{time.monotonic_ns()}"
+
+    def run(number: int) -> str:
+        try:
+            command.main([people[number], "--username", new], standalone_mode=False, obj=twins.instances[number])
+        except Refused:
+            return "refused"
+        return "done"
+
+    assert sorted(twins.both(run)) == ["done", "refused"]
