@@ -5,14 +5,16 @@ from urllib.parse import unquote
 
 from flask import Flask, Response, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from jinja2 import ChoiceLoader, FileSystemLoader
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from idp import resources
 from idp.accounts import endpoints as accounts_endpoints
 from idp.accounts import pages as accounts_pages
+from idp.accounts import profile
 from idp.authorization import pages as authorization_pages
 from idp.authorization.browser_state import BrowserState
+from idp.brand import pages as brand_pages
+from idp.brand.pages import brand_of
 from idp.clients import endpoints as clients_endpoints
 from idp.clients import pages as clients_pages
 from idp.config import Settings
@@ -35,7 +37,7 @@ from idp.runtime.foreign_forms import OUR_ORIGIN, refuse_foreign_forms
 from idp.runtime.front import Front
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
 from idp.runtime.outage import DatabaseUnavailableError
-from idp.runtime.pages import PageError, error_page
+from idp.runtime.pages import PageError, error_page, set_up_templates
 from idp.runtime.stale_forms import NOT_OF_NOW
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
@@ -87,9 +89,7 @@ def create_app(provider: Provider) -> Flask:
     """The web application over a provider's services."""
     settings = provider.settings
     app = Flask("idp", static_folder=str(Path(__file__).parent / "static"), template_folder=None)
-    app.jinja_env.autoescape = True
-    app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in _template_folders(settings)])
-    app.jinja_env.globals["provider_name"] = settings.provider_name
+    set_up_templates(app, _template_folders(settings), provider_name=settings.provider_name, brand=brand_of(settings))
     # Werkzeug would redirect `//jwks` to an address made of the request's `Host`.
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     _configure(app, provider)
@@ -178,9 +178,16 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     for open_to_others in (*machines, *open_pages):
         csrf.exempt(open_to_others)
         app.register_blueprint(open_to_others)
+    app.register_blueprint(brand_pages.pages(settings))
     app.register_blueprint(
         consent_pages.pages(
-            database, clients, provider.consents, authorization, accounts_pages.Addresses(settings), settings.issuer
+            database,
+            clients,
+            provider.consents,
+            authorization,
+            accounts_pages.Addresses(settings),
+            profile.told,
+            settings.issuer,
         )
     )
     accounts_pages.install(app, provider, authorization)

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     metrics_bind: str = ""
     metrics_token: SecretStr = SecretStr("")
     templates_dir: DirectoryPath | None = None
+    brand_logo: FilePath | None = None
+    brand_accent: str = ""
+    brand_background: str = ""
+    brand_support_url: str = ""
+    brand_privacy_url: str = ""
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: str = Field(default_factory=_who_runs_it, max_length=_MAXIMUM_OPERATOR)
@@ -306,6 +311,24 @@ class Settings(BaseSettings):
         short = [part for part in _secrets_in(value) if len(part) < MINIMUM_SECRET_LENGTH]
         if short:
             problem = f"must be at least {MINIMUM_SECRET_LENGTH} characters: make one with `openssl rand -base64 32`"
+            raise ValueError(problem)
+        return value
+
+    @field_validator("brand_accent", "brand_background")
+    @classmethod
+    def _colour_is_written_in_hex(cls, value: str) -> str:
+        if value and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            problem = "must be a colour written as #rrggbb"
+            raise ValueError(problem)
+        return value
+
+    @field_validator("brand_support_url", "brand_privacy_url")
+    @classmethod
+    def _link_is_safe(cls, value: str) -> str:
+        web = value.startswith("https://") and is_wellformed(value) and bool(urlsplit(value).hostname)
+        mail = re.fullmatch(r"mailto:[^\s@<>\"]+@[^\s@<>\"]+", value) is not None
+        if value and not (web or mail):
+            problem = "must be an https address, or mailto: and an email address"
             raise ValueError(problem)
         return value
 

@@ -26,9 +26,18 @@ from idp.config import Settings
 from idp.logout.pages import left
 from idp.logout.rules import Reason
 from idp.protocol.parameters import Parameters
-from idp.runtime.clock import in_words
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.pages import (
+    PageError,
+    blueprint,
+    error_page,
+    forms_may_lead_to,
+    parameters,
+    render,
+    scripts_may_run,
+    see_other,
+)
 from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 from idp.sessions.rules import Session, SignIn
 from idp.sessions.service import SessionService, Started
@@ -256,6 +265,7 @@ class SignInPage:
         over = self._requests.over(given) if found is None else None
         asking = found or over
         forms_may_lead_to(found.redirect_uri if found is not None else None)
+        scripts_may_run()
         return render(
             "login.html",
             status,
@@ -301,8 +311,8 @@ class SessionShown:
     sid: str
     device: str
     address: str
-    signed_in_at: str
-    last_used_at: str
+    signed_in_at: Instant
+    last_used_at: Instant
     is_current: bool
     clients: list[str]
 
@@ -336,13 +346,12 @@ class AccountPage:
         return render(
             "account.html",
             account=person.account,
+            account_url=self._at("account"),
+            now=self._needs.database.clock(),
             sessions=sorted(shown, key=lambda session: not session.is_current),
             action_session=self._at("account/sign-out"),
             action_others=self._at("account/sign-out-others"),
             action_everywhere=self._at("account/sign-out-everywhere"),
-            password_url=self._at("account/password"),
-            apps_url=self._at("account/apps"),
-            profile_url=self._at("account/profile"),
             password_changed=parameters().get("changed") == "password",
             told=get_flashed_messages(),
         )
@@ -355,7 +364,7 @@ class AccountPage:
         if question is not None:
             return ask_again(question, self._at(request.path), given, person.account.username)
         if request.path == "/account/password":
-            return self._password_page(NOT_OF_NOW, 400)
+            return self._password_page(person, NOT_OF_NOW, 400)
         raise PageError("invalid_request", "The CSRF token is missing or does not match.", NOT_OF_NOW)
 
     def show_profile(self) -> Response:
@@ -363,7 +372,9 @@ class AccountPage:
         person = signed_in()
         if person is None:
             return see_other(self._at("login"))
-        return render("profile.html", claims=profile.shown(person.account), back=self._at("account"))
+        return render(
+            "profile.html", claims=profile.shown(person.account), account=person.account, account_url=self._at("account")
+        )
 
     def sign_out(self) -> Response:
         """End one of one's own sessions."""
@@ -399,7 +410,8 @@ class AccountPage:
 
     def ask_password(self) -> Response:
         """The form for another password."""
-        return see_other(self._at("login")) if signed_in() is None else self._password_page()
+        person = signed_in()
+        return see_other(self._at("login")) if person is None else self._password_page(person)
 
     def change_password(self) -> Response:
         """Another password, once the old one was shown again. Every other session ends with it."""
@@ -408,15 +420,15 @@ class AccountPage:
             return not_signed_in(self._at("login"))
         old, new = given.get("password", ""), given.get("new_password", "")
         if new != given.get("new_password_again", ""):
-            return self._password_page("The two new passwords are not the same.")
+            return self._password_page(person, "The two new passwords are not the same.")
         try:
             changed = self._change_password(person, old, new)
         except SignInRefusedError:
-            return self._password_page("The present password is wrong.")
+            return self._password_page(person, "The current password is wrong.")
         except PasswordRefusedError as error:
-            return self._password_page(str(error))
+            return self._password_page(person, str(error))
         except (SignInThrottledError, PasswordsBusyError) as error:
-            response = self._password_page(str(error), 429 if isinstance(error, SignInThrottledError) else 503)
+            response = self._password_page(person, str(error), 429 if isinstance(error, SignInThrottledError) else 503)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
         if changed is None:
@@ -446,8 +458,10 @@ class AccountPage:
             go_on_as(started, person.account, forms_too=forms_too)
         return started is not None
 
-    def _password_page(self, error: str | None = None, status: int = 200) -> Response:
-        return render("password.html", status, action=self._at("account/password"), back=self._at("account"), error=error)
+    def _password_page(self, person: SignedIn, error: str | None = None, status: int = 200) -> Response:
+        scripts_may_run()
+        places = {"action": self._at("account/password"), "account_url": self._at("account")}
+        return render("password.html", status, account=person.account, error=error, **places)
 
     def _left(self, sids: list[str]) -> Response:
         left(self._needs.database.clock(), sids)
@@ -460,8 +474,8 @@ class AccountPage:
             sid=session.sid,
             device=devices.in_words(session.user_agent),
             address=session.address,
-            signed_in_at=in_words(session.auth_time),
-            last_used_at=in_words(session.last_used_at),
+            signed_in_at=session.auth_time,
+            last_used_at=session.last_used_at,
             is_current=session.sid == person.session.sid,
             clients=[client.name for client in clients if client is not None],
         )

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from typing import Any, TypeAlias
 
@@ -62,15 +62,22 @@ def change(account: Account, sent: object) -> dict[str, _Json]:
 
 def shown(account: Account) -> list[tuple[str, str]]:
     """What is known, as the person reads it: a label and a value for each."""
-    known = [("Username", account.username)]
-    for name, label in _LABELS.items():
-        value = getattr(account, name)
-        if value is None:
-            continue
-        text = _one_line(value) if isinstance(value, Mapping) else str(value)
-        doubtful = f"{name}_verified" in _READERS and not getattr(account, f"{name}_verified")
-        known.append((label, f"{text} (not verified)" if doubtful else text))
-    return known
+    return [("Username", account.username), *((_LABELS[name], text) for name in _LABELS if (text := _shown(account, name)))]
+
+
+def told(account: Account, names: Collection[str]) -> list[str]:
+    """What an app that is told the claims `names` would learn, as the person reads it; `sub` and what is no value left out."""
+    known = [account.username] if "preferred_username" in names else []
+    return [*known, *(text for name in _LABELS if name in names and (text := _shown(account, name)))]
+
+
+def _shown(account: Account, name: str) -> str | None:
+    value = getattr(account, name)
+    if value is None:
+        return None
+    text = _one_line(value) if isinstance(value, Mapping) else str(value)
+    doubtful = f"{name}_verified" in _READERS and not getattr(account, f"{name}_verified")
+    return f"{text} (not verified)" if doubtful else text
 
 
 def _one_line(address: Mapping[str, str]) -> str:

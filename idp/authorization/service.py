@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
+from idp.accounts.rules import may_be_told
 from idp.accounts.service import AccountService
 from idp.authorization import answering, request, rules, store
 from idp.authorization.issuing import Issuing
@@ -18,7 +19,7 @@ from idp.clients.showing import Over
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
-from idp.protocol import response_types, uris
+from idp.protocol import claims, response_types, uris
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.database import Database, Transaction
@@ -224,7 +225,8 @@ class AuthorizationService:
         client, asked, _ = found
         parts, origin = urlsplit(asked.redirect_uri), _unassured_origin(client, asked)
         host = (parts.hostname if origin is None else parts.netloc) or parts.scheme
-        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host, origin, asked.ui_locales)
+        told = {name for place in claims.PLACES for name in may_be_told(asked.scope, client.scope, asked.claims, place)}
+        return PendingConsent(client, asked.to_be_allowed, asked.redirect_uri, host, origin, asked.ui_locales, told)
 
     def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
         """The person allowed it."""

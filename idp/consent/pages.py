@@ -1,8 +1,8 @@
 """`/consent`: what an app asks for, in words, and the person's answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from flask import Blueprint, Response, flash, get_flashed_messages, request
 from flask_login import current_user
@@ -16,7 +16,7 @@ from idp.consent import rules
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
 from idp.protocol.parameters import Parameters
-from idp.runtime.clock import in_words
+from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, Way, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
 from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
@@ -37,6 +37,8 @@ class PendingConsent:
     redirect_host: str
     redirect_origin: str | None
     ui_locales: Sequence[str]
+    #: The names of the claims that the app would be told.
+    claims: Collection[str] = ()
 
 
 class PendingConsents(Protocol):
@@ -60,11 +62,13 @@ class PendingConsents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AskedScope:
-    """A scope as the page shows it."""
+    """A scope as the page shows it: with what the app would really learn by it, and whether it could learn anything at all."""
 
     name: str
     sentence: str
     is_new: bool
+    values: Sequence[str]
+    has_claims: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,9 @@ class AppShown:
     """An app with access, as the person sees it. `opens_at` is where a sign-in begins that starts here (OIDC Core §4)."""
 
     client: ShownClient
+    gist: str
     sentences: Sequence[str]
-    since: str
+    since: Instant
     opens_at: str | None
 
 
@@ -83,11 +88,15 @@ def pages(
     consents: ConsentService,
     pending: PendingConsents,
     paths: Callable[[str], str],
+    told: Callable[[Any, Collection[str]], Sequence[str]],
     issuer: str,
 ) -> Blueprint:
-    """The consent page, and what became of consents. `paths` makes an address of ours of a path."""
+    """The consent page, and what became of consents.
+
+    `paths` makes an address of ours of a path; `told` says what an account's claims of these names hold, for people.
+    """
     routes = blueprint("consent")
-    asking = ConsentPage(database, consents, pending, paths, issuer)
+    asking = ConsentPage(database, consents, pending, paths, told, issuer)
     given = AppsPage(database, clients, consents, paths, issuer)
     routes.get("/consent")(asking.ask)
     routes.post("/consent")(asking.answer)
@@ -112,6 +121,7 @@ class ConsentPage:
     consents: ConsentService
     pending: PendingConsents
     paths: Callable[[str], str]
+    told: Callable[[Any, Collection[str]], Sequence[str]]
     issuer: str
 
     def ask(self) -> Response:
@@ -148,7 +158,13 @@ class ConsentPage:
             before = self.consents.find(tx, current_user.account.subject, found.client.client_id)
         forms_may_lead_to(found.redirect_uri)
         shown = [
-            AskedScope(name, _sentence(name), is_new=before is not None and not rules.covers(before, [name]))
+            AskedScope(
+                name,
+                _sentence(name),
+                is_new=before is not None and not rules.covers(before, [name]),
+                values=self.told(current_user.account, scopes.claims_of([name]) & set(found.claims)),
+                has_claims=name != scopes.OPENID and bool(scopes.claims_of([name])),
+            )
             for name in found.scopes
         ]
         return render(
@@ -194,8 +210,9 @@ class AppsPage:
         shown = [
             AppShown(
                 as_shown(client, logo=False),
+                _gist(scopes.parse(consent.scope)),
                 [_sentence(name) for name in scopes.parse(consent.scope)],
-                in_words(consent.granted_at),
+                consent.granted_at,
                 opens_at(client, self.issuer),
             )
             for consent, client in found
@@ -207,7 +224,9 @@ class AppsPage:
         return render(
             "apps.html",
             action=self.paths("account/apps"),
-            back=self.paths("account"),
+            account=current_user.account,
+            account_url=self.paths("account"),
+            now=self.database.clock(),
             apps=shown,
             named=named,
             told=get_flashed_messages(),
@@ -232,6 +251,13 @@ class AppsPage:
         name = "that app" if client is None else client.name
         question = Question(f"Withdraw the access of {name}?", "Withdraw", ("client_id",))
         return ask_again(question, self.paths("account/apps"), form, current_user.account.username)
+
+
+def _gist(names: Sequence[str]) -> str:
+    """One line for all of it. That it knows who somebody is goes without saying where there is more."""
+    listed = [scopes.GISTS.get(name, name) for name in names if name != scopes.OPENID] or [scopes.GISTS[scopes.OPENID]]
+    line = ", ".join(listed)
+    return line[:1].upper() + line[1:]
 
 
 def _sentence(scope: str) -> str:

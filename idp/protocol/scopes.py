@@ -38,13 +38,23 @@ SSF_MANAGE = "ssf.manage"
 #: What each scope allows, in words for the consent page.
 SENTENCES: dict[str, str] = {
     OPENID: "Know who you are",
-    "profile": "See your profile: your name and username, and your picture, birthday and language if they are known",
+    "profile": "See your profile: name, username, and what else you keep here",
     "email": "See your email address",
     "address": "See your postal address",
     "phone": "See your phone number",
     OFFLINE_ACCESS: "Stay signed in for you, even after you signed out here",
 }
 
+
+#: The same in a word or two, for a list of apps.
+GISTS: dict[str, str] = {
+    OPENID: "who you are",
+    "profile": "your profile",
+    "email": "email address",
+    "address": "postal address",
+    "phone": "phone number",
+    OFFLINE_ACCESS: "access after sign-out",
+}
 
 _TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 

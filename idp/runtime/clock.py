@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 Instant: TypeAlias = float
+#: Seconds within which something is of this moment.
+_JUST_NOW = 45
 Clock: TypeAlias = Callable[[], Instant]
 
 
@@ -32,6 +34,23 @@ def in_words(instant: Instant | None) -> str:
 def time_of_day(instant: Instant) -> str:
     """`instant` for people who are there at the time: UTC, to the second, never too early."""
     return datetime.fromtimestamp(math.ceil(instant), UTC).strftime("%H:%M:%S UTC")
+
+
+def in_iso(instant: Instant) -> str:
+    """`instant` for programs: RFC 3339, UTC, to the second."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ago(instant: Instant, now: Instant) -> str:
+    """How long `instant` is past, for people: the largest unit alone, and the day itself after a month."""
+    since = now - instant
+    if since < _JUST_NOW:
+        return "just now"
+    for unit, size, most in (("minute", 60, 60), ("hour", 3_600, 24), ("day", 86_400, 31)):
+        number = round(since / size) or 1
+        if number < most:
+            return f"{number} {unit}{'s' if number > 1 else ''} ago"
+    return datetime.fromtimestamp(instant, UTC).strftime("on %-d %B %Y")
 
 
 def lasting(seconds: float) -> str:

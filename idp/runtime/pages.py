@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flask import Blueprint, Response, g, make_response, render_template, request
+from flask import Blueprint, Flask, Response, g, make_response, render_template, request
+from jinja2 import ChoiceLoader, FileSystemLoader
 from werkzeug.datastructures import Headers
 
 from idp.protocol.parameters import MalformedParametersError, Parameters
 from idp.protocol.uris import form_target, origin
+from idp.runtime.clock import ago, in_iso, in_words
 from idp.runtime.headers import NO_STORE
 
 if TYPE_CHECKING:
@@ -87,6 +89,14 @@ class PageError(Exception):
         self.address = address
 
 
+def set_up_templates(app: Flask, folders: Sequence[str], **names: object) -> None:
+    """Where the pages of `app` come from, first of all from the first of `folders`, and what each of them may use: `names`."""
+    app.jinja_env.autoescape = True
+    app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in folders])
+    app.jinja_env.filters |= {"ago": ago, "in_iso": in_iso, "in_words": in_words}
+    app.jinja_env.globals |= names
+
+
 def blueprint(name: str, *, open_to_others: bool = False) -> People:
     """A blueprint for people: its answers are never stored, its errors are pages."""
     people = People(f"{name}_pages", __name__)
@@ -162,6 +172,11 @@ def forms_may_lead_to(uri: str | None) -> None:
 def forms_lead_anywhere() -> None:
     """For the one page whose only form posts to the app itself (form_post): whatever the app redirects to then, it may."""
     g.forms_lead_anywhere = True
+
+
+def scripts_may_run() -> None:
+    """Let our own script files run on this answer's page."""
+    g.scripts = True
 
 
 def images_may_come_from(uri: str | None) -> None:

@@ -23,6 +23,7 @@ from idp.clients.showing import Over
 from idp.config import Settings
 from idp.runtime.database import Base, Database, Transaction, table_of
 from idp.runtime.headers import content_security_policy
+from idp.runtime.pages import set_up_templates
 from idp.runtime.secrets import Secrets
 from idp.sessions import ending
 from idp.sessions.models import SessionClientRow, SessionRow
@@ -191,9 +192,9 @@ class Site:
     def app(self) -> Flask:
         """A web application of this room alone."""
         here = str(Path(__file__).parent)
-        app = Flask("idp", template_folder=str(resources.folder("templates")), static_folder=here, static_url_path="/static")
+        app = Flask("idp", template_folder=None, static_folder=here, static_url_path="/static")
         app.config.update({LOGOS: False}, SECRET_KEY="signs cookies", SESSION_COOKIE_NAME="idp_session")
-        app.jinja_env.globals["provider_name"] = "idp"
+        set_up_templates(app, [str(resources.folder("templates"))], provider_name="idp")
 
         @app.before_request
         def keep_body() -> None:

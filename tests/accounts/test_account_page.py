@@ -1,6 +1,7 @@
 """`/account` and `/`: where one is signed in, and ending it there."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from unittest.mock import patch
 
 import pytest
@@ -42,6 +43,30 @@ def test_the_account_lists_its_own_sessions_this_one_first(site: Site) -> None:
     assert other in page
     assert of_bob not in page
     assert page.index("This browser") < page.index(other)
+
+
+def test_times_are_told_as_one_thinks_of_them_and_to_the_second_when_pointed_at(site: Site) -> None:
+    alice, browser = site.add(), site.browser()
+    before = site.clock.now
+    site.session_of(alice)
+    site.clock.move(3600)
+    browser.sign_in()
+    page = browser.http.get("/account").text
+    exact = datetime.fromtimestamp(before, UTC)
+    assert f'<time datetime="{exact:%Y-%m-%dT%H:%M:%SZ}" title="{exact:%Y-%m-%d %H:%M:%S} UTC">1 hour ago</time>' in page
+    assert ">just now</time>" in page
+
+
+def test_the_pages_of_the_account_lead_to_each_other(site: Site) -> None:
+    site.add()
+    browser = site.browser()
+    browser.sign_in()
+    tabs = {"account-devices": "/account", "account-profile": "/account/profile", "account-password": "/account/password"}
+    for name, path in tabs.items():
+        page = browser.http.get(path).text
+        for other, there in {**tabs, "account-apps": "/account/apps"}.items():
+            current = ' aria-current="page"' if other == name else ""
+            assert f'<a id="{other}" href="{there}"{current}>' in page
 
 
 def test_the_account_names_the_apps_of_a_session(site: Site) -> None:
@@ -176,7 +201,7 @@ def test_a_changed_password_ends_every_other_session(site: Site) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "again", "sentence"),
     [
-        ("wrong", "an entirely different battery", "an entirely different battery", "present password is wrong"),
+        ("wrong", "an entirely different battery", "an entirely different battery", "current password is wrong"),
         (PASSWORD, "an entirely different battery", "another one altogether", "are not the same"),
         (PASSWORD, "short", "short", "at least"),
         (PASSWORD, "", "", "at least"),
@@ -192,7 +217,7 @@ def test_a_password_that_cannot_be_changed_is_told_why_and_ends_nothing(
     assert answer.status_code == 200
     assert sentence in answer.text
     for secret in filter(None, (old, new)):
-        assert secret not in answer.text.replace("present password is wrong", "")
+        assert secret not in answer.text.replace("current password is wrong", "")
     assert len(site.live(alice)) == 2
     assert site.logout.calls == []
 
@@ -209,7 +234,7 @@ def test_of_two_changes_at_once_with_the_old_password_the_first_one_stays(site: 
 
     with patch.object(site.accounts._passwords, "verify", side_effect=set_first):
         answer = change(browser, PASSWORD, *2 * ["the password of the second one"])
-    assert "present password is wrong" in answer.text
+    assert "current password is wrong" in answer.text
     assert site.browser().sign_in(password="the password of the first one").status_code == 303
 
 

@@ -1,6 +1,7 @@
 """THREATS 7, 8, 24, 32-34: the headers on every answer, cookies, and a `Host` that nobody believes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -114,14 +115,23 @@ def is_strict(answer: Answer) -> None:
 
 
 @ON_ONE_DATABASE
-def test_the_only_script_is_our_own_and_only_on_the_page_that_needs_it(
+def test_scripts_are_our_own_files_and_only_on_the_pages_that_need_them(
     app: RelyingParty, provider: RunningProvider, person: Person
 ) -> None:
-    for page in (person.open("login"), person.open(app.authorization_url()), person.open("nowhere")):
+    for page in (person.open("logout"), person.open("account/apps"), person.open("nowhere"), person.open("")):
+        if page.main == "login-page":
+            continue
         assert "script-src 'none'" in page.response.headers["Content-Security-Policy"]
         assert "<script" not in page.response.text
+    for page in (person.open("login"), person.open(app.authorization_url())):
+        assert page.main == "login-page"
+        assert "script-src 'self'" in page.response.headers["Content-Security-Policy"]
+        assert re.findall(r"<script.*?</script>", page.response.text, re.S) == [
+            '<script src="/static/show_password.js" defer></script>'
+        ]
         assert " style=" not in page.response.text
         assert "javascript:" not in page.response.text
+        assert not re.search(r"\son[a-z]+=", page.response.text)
     page = person.open(app.authorization_url(prompt="none", response_mode="form_post"))
     policy = page.response.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
