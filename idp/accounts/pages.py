@@ -260,7 +260,15 @@ class SignInPage:
             self._needs.logout.end_session(tx, before.session.sid, Reason.REPLACED)
         return self._needs.sessions.start(tx, sign_in)
 
-    def _page(self, given: Parameters, found: PendingSignIn | None, *, status: int = 200, error: str | None = None) -> Response:
+    def _page(
+        self,
+        given: Parameters,
+        found: PendingSignIn | None,
+        *,
+        status: int = 200,
+        error: str | None = None,
+        held_until: Instant | None = None,
+    ) -> Response:
         person = signed_in() if "other" not in given else None
         over = self._requests.over(given) if found is None else None
         asking = found or over
@@ -273,14 +281,22 @@ class SignInPage:
             request_id=given.get("request") if asking is not None else None,
             username=given.get("username", _expected(found, person))[: names.MAXIMUM_LENGTH],
             error=error,
+            held_until=held_until,
+            again=self._at("login", request=given.get("request") if asking is not None else None),
             client=as_shown(asking.client, asking.ui_locales) if asking is not None else None,
             notice=_EXPIRED if over is not None else _notice(given, found, person if error is None else None),
         )
 
     def _later(self, status: int, given: Parameters, error: SignInThrottledError | PasswordsBusyError) -> Response:
-        response = self._page(given, self._requests.find(given), status=status, error=str(error))
+        held = _held_until(self._needs.database.clock(), error)
+        response = self._page(given, self._requests.find(given), status=status, error=str(error), held_until=held)
         response.headers["Retry-After"] = str(error.retry_after)
         return response
+
+
+def _held_until(now: Instant, error: SignInThrottledError | PasswordsBusyError) -> Instant | None:
+    """Until when nothing that is typed is looked at; None where it may be typed again at once."""
+    return now + error.retry_after if isinstance(error, SignInThrottledError) else None
 
 
 def _expected(found: PendingSignIn | None, person: SignedIn | None) -> str:
@@ -428,7 +444,8 @@ class AccountPage:
         except PasswordRefusedError as error:
             return self._password_page(person, str(error))
         except (SignInThrottledError, PasswordsBusyError) as error:
-            response = self._password_page(person, str(error), 429 if isinstance(error, SignInThrottledError) else 503)
+            held = _held_until(self._needs.database.clock(), error)
+            response = self._password_page(person, str(error), 503 if held is None else 429, held)
             response.headers["Retry-After"] = str(error.retry_after)
             return response
         if changed is None:
@@ -458,10 +475,12 @@ class AccountPage:
             go_on_as(started, person.account, forms_too=forms_too)
         return started is not None
 
-    def _password_page(self, person: SignedIn, error: str | None = None, status: int = 200) -> Response:
+    def _password_page(
+        self, person: SignedIn, error: str | None = None, status: int = 200, held_until: Instant | None = None
+    ) -> Response:
         scripts_may_run()
         places = {"action": self._at("account/password"), "account_url": self._at("account")}
-        return render("password.html", status, account=person.account, error=error, **places)
+        return render("password.html", status, account=person.account, error=error, held_until=held_until, **places)
 
     def _left(self, sids: list[str]) -> Response:
         left(self._needs.database.clock(), sids)

@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 
 from idp.protocol.parameters import MalformedParametersError, Parameters
 from idp.protocol.uris import form_target, origin
-from idp.runtime.clock import ago, in_iso, in_words
+from idp.runtime.clock import ago, in_iso, in_words, time_of_day
 from idp.runtime.headers import NO_STORE
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def set_up_templates(app: Flask, folders: Sequence[str], **names: object) -> Non
     """Where the pages of `app` come from, first of all from the first of `folders`, and what each of them may use: `names`."""
     app.jinja_env.autoescape = True
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in folders])
-    app.jinja_env.filters |= {"ago": ago, "in_iso": in_iso, "in_words": in_words}
+    app.jinja_env.filters |= {"ago": ago, "in_iso": in_iso, "in_words": in_words, "time_of_day": time_of_day}
     app.jinja_env.globals |= names
 
 

@@ -1,5 +1,6 @@
 """`/login` and `/login/select`: what a person sees, and where they go from there."""
 
+from datetime import UTC, datetime
 from unittest.mock import patch
 
 import pytest
@@ -159,6 +160,12 @@ def test_throttled_is_429_with_the_wait_on_the_page(site: Site) -> None:
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "900"
     assert "Try again in 15 minutes." in answer.text
+    until = datetime.fromtimestamp(site.clock.now + 900, UTC)
+    assert f'That is at <time id="held-until" datetime="{until:%Y-%m-%dT%H:%M:%SZ}"' in answer.text
+    assert f">{until:%H:%M:%S} UTC</time>" in answer.text
+    assert "<fieldset disabled>" in answer.text, "nothing that is typed would be looked at"
+    assert f'id="login-again" href="/login?request={request_id}"' in answer.text
+    assert "<fieldset disabled>" not in browser.http.get(f"/login?request={request_id}").text
     assert "The App" in answer.text
     assert 'id="login-page"' in answer.text
 
