@@ -55,8 +55,8 @@ _AGAIN = "Please sign in again to go on."
 _ENDED_ALREADY = "That session was not open any more: there was nothing to end."
 _QUESTIONS = {
     "/account/sign-out": Question("Sign out that browser?", "Sign out", ("sid",)),
-    "/account/sign-out-others": Question("Sign out every other browser?", "Sign out others"),
-    "/account/sign-out-everywhere": Question("Sign out everywhere?", "Sign out everywhere"),
+    "/account/sign-out-others": Question("Sign out other devices?", "Sign out other devices"),
+    "/account/sign-out-everywhere": Question("Sign out all devices?", "Sign out all devices"),
 }
 
 

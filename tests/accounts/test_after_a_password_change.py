@@ -84,7 +84,7 @@ def test_who_is_told_that_the_password_is_wrong_keeps_the_cookie(site: Site) -> 
     browser = site.browser()
     browser.sign_in()
     twin = copied(site, browser)
-    assert "present password is wrong" in change(browser, old="wrong").text
+    assert "current password is wrong" in change(browser, old="wrong").text
     assert is_in(twin)
 
 

@@ -22,7 +22,7 @@ def clock() -> float:
 if __name__ in {"__main__", "__mp_main__"}:
     for function in (app.build, database.Database.__init__):
         function.__defaults__ = tuple(
-            clock if each.__name__ == "system_clock" else each for each in function.__defaults__ or ()
+            clock if getattr(each, "__name__", "") == "system_clock" else each for each in function.__defaults__ or ()
         )
 
 if __name__ == "__main__":

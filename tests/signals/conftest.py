@@ -4,15 +4,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.flows.conftest import person, provider
+from tests.flows.conftest import PEOPLE, person
 from tests.signals.follower import Follower
 from tests.signals.pushed import PushReceiver
+from tests.support.databases import DIALECTS
 from tests.support.relying_party import RelyingParty
-from tests.support.serving import RunningProvider
+from tests.support.serving import Providers, RunningProvider
 
-__all__ = ["person", "provider"]
+__all__ = ["person"]
 
 Follow = Callable[..., Follower]
+
+
+@pytest.fixture(scope="session", params=DIALECTS)
+def provider(request: pytest.FixtureRequest, providers: Providers) -> RunningProvider:
+    """One running provider for each database, with Alice and Bob. Whoever follows here is in no other folder's way."""
+    return providers("signals", request.param, people=PEOPLE)
 
 
 @pytest.fixture
