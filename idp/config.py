@@ -14,7 +14,7 @@ import re
 import secrets
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -40,6 +40,7 @@ from idp.protocol.uris import is_loopback_host, is_wellformed
 from idp.setting_files import SUFFIX, SettingFileError, is_text
 from idp.setting_files import toml as in_toml
 from idp.setting_files import values as in_files
+from idp.setting_types import Colour, Link, Names, Networks, Seconds
 
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
@@ -53,9 +54,6 @@ REQUEST_OBJECTS = ("request", "request_uri")
 PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 MINIMUM_METRICS_TOKEN_LENGTH = 16
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-Seconds: TypeAlias = Annotated[int, Field(ge=1)]
-
 
 class OperatorError(Exception):
     """What only an operator can mend. Its text is one sentence: what, where, and the mend."""
@@ -63,11 +61,6 @@ class OperatorError(Exception):
 
 class SettingsError(OperatorError):
     """A setting that stops the start."""
-
-
-def _split(value: object) -> object:
-    """Lists are written with commas in the environment, as arrays in TOML."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 def os_user() -> str:
@@ -87,10 +80,6 @@ def _who_runs_it() -> str:
 def _whole(value: object) -> object:
     """A number out of a list of numbers: the environment and files hold text."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Networks: TypeAlias = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -119,10 +108,10 @@ class Settings(BaseSettings):
     metrics_token: SecretStr = SecretStr("")
     templates_dir: DirectoryPath | None = None
     brand_logo: FilePath | None = None
-    brand_accent: str = ""
-    brand_background: str = ""
-    brand_support_url: str = ""
-    brand_privacy_url: str = ""
+    brand_accent: Colour = ""
+    brand_background: Colour = ""
+    brand_support_url: Link = ""
+    brand_privacy_url: Link = ""
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: str = Field(default_factory=_who_runs_it, max_length=_MAXIMUM_OPERATOR)
@@ -314,24 +303,6 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         return value
 
-    @field_validator("brand_accent", "brand_background")
-    @classmethod
-    def _colour_is_written_in_hex(cls, value: str) -> str:
-        if value and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-            problem = "must be a colour written as #rrggbb"
-            raise ValueError(problem)
-        return value
-
-    @field_validator("brand_support_url", "brand_privacy_url")
-    @classmethod
-    def _link_is_safe(cls, value: str) -> str:
-        web = value.startswith("https://") and is_wellformed(value) and bool(urlsplit(value).hostname)
-        mail = re.fullmatch(r"mailto:[^\s@<>\"]+@[^\s@<>\"]+", value) is not None
-        if value and not (web or mail):
-            problem = "must be an https address, or mailto: and an email address"
-            raise ValueError(problem)
-        return value
-
     @field_validator("trusted_headers")
     @classmethod
     def _headers_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -451,7 +422,7 @@ def settings_file() -> Path:
 class SingleFiles(PydanticBaseSettingsSource):
     """Settings that stand each in a file of its own: `IDP_SECRET_KEY_FILE` names that of `IDP_SECRET_KEY`."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -466,7 +437,7 @@ class SingleFiles(PydanticBaseSettingsSource):
 class TomlFile(PydanticBaseSettingsSource):
     """Settings from `IDP_CONFIG` or `./idp.toml`; a table's name is the room's, and prefixes its keys."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

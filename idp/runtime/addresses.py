@@ -7,7 +7,7 @@ special-purpose registries, RFC 6890). What is not known to be public is refused
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from idp.config import Network
+from idp.setting_types import Network
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _PUBLIC_V6 = ip_network("2000::/3")

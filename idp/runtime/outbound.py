@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import certifi
 
 from idp import __version__
-from idp.config import Network
 from idp.protocol.uris import is_wellformed
 from idp.runtime import addresses, wire
 from idp.runtime.lookups import Lookups, NoRoomError, Resolver, system_resolver
 from idp.runtime.turn import waiting
 from idp.runtime.wire import Answer, Connection, HttpParserError
+from idp.setting_types import Network
 
 __all__ = ["Answer", "BusyError", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
 

@@ -21,10 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idp import __version__
-from idp.config import Network
 from idp.runtime import lookups, wire
 from idp.runtime.addresses import kind_of
 from idp.runtime.outbound import Answer, BusyError, Outbound, OutboundError, RefusedError, UnreachableError
+from idp.setting_types import Network
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATIENT = 10.0
