@@ -422,7 +422,7 @@ def settings_file() -> Path:
 class SingleFiles(PydanticBaseSettingsSource):
     """Settings that stand each in a file of its own: `IDP_SECRET_KEY_FILE` names that of `IDP_SECRET_KEY`."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -437,7 +437,7 @@ class SingleFiles(PydanticBaseSettingsSource):
 class TomlFile(PydanticBaseSettingsSource):
     """Settings from `IDP_CONFIG` or `./idp.toml`; a table's name is the room's, and prefixes its keys."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: D102, ARG002
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

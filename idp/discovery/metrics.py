@@ -16,11 +16,12 @@ from typing import Self
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from idp.config import Network, OperatorError, Settings
+from idp.config import OperatorError, Settings
 from idp.runtime.forwarding import Proxies, Sender
 from idp.runtime.headers import NO_STORE, STRICT
 from idp.runtime.listening import Place
 from idp.runtime.supervision import SLACK, Supervised
+from idp.setting_types import Network
 
 PATH = "/metrics"
 
