@@ -14,6 +14,7 @@ ACCESS_TOKEN_TYP = "at+jwt"
 FAMILY_ID_BYTES = 16
 JTI_BYTES = 12
 PAIRWISE_BYTES = 24
+_GENERATION_BYTES = 4
 #: As it stands in a `jti`.
 FAMILY_ID_LENGTH = 22
 #: How many families one status list covers: 16 KiB before it is compressed.
@@ -177,9 +178,10 @@ def when_asked_again(policy: Policy, family: Family, now: Instant) -> AskedAgain
 def jti(family_id: str, generation: int, random: str) -> str:
     """An access token's identifier: unique, and it names the family and the refresh token beside which it was issued.
 
-    So the end of the family is seen in it, and its use shows that the answer arrived (docs/adr/0006).
+    So the end of the family is seen in it, and its use shows that the answer arrived (docs/adr/0006). It has one dot, since
+    those who follow security events find the family before it.
     """
-    return f"{family_id}.{generation}.{random}"
+    return f"{family_id}.{_beside(generation)}{random}"
 
 
 def family_of(token_id: str) -> str | None:
@@ -194,8 +196,12 @@ def shows_arrival(family: Family, token_id: str) -> bool:
     It is one issued beside the live refresh token. What came with the code has no parent that could be asked for again.
     """
     _, _, rest = token_id.partition(".")
-    generation, _, _ = rest.partition(".")
-    return family.generation > 0 and family.seen_at is None and generation == str(family.generation)
+    return family.generation > 0 and family.seen_at is None and rest.startswith(_beside(family.generation))
+
+
+def _beside(generation: int) -> str:
+    """A refresh token's generation, as it stands in the `jti` of what was issued beside it: of one length always."""
+    return b64url(generation.to_bytes(_GENERATION_BYTES, "big"))
 
 
 def access_token_lasts(policy: Policy, now: Instant, until: Instant | None) -> int:

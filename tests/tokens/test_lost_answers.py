@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import jwt
 import pytest
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from sqlalchemy import event
@@ -234,3 +235,17 @@ def test_a_refresh_asks_the_database_once_however_long_answers_may_be_lost(patie
     patient.rotate(client, parent)
     assert [each for each in statements if "token_families" in each] == [each for each in statements if "UPDATE" in each]
     assert len([each for each in statements if "token_families" in each]) == 1
+
+
+def test_a_family_stands_before_the_one_dot_of_its_tokens_names_and_no_name_comes_twice(patient: World, client: Client) -> None:
+    family, token = allow(patient, client)
+    names = []
+    for _ in range(3):
+        for _ in range(2):
+            text = patient.access_token(client, patient.stored(family))
+            names.append(str(jwt.decode(text, options={"verify_signature": False})["jti"]))
+        token = patient.rotate(client, token)
+    assert [name.split(".")[0] for name in names] == [family.family_id] * 6
+    assert len(set(names)) == 6
+    assert {name.count(".") for name in names} == {1}
+    assert max(len(name) for name in names) <= 64
