@@ -7,6 +7,7 @@ Does not own: what the provider sends (`idp.signals`), who may do what in an app
 
 from idp.verifier.asynchronous import AsyncVerifier
 from idp.verifier.backchannel import BackChannel
+from idp.verifier.bearer import bearer_token
 from idp.verifier.errors import (
     BadSignatureError,
     ClaimError,
@@ -16,6 +17,7 @@ from idp.verifier.errors import (
     KeysUnseenError,
     MalformedTokenError,
     MissingError,
+    NoTokenError,
     StaleError,
     TokenError,
     UncertainError,
@@ -48,6 +50,7 @@ __all__ = [
     "KeysUnseenError",
     "MalformedTokenError",
     "MissingError",
+    "NoTokenError",
     "OtherSessionError",
     "Poll",
     "Push",
@@ -62,5 +65,6 @@ __all__ = [
     "UnknownKeyError",
     "UnknownListError",
     "Verifier",
+    "bearer_token",
     "names",
 ]

@@ -6,12 +6,12 @@ every other: `websocket.disconnect` when it receives, and OSError when it sends 
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from http import HTTPStatus
 from inspect import isawaitable
 from typing import Any, TypeAlias, TypeVar
 
-from idp.verifier.errors import TokenError
+from idp.verifier.errors import NoTokenError, TokenError
 from idp.verifier.guard import SESSION_ENDED, Guard
 from idp.verifier.holding import AnyClaims, Handle
 
@@ -29,6 +29,8 @@ Answer = TypeVar("Answer")
 TOKEN_PROTOCOL = "access_token"
 #: Seconds that a peer has to take the close frame; one that reads nothing keeps its socket no longer.
 GOODBYE = 1.0
+#: Characters of a close reason, which are as many bytes here (RFC 6455 §5.5.1: 125 with the code).
+LONGEST_REASON = 123
 _KEY = "idp.verifier.socket"
 
 
@@ -66,6 +68,12 @@ def bearer(verify: Verify) -> Authenticate:
 
 class _ClosedError(OSError):
     """The guard has closed the socket; the text is the reason."""
+
+
+class _EndedError(TokenError):
+    """It ended while its socket was opened."""
+
+    reason = "ended"
 
 
 class GuardedSockets:
@@ -135,14 +143,14 @@ class GuardedSocket:
 
     async def admit(self, authenticate: Authenticate) -> bool:
         """Bind it to who opens it; False when nobody may, and the handshake was refused."""
-        status = HTTPStatus.UNAUTHORIZED
+        refusal: TokenError = NoTokenError()
         try:
             found = authenticate(self._scope)
             self.claims = await found if isawaitable(found) else found
         except TokenError as error:
-            status = HTTPStatus(error.status)
+            refusal = error
         if self.claims is None:
-            await self._goodbye(SESSION_ENDED, "", status)
+            await self._goodbye(SESSION_ENDED, refusal.description[:LONGEST_REASON], refusal)
             return False
         return not self.bind(self.claims).closed  # and what has ended already, `_end` refuses
 
@@ -205,11 +213,14 @@ class GuardedSocket:
         finally:
             self._told.set()
 
-    async def _goodbye(self, code: int, reason: str, status: int = HTTPStatus.UNAUTHORIZED) -> None:
-        """Close an open socket; refuse a handshake by `status` where the server can say so (it says 403 by itself)."""
+    async def _goodbye(self, code: int, reason: str, refusal: TokenError | None = None) -> None:
+        """Close an open socket; refuse a handshake in words where the server can pass them on (it says 403 by itself)."""
         if self._answered or "websocket.http.response" not in (self._scope.get("extensions") or {}):
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
             return
-        headers = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")]
-        await self._send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "websocket.http.response.body", "body": b""})
+        answer = refusal or _EndedError(reason)
+        body = json.dumps(answer.body).encode()
+        named = {**answer.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in named.items()]
+        await self._send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
+        await self._send({"type": "websocket.http.response.body", "body": body})

@@ -23,24 +23,25 @@ class Expected:
 def check(claims: Mapping[str, object], expected: Expected, now: float) -> None:
     """Raise ClaimError or ExpiredTokenError for claims that are not for us, or not now."""
     if claims.get("iss") != expected.issuer:
-        message = "of another issuer"
-        raise ClaimError(message)
+        message = f"of another issuer than {expected.issuer}"
+        raise ClaimError(message, "issuer")
     if not is_for(claims.get("aud"), expected.audiences):
-        message = "for another audience"
-        raise ClaimError(message)
+        wanted = " or ".join(sorted(expected.audiences))
+        message = f"for another audience than {wanted}, which must be among the resources of the client that asked for it"
+        raise ClaimError(message, "audience")
     if expected.typ == _UNTYPED and not isinstance(claims.get("client_id"), str):
         message = "no access token: it names no client"
-        raise ClaimError(message)
+        raise ClaimError(message, "type")
     expires = instant(claims.get("exp"))
     if expires is None:
         message = "it does not say when it expires"
-        raise ClaimError(message)
+        raise ClaimError(message, "exp")
     if expires + expected.leeway <= now:
-        message = "expired"
+        message = f"its time was over {now - expires:.0f} s ago"
         raise ExpiredTokenError(message)
     if "nbf" in claims and (begins := instant(claims["nbf"])) is not None and begins - expected.leeway > now:
         message = "not valid yet"
-        raise ClaimError(message)
+        raise ClaimError(message, "nbf")
 
 
 def is_for(aud: object, audiences: frozenset[str]) -> bool:

@@ -40,7 +40,7 @@ def _read(parts: CompactJws, keys: Mapping[str, RSAKey], typ: str) -> tuple[dict
         raise MalformedTokenError(message)
     if parts.typ != typ:
         message = f"not of the type {typ}"
-        raise ClaimError(message)
+        raise ClaimError(message, "type")
     kid = header["kid"]
     key = keys.get(kid)
     if key is None:

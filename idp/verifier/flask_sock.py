@@ -22,6 +22,7 @@ from idp.verifier.holding import AnyClaims, Handle
 
 #: Seconds that a page has to answer a close frame.
 GOODBYE = 1.0
+LONGEST_REASON = 123
 
 
 @contextmanager
@@ -56,8 +57,11 @@ def guarded(guard: Guard, socket: Server, who: AnyClaims | str, expires: float |
 
 
 def refuse(socket: Server, reason: str) -> None:
-    """Close a socket that is not to be served, its token being refused: with the code 4401, and its connection with it."""
-    _end(socket, SESSION_ENDED, reason)
+    """Close a socket that is not to be served, its token being refused: with the code 4401, and its connection with it.
+
+    `reason` is for the developer, as `error.description`; of one that is too long the beginning is sent (RFC 6455 §5.5).
+    """
+    _end(socket, SESSION_ENDED, reason.encode()[:LONGEST_REASON].decode(errors="ignore"))
     _hang_up(socket)
 
 
