@@ -5,11 +5,12 @@ What a relying party says is an outsider's text: only what has the expected form
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from idp.delivery.composing import Composing
-from idp.delivery.rules import SOON, Composer, Delivery, Result, Verdict
+from idp.delivery.rules import REFUSED, SOON, Composer, Delivery, Result, Verdict
 from idp.delivery.rules import judge as judge_status
 from idp.protocol import strict_json
 from idp.runtime.clock import Clock, Instant
@@ -57,7 +58,8 @@ async def attempt(
         return Result(Verdict.RETRY, error=str(error))
     except Exception as error:  # noqa: BLE001 - its text may hold what was to be sent, so only its name is kept
         return Result(Verdict.RETRY, error=f"the attempt failed here: {type(error).__name__}", ours=True)
-    return read(answer, clock(), message.judge)
+    result = read(answer, clock(), message.judge)
+    return replace(result, hint=message.hint) if result.verdict is Verdict.DEAD and result.status == REFUSED else result
 
 
 def read(answer: Answer, now: Instant, judge: Callable[[Answer], Verdict] | None = None) -> Result:

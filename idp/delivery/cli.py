@@ -86,9 +86,12 @@ def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_js
 @click.pass_obj
 @reads
 def parties(needs: Needs, *, as_json: bool) -> None:
-    """List the relying parties that do not answer: nothing is sent to one whose circuit is open, save a probe now and then."""
+    """List the relying parties that do not answer, or that answered 400 and never took anything.
+
+    Nothing is sent to one whose circuit is open, save a probe now and then.
+    """
     with needs.database.reading() as tx:
-        found = needs.deliveries.parties(tx)
+        found = [*needs.deliveries.parties(tx), *needs.deliveries.refusing(tx)]
     rows = [_party(party, tx.now) for party in found]
     emit(rows, as_json=as_json, columns=("client_id", "circuit", "failures", "failing_since_at", "open_until_at", "last_error"))
 

@@ -6,7 +6,7 @@ Outcomes that came in together are written together, with the next leases, in on
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import ceil, floor
 from typing import NamedTuple
@@ -110,6 +110,8 @@ class Ledger:
         # What is not written down yet, and each lane that is ours with the end of its lease.
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
+        #: Of clients that answered 400: whether they ever took anything.
+        self._takes: dict[str, bool] = {}
         self._measured_at = self._swept_at = float("-inf")
         # When what waits is asked for again, and the lanes of ours in which more waits than was read.
         self._ask_at = float("-inf")
@@ -143,6 +145,7 @@ class Ledger:
     def look(self, underway: Underway) -> Round:
         """Write down what came of attempts, and lease and read what is due: one commit for all."""
         began = time.thread_time()
+        self._explain()
         if underway.is_woken or self._lanes.keys() - underway.lanes:
             self._ask_at = float("-inf")
         asks = self._ask_at <= time.monotonic()
@@ -186,8 +189,23 @@ class Ledger:
         with self._asking:
             return self._is_pending(**store.which(delivery))
 
+    def _explain(self) -> None:
+        """Add the hint of its message where a party answered 400 that never took anything."""
+        for place, done in enumerate(self._unwritten):
+            name, result = done.delivery.client_id, done.result
+            if result.verdict is Verdict.DELIVERED and name in self._takes:
+                self._takes[name] = True
+            if result.hint is None:
+                continue
+            if name not in self._takes:  # looked up once in a process: there may be millions of deliveries
+                with self._database.reading() as tx:
+                    self._takes[name] = store.has_taken(tx, name)
+            error = result.error if self._takes[name] else f"{result.error}; {result.hint}"
+            self._unwritten[place] = done._replace(result=replace(result, error=error, hint=None))
+
     def write_down(self) -> None:
         """Write down what came of attempts, and hold no lane any more."""
+        self._explain()
         with self._database.writing() as tx:
             self._settle(tx)
             lanes.give_back(tx, self._name, [*self._lanes, lanes.claim(self._name)])

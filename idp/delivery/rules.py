@@ -24,6 +24,8 @@ ERROR_LENGTH = 200
 CIRCUIT_FAILURES = 5
 LONGEST_OPEN = 60.0
 
+#: "This is no token that I take" (Back-Channel Logout 1.0 §2.8).
+REFUSED = 400
 _IN_ORDER = "stream "
 _TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
@@ -102,12 +104,16 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is posted, and what an answer means where its status alone does not say it as it does for a logout token."""
+    """What is posted, and what an answer means where its status alone does not say it as it does for a logout token.
+
+    `hint` is for operators: what to look at when a party answers 400 that never took anything.
+    """
 
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     judge: Callable[[Answer], Verdict] | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class Result:
     """What an attempt came to. `retry_after` is what the answer asked for, in seconds.
 
     `ours`: it failed before anything was sent, and nothing is held against the party. `again_in`: it is to be repeated after
-    about so many seconds, however often it was.
+    about so many seconds, however often it was. `hint` is the message's, where the answer was 400.
     """
 
     verdict: Verdict
@@ -149,6 +155,7 @@ class Result:
     retry_after: float | None = None
     ours: bool = False
     again_in: float | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

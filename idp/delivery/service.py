@@ -98,6 +98,10 @@ class DeliveryService:
         """The relying parties that do not answer, the longest first."""
         return store.parties(tx)
 
+    def refusing(self, tx: Transaction) -> list[Party]:
+        """The relying parties that answered 400 and never took anything: most likely something is configured wrongly."""
+        return store.refusing(tx)
+
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago; returns their number."""
         return lanes.forget(tx, _ABANDONED)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal,
     or_,
     select,
     text,
@@ -27,7 +28,7 @@ from idp.delivery import rules
 from idp.delivery.lanes import held, pending
 from idp.delivery.lease_clock import instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
-from idp.delivery.rules import Delivery, Outcome, Party, Queue, State
+from idp.delivery.rules import REFUSED, Delivery, Outcome, Party, Queue, State
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
 
@@ -165,6 +166,21 @@ _ANSWERED_ALL = delete(_parties).where(
     )
 )
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
+_HAS_TAKEN = select(_t.c.delivery_id).where(_t.c.client_id == bindparam("of"), _t.c.delivered_at.is_not(None)).limit(1)
+_taken = _t.alias("taken")
+_REFUSING = (
+    select(_t.c.client_id, func.count(), func.min(_t.c.dead_at), literal(0.0), func.max(_t.c.last_error))
+    .where(
+        _t.c.dead_at.is_not(None),
+        _t.c.last_status == bindparam("status"),
+        ~select(_taken.c.delivery_id)
+        .where(_taken.c.client_id == _t.c.client_id, _taken.c.delivered_at.is_not(None))
+        .correlate(_t)
+        .exists(),
+    )
+    .group_by(_t.c.client_id)
+    .order_by(_t.c.client_id)
+)
 _PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
 _THESE_PARTIES = select_of(PartyRow, Party).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 
@@ -280,6 +296,16 @@ def give_up(tx: Transaction, dialect: str, limit: int, error: str) -> int:
 def queue(tx: Transaction) -> Queue:
     """How much waits, and since when."""
     return tx.one(Queue, _QUEUE, {}) or Queue(0, None)
+
+
+def has_taken(tx: Transaction, client_id: str) -> bool:
+    """Whether a client ever took anything, as far as is known still."""
+    return tx.execute(_HAS_TAKEN, {"of": client_id}).first() is not None
+
+
+def refusing(tx: Transaction) -> list[Party]:
+    """Who answered 400 and never took anything: how often, since when, and what the last error was."""
+    return tx.all(Party, _REFUSING, {"status": REFUSED})
 
 
 def parties(tx: Transaction) -> list[Party]:

@@ -1,9 +1,11 @@
 """`idp client check`: real logout tokens for a session that nobody has, good and broken, and what a relying party made of them.
 
-A correct receiver takes the first, and refuses every other with 400 (Back-Channel Logout 1.0 §2.6, §2.8).
+A correct receiver takes the first, and refuses every other with 400 (Back-Channel Logout 1.0 §2.6, §2.8). One that refuses
+the first is shown a `sub` as well, for some demand it. What it says of itself is shown.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from urllib.parse import urlencode
 from idp.clients.rules import Client
 from idp.keys.service import KeyService
 from idp.logout import rules
+from idp.protocol import strict_json
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
@@ -23,17 +26,21 @@ from idp.tokens.rules import JTI_BYTES
 #: Longer than this, in seconds, and sign-outs of many people pile up.
 SLOW_SECONDS = 2.0
 _GOOD, _REFUSED = (200, 204), 400
+_LONGEST_SAYING = 200
+_URL = re.compile(r"https?://[^\s\"'<>,;()\]}]+")
+_SPEAKS_OF_ISSUER = re.compile(r"\biss(uer)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One token that was sent. `verdict` is `good`, `note` or `wrong`; `words` say what to do."""
+    """One token that was sent. `verdict` is `good`, `note` or `wrong`; `words` say what to do, `said` is the receiver's own."""
 
     sent: str
     answer: str
     ms: int
     verdict: str
     words: str
+    said: str = ""
 
     def shown(self) -> Mapping[str, object]:
         """As a row."""
@@ -50,12 +57,19 @@ class Checker:
 
     def check(self, client: Client, uri: str, now: Instant) -> Iterator[Check]:
         """Each token, sent and judged. The first that cannot be sent at all is the last."""
+        other = self._other_issuer()
+        if other is not None:
+            words = f"this command signs for {self.issuer}, and there {other} is served: set IDP_ISSUER as for `idp serve`"
+            yield Check("nothing yet", "-", 0, "wrong", words)
         claims = self._claims(client, now)
         valid = self._signed(claims, client, now)
-        first = self._send(uri, "a valid logout token", valid, _judge_valid)
+        first = self._send(uri, "a valid logout token", valid, self._judge_valid)
         yield first
         if first.answer == "-":
             return
+        if first.verdict == "wrong" and "sub" not in claims:
+            named = self._signed(self._claims(client, now) | {"sub": secrets.token(16)}, client, now)
+            yield self._send(uri, "one with a sub as well", named, _judge_named)
         yield self._send(uri, "the same token again", valid, _judge_again)
         for what, why, token in self._broken(client, now):
             yield self._send(uri, what, token, partial(_judge_broken, why))
@@ -84,6 +98,23 @@ class Checker:
         yield "one with alg none", "alg: anybody could sign your people out (step 3)", f"{unsigned}.{payload}."
         yield "something that is no token", "that it is a JWT (step 1)", "garbage"
 
+    def _other_issuer(self) -> str | None:
+        """The issuer that is served where ours should be, if it is another one: receivers compare it to the letter."""
+        try:
+            document = strict_json.loads(self.outbound.get(f"{self.issuer}/.well-known/openid-configuration").body)
+        except (OutboundError, ValueError):
+            return None  # it cannot be reached from here, which says nothing of whether receivers reach it
+        found = document.get("issuer") if isinstance(document, dict) else None
+        return _printable(found) if isinstance(found, str) and found != self.issuer else None
+
+    def _judge_valid(self, answer: Answer, seconds: float) -> tuple[str, str]:
+        verdict, words = _judge_valid(answer, seconds)
+        said = _said(answer)
+        others = {url.rstrip(".") for url in _URL.findall(said)} - {self.issuer}
+        if verdict == "wrong" and (_SPEAKS_OF_ISSUER.search(said) or others):
+            words += f"; it seems to expect another issuer: ours is {self.issuer}, to the letter"
+        return verdict, words
+
     def _claims(self, client: Client, now: Instant) -> dict[str, object]:
         payload = {"aud": client.client_id, "sid": secrets.token(24), "jti": secrets.token(JTI_BYTES)}
         if client.backchannel_logout_include_sub:
@@ -103,7 +134,27 @@ class Checker:
             return Check(what, "-", round((perf_counter() - began) * 1000), "wrong", f"it cannot be reached: {error}")
         seconds = perf_counter() - began
         verdict, words = judge(answer, seconds)
-        return Check(what, str(answer.status), round(seconds * 1000), verdict, words)
+        return Check(what, str(answer.status), round(seconds * 1000), verdict, words, _said(answer))
+
+
+def _said(answer: Answer) -> str:
+    """The receiver's own `error` and `error_description` (§2.8), on one line and no longer than one."""
+    try:
+        document = strict_json.loads(answer.body)
+    except ValueError:
+        return ""
+    members = [document.get(name) for name in ("error", "error_description")] if isinstance(document, dict) else []
+    return ": ".join(_printable(member) for member in members if isinstance(member, str) and member)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text[:_LONGEST_SAYING])
+
+
+def _judge_named(answer: Answer, _seconds: float) -> tuple[str, str]:
+    if answer.status in _GOOD:
+        return "wrong", "this one was taken: it demands a sub, so register backchannel_logout_include_sub for this client"
+    return "note", "it was not taken either: a sub is not what it wants"
 
 
 def _judge_valid(answer: Answer, seconds: float) -> tuple[str, str]:

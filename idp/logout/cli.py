@@ -53,7 +53,7 @@ def check_client(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore
         raise Refused(message)
     obj.keys.load()
     checks = list(obj.checker.check(client, client.backchannel_logout_uri, obj.database.clock()))
-    emit([check.shown() for check in checks], as_json=as_json, columns=("sent", "answer", "ms", "verdict", "words"))
+    emit([check.shown() for check in checks], as_json=as_json, columns=("sent", "answer", "ms", "verdict", "words", "said"))
     if any(check.verdict == "wrong" for check in checks):
         raise SystemExit(1)
 

@@ -11,6 +11,9 @@ LOGOUT_TOKEN_TYP = "logout+jwt"
 LOGOUT_TOKEN_LIFETIME = 120
 BACKCHANNEL = "backchannel_logout"
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
+#: For operators, where a relying party answers 400 that never took a logout token. Some demand a `sub`: Quarkus by default.
+HINT = "it never took one: see `idp client check`"
+HINT_WITHOUT_SUB = f"{HINT}; it may demand a sub (backchannel_logout_include_sub), as Quarkus does"
 
 
 class Reason(StrEnum):

@@ -309,4 +309,5 @@ class LogoutService:
         alg = DEFAULT_ALG if client is None else client.id_token_signed_response_alg
         token = self._keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now, alg if self._keys.can_sign(alg) else DEFAULT_ALG)
         # A JWT is letters, digits, "-", "_" and ".": nothing in it has to be escaped in a form.
-        return Message(f"logout_token={token}".encode("ascii"), "application/x-www-form-urlencoded")
+        hint = rules.HINT if "sub" in delivery.payload else rules.HINT_WITHOUT_SUB
+        return Message(f"logout_token={token}".encode("ascii"), "application/x-www-form-urlencoded", hint=hint)

@@ -23,7 +23,9 @@ PASSWORD = "a long password"
 
 def commands() -> str:
     """The commands of the chapter, without the text between them."""
-    chapter = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own app in two minutes")[2].partition("\n## ")[0]
+    chapter = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own app in two minutes")[2].partition("\n## ")[0]
+    )
     return "\n".join(line[4:] for line in chapter.splitlines() if line.startswith("    "))
 
 
