@@ -109,7 +109,7 @@ class Front:
         if self._root:
             environ["SCRIPT_NAME"] = self._root
             environ["PATH_INFO"] = path.removeprefix(self._root) or "/"
-        said = {name: str(environ.get("HTTP_" + name.upper().replace("-", "_"), "")) for name in PROXY_HEADERS}
+        said: dict[str, str] = {name: str(environ.get("HTTP_" + name.upper().replace("-", "_"), "")) for name in PROXY_HEADERS}
         sender = self._proxies.sender(peer, said)
         environ["REMOTE_ADDR"], environ[_SENDER] = sender.address, sender
         if sender.problem is not None:

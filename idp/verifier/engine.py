@@ -1,12 +1,11 @@
 """Everything of a verifier but threads and sockets: its parts put together, and its flows for others to walk."""
 
-import logging
 from collections.abc import Callable
 
+from idp.verifier import log
 from idp.verifier.backchannel import BackChannel, BackChannelReceiver
 from idp.verifier.core import Core
 from idp.verifier.errors import (
-    ClaimError,
     DoubtError,
     EndedTokenError,
     KeysUnseenError,
@@ -29,7 +28,6 @@ from idp.verifier.received import TRY_AGAIN, Reply
 from idp.verifier.rules import Claims
 from idp.verifier.wire import ExchangeError, Flow, Pause
 
-_log = logging.getLogger("idp.verifier")
 #: What may be forgotten is looked for this often, in seconds.
 _TIDY = 5.0
 #: While it is stale, whether it still is.
@@ -80,8 +78,7 @@ class Engine:
                     return error.claims
                 error = EndedTokenError("jti", str(error.claims.get("jti")))
         self.core.counts.refused += 1
-        # What another party was given, or the wrong kind, is somebody's configuration; all else happens every day.
-        _log.log(logging.WARNING if isinstance(error, ClaimError) else logging.INFO, "token refused: %s", error.description)
+        log.refused(error)
         if isinstance(error, UnknownKeyError) and self.core.keys.age(self.core.clock.elapsed()) > 0:
             raise KeysUnseenError(error.kid)  # nobody is to be signed out because this has just started
         raise error
