@@ -40,7 +40,7 @@ from idp.protocol.uris import is_loopback_host, is_wellformed
 from idp.setting_files import SUFFIX, SettingFileError, is_text
 from idp.setting_files import toml as in_toml
 from idp.setting_files import values as in_files
-from idp.setting_types import Colour, Link, Names, Networks, Seconds
+from idp.setting_types import PROXY_HEADERS, Colour, Headers, Link, Names, Networks, Seconds
 
 PREFIX = "IDP_"
 SECRET_KEY_FILE = "secret_key"
@@ -50,9 +50,6 @@ _MAXIMUM_OPERATOR = 128
 SECRETS = {"secret_key", "database_url", "keys_pkcs11_pin", "metrics_token"}
 #: How a request object may come: by value, by reference (OIDC Core §6).
 REQUEST_OBJECTS = ("request", "request_uri")
-#: In which header a proxy may say who came.
-Header: TypeAlias = Literal["X-Forwarded-For", "Forwarded", "X-Real-IP"]
-PROXY_HEADERS: tuple[Header, ...] = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 MINIMUM_METRICS_TOKEN_LENGTH = 16
 
 
@@ -101,7 +98,7 @@ class Settings(BaseSettings):
     bind: str = "127.0.0.1:8000"
     workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 4), ge=1)
     trusted_proxies: Networks = ()
-    trusted_headers: Annotated[tuple[Header, ...], Field(min_length=1), NoDecode, BeforeValidator(_split)] = PROXY_HEADERS
+    trusted_headers: Headers = PROXY_HEADERS
     outbound_allow: Networks = ()
     outbound_ca_file: FilePath | None = None
     metrics_allow: Networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))

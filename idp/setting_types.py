@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -37,6 +37,10 @@ def _link(value: str) -> str:
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
+#: In which header a proxy may say who came.
+Header: TypeAlias = Literal["X-Forwarded-For", "Forwarded", "X-Real-IP"]
+PROXY_HEADERS: tuple[Header, ...] = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+Headers: TypeAlias = Annotated[tuple[Header, ...], Field(min_length=1), NoDecode, BeforeValidator(_split)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Networks: TypeAlias = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
 #: `#rrggbb`, or nothing.

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias
 
-from idp.config import PROXY_HEADERS
-from idp.setting_types import Network
+from idp.setting_types import PROXY_HEADERS, Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

@@ -9,11 +9,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from idp.config import PROXY_HEADERS
 from idp.runtime import audit
 from idp.runtime.forwarding import Proxies, Sender
 from idp.runtime.headers import HSTS, STRICT
-from idp.setting_types import Network
+from idp.setting_types import PROXY_HEADERS, Network
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
