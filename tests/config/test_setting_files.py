@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import certifi
 import pytest
 
 from idp.config import Settings, SettingsError
@@ -51,8 +52,15 @@ VALUES = {
     "secret_key": SECRET,
     "database_url": URL,
     "issuer": "https://id.example.org",
-    "outbound_ca_file": __file__,
+    "outbound_ca_file": certifi.where(),
+    "metrics_bind": "127.0.0.1:9100",
+    "metrics_token": "a-bearer-token-of-the-tests",
     "templates_dir": str(Path(__file__).parent),
+    "brand_logo": __file__,
+    "brand_accent": "#7a1fa2",
+    "brand_background": "#f3e9ff",
+    "brand_support_url": "mailto:help@example.org",
+    "brand_privacy_url": "https://example.org/privacy",
     "keys_pkcs11_module": __file__,
     "operator": "somebody",
     "outbound_allow": "10.0.0.0/8",
@@ -82,7 +90,7 @@ def test_every_setting_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_setting_that_is_called_a_file_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path, "a bundle")
+    path = written(tmp_path, Path(certifi.where()).read_bytes())
     monkeypatch.setenv("IDP_OUTBOUND_CA_FILE", path)
     assert Settings.load().outbound_ca_file == Path(path)
 
