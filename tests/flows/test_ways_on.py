@@ -72,7 +72,7 @@ class Visitor(Person):
 #: Each template, how one comes to its page, and what must be there to go on by.
 PAGES: dict[str, tuple[Callable[[Visitor], Page], set[str]]] = {
     "account.html": (lambda visitor: visitor.enter(), {"account-apps"}),
-    "apps.html": (lambda visitor: visitor.signed_in_at("account/apps"), {"apps-back"}),
+    "apps.html": (lambda visitor: visitor.signed_in_at("account/apps"), {"account-profile"}),
     "ask_again.html": (Visitor.asked_again, {"to-account"}),
     "consent.html": (Visitor.consent, set()),
     "error.html": (lambda visitor: visitor.open("nowhere"), {"to-account"}),
@@ -84,8 +84,8 @@ PAGES: dict[str, tuple[Callable[[Visitor], Page], set[str]]] = {
     "logout_done.html": (Visitor.signed_out, {"sign-in-again", "logout-return"}),
     "moving_on.html": (Visitor.moving_on, {"continue"}),
     "over.html": (Visitor.answered, {"to-account", "back-to-app"}),
-    "password.html": (lambda visitor: visitor.signed_in_at("account/password"), {"password-back"}),
-    "profile.html": (lambda visitor: visitor.signed_in_at("account/profile"), {"profile-back"}),
+    "password.html": (lambda visitor: visitor.signed_in_at("account/password"), {"account-apps"}),
+    "profile.html": (lambda visitor: visitor.signed_in_at("account/profile"), {"account-apps"}),
     "select_account.html": (Visitor.choice, set()),
 }
 
