@@ -106,6 +106,15 @@ def test_the_type_is_at_jwt_unless_another_is_asked_for(transmitter: Transmitter
             usual.verify(signed(claims, typ))
 
 
+def test_an_id_token_is_no_access_token_where_both_have_the_type_jwt(transmitter: Transmitter, verifier_of: Make) -> None:
+    """Nor is a signed answer of `/userinfo`: only an access token names the client that it was given to (RFC 9068 §2.2)."""
+    verifier = verifier_of(transmitter.issuer, typ="JWT")
+    verifier.verify(signed(token_claims(transmitter.issuer), "JWT"))
+    for more in ({"client_id": None}, {"client_id": None, "nonce": "n", "at_hash": "x"}, {"client_id": 5}):
+        with pytest.raises(ClaimError):
+            verifier.verify(signed(token_claims(transmitter.issuer, **more), "JWT"))
+
+
 def test_a_longer_token_than_allowed_is_refused_unread(transmitter: Transmitter, verifier_of: Make) -> None:
     token = access_token(transmitter.issuer)
     with pytest.raises(MalformedTokenError):
