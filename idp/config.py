@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     authorization_response_types: Names = (CODE,)
     authorization_request_objects: Names = ("request",)
     authorization_request_lifetime: Seconds = 1800
+    authorization_requests_per_network: int = Field(default=1000, ge=10)
     authorization_code_lifetime: Annotated[int, Field(ge=1, le=600)] = 60
 
     tokens_access_token_lifetime: Seconds = 300

@@ -187,7 +187,7 @@ def _keys(settings: Settings) -> Finding:
 def _clients(settings: Settings) -> Finding:
     def look(provider: Provider) -> Finding:
         with provider.database.reading() as tx:
-            clients = provider.clients.listed(tx)
+            clients = list(provider.clients.every(tx))
             older = provider.clients.secrets.under_an_older_secret(tx)
         off = [client for client in clients if client.id_token_signed_response_alg not in settings.keys_algorithms]
         if not off and older:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from idp.runtime import audit
 from idp.runtime.availability import is_told
+from idp.runtime.batches import in_batches
 from idp.runtime.database import Database, Transaction
 from idp.runtime.periodic import Periodic
 
@@ -11,7 +12,7 @@ INTERVAL_SECONDS = 600
 
 
 class Housekeeper:
-    """Runs every room's `tidy`, each time in a transaction of its own. Several instances do no harm to each other."""
+    """Runs every room's `tidy`, batch by batch. Several instances do no harm to each other."""
 
     def __init__(self, database: Database, tidies: Sequence[Callable[[Transaction], int]]) -> None:
         self._database = database
@@ -29,14 +30,8 @@ class Housekeeper:
     def _gone_by(self, tidy: Callable[[Transaction], int]) -> int:
         total = 0
         try:
-            while not self.rounds.is_stopping:
-                self.rounds.beat()
-                with self._database.writing() as tx:
-                    tx.take_time()
-                    gone = tidy(tx)
+            for gone in in_batches(self._database, tidy, self.rounds.rest):
                 total += gone
-                if gone == 0:
-                    break
         except Exception as error:  # noqa: BLE001 - whatever it was, the next round tries again
             _failed(error, getattr(tidy, "__qualname__", ""))
         return total

@@ -262,7 +262,7 @@ class Provider:
         """Security events."""
         from idp.signals.service import SignalService
 
-        return SignalService(
+        signals = SignalService(
             self.database,
             self.settings.issuer,
             self._pushing,
@@ -270,6 +270,8 @@ class Provider:
             clock_skew=self.settings.keys_clock_skew,
             retention=self.settings.signals_retention,
         )
+        signals.when_owing(lambda tx: self.sessions.is_closing(tx) or self.tokens.is_closing(tx))
+        return signals
 
     @cached_property
     def streams(self) -> StreamService:
@@ -289,10 +291,11 @@ class Provider:
     @cached_property
     def logout(self) -> LogoutService:
         """The one door through which anything ends."""
+        from idp.consent import service as consent
         from idp.logout.service import LogoutService
         from idp.tokens.subjects import Subjects
 
-        return LogoutService(
+        logout = LogoutService(
             self.settings.issuer,
             self.sessions,
             self.clients,
@@ -304,6 +307,8 @@ class Provider:
             Subjects(self.secrets),
             frontchannel=self.settings.logout_frontchannel,
         )
+        logout.also_forgets(consent.forget_of)
+        return logout
 
     @cached_property
     def checker(self) -> Checker:
@@ -345,6 +350,7 @@ class Provider:
             accounts_pages.browser_of_request,
             issuer=settings.issuer,
             response_types=settings.authorization_response_types,
+            most_of_network=settings.authorization_requests_per_network,
         )
 
     @cached_property
@@ -370,7 +376,8 @@ class Provider:
         """Who waits for security events in this process."""
         from idp.signals.hub import Hub
 
-        return Hub(self.database, self.signals, self.keys.load)
+        owing = [self.sessions.any_closing(), self.tokens.any_closing(self.database)]
+        return Hub(self.database, self.signals, self.keys.load, owing)
 
     @cached_property
     def reaper(self) -> Reaper:
@@ -386,6 +393,7 @@ class Provider:
         from idp.housekeeping import Housekeeper
 
         kept = retention.kept_for(self.settings, _longest_token(self.settings))
+        forget = (self.deliveries.forget, self.tokens.forget, self.sessions.forget, self.consents.forget)
         return Housekeeper(
             self.database,
             [
@@ -398,7 +406,7 @@ class Provider:
                 self.tokens.tidy,
                 self.signals.tidy,
                 self.streams.tidy,
-                *retention.tidies(kept, self.deliveries.forget, self.tokens.forget, self.sessions.forget),
+                *retention.tidies(kept, *forget, self.clients.delete_removed),
             ],
         )
 

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from idp.config import Settings
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
 from idp.tokens.rules import LEEWAY
 
 #: Deletes what was over before an instant, at most so many rows of a kind; returns their number.
 Forget: TypeAlias = Callable[[Transaction, Instant, int], int]
-#: So that nobody waits for long: on SQLite there is one writer at a time.
-AT_ONCE = 5000
 
 
 def kept_for(settings: Settings, longest_token: int) -> int:

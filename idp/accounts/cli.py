@@ -8,14 +8,27 @@ from idp.accounts import profile, rules
 from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.logout.rules import Reason
-from idp.runtime.console import Record, Refused, emit, json_option, read_json, read_secret_from_stdin, reads
+from idp.runtime.console import (
+    Meter,
+    Record,
+    Refused,
+    emit,
+    json_option,
+    page_options,
+    read_json,
+    read_secret_from_stdin,
+    reads,
+)
+from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
     from idp.accounts.service import AccountService, Endings
+    from idp.logout.reaper import Reaper
     from idp.runtime.database import Database, Transaction
     from idp.sessions.service import SessionService
 
 _CLAIMS = "standard claims as a JSON object"
+_MOST_SESSIONS = 100
 _COLUMNS = ("username", "subject", "name", "email", "created_at", "disabled_at")
 
 
@@ -30,6 +43,8 @@ class Needs(Protocol):
     def sessions(self) -> "SessionService": ...  # noqa: D102
     @property
     def logout(self) -> "Endings": ...  # noqa: D102
+    @property
+    def reaper(self) -> "Reaper": ...  # noqa: D102
 
 
 @click.group(name="user")
@@ -70,14 +85,15 @@ def add(
 
 
 @group.command(name="list")
+@page_options(1000)
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, *, as_json: bool) -> None:
+def list_(needs: Needs, page: Page, *, as_json: bool) -> None:
     """List everybody, by name."""
     with needs.database.reading() as tx:
-        accounts = needs.accounts.listed(tx)
-    emit([_record(account) for account in accounts], as_json=as_json, columns=_COLUMNS)
+        accounts = needs.accounts.listed(tx, page)
+    emit([_record(account) for account in accounts], as_json=as_json, columns=_COLUMNS, page=page)
 
 
 @group.command()
@@ -86,13 +102,15 @@ def list_(needs: Needs, *, as_json: bool) -> None:
 @click.pass_obj
 @reads
 def show(needs: Needs, username: str, *, as_json: bool) -> None:
-    """Show one person: whether they are locked out, what they sign in with, and their live sessions."""
+    """Show one person: whether they are locked out, what they sign in with, and the live sessions that they used last."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
-        sessions = needs.sessions.listed(tx, subject=account.subject)
+        sessions = needs.sessions.listed(tx, Page(_MOST_SESSIONS), subject=account.subject)
+        count = needs.sessions.count(tx, account.subject)
         until = needs.accounts.locked_until(tx, account)
     state = {"locked": until is not None, "locked_until_at": until, "factors": list(needs.accounts.factors(account))}
-    emit({**_record(account), **state, "sessions": [session.sid for session in sessions]}, as_json=as_json)
+    shown = {"sessions": [session.sid for session in sessions], "session_count": count}
+    emit({**_record(account), **state, **shown}, as_json=as_json)
 
 
 @group.command(name="set")
@@ -179,6 +197,7 @@ def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: 
         raise Refused(str(error)) from None
     with needs.database.writing() as tx:
         ended = needs.accounts.set_password(tx, account.subject, password_hash)
+    needs.reaper.finish(Meter(account.username, as_json=as_json))
     done = {"username": account.username, "subject": account.subject, "password_set": True, "sessions_ended": ended}
     emit(done, as_json=as_json)
 
@@ -192,6 +211,7 @@ def disable(needs: Needs, username: str, *, as_json: bool) -> None:
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
         ended = needs.accounts.disable(tx, account.subject)
+    needs.reaper.finish(Meter(account.username, as_json=as_json))
     if ended is None:
         message = f"{account.username} is disabled already."
         raise Refused(message)
@@ -223,6 +243,7 @@ def remove(needs: Needs, username: str, *, as_json: bool) -> None:
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
         ended = needs.accounts.remove(tx, account.subject)
+    needs.reaper.finish(Meter(account.username, as_json=as_json))
     emit({"username": account.username, "subject": account.subject, "removed": True, "sessions_ended": ended}, as_json=as_json)
 
 
@@ -235,6 +256,7 @@ def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
         ended = needs.logout.end_account_sessions(tx, account.subject, Reason.OPERATOR)
+    needs.reaper.finish(Meter(account.username, as_json=as_json))
     emit({"username": account.username, "subject": account.subject, "sessions_ended": ended}, as_json=as_json)
 
 

@@ -4,14 +4,13 @@ A refused sign-in is answered with 200 and the page again, not with 401: that wo
 (RFC 9110 §15.5.2), and proxies that send people to sign in on a 401 would loop. `sign_in.refused` counts them.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from flask import Blueprint, Flask, Response, current_app, flash, get_flashed_messages, request
 from flask_login import LoginManager
 from flask_wtf.csrf import CSRFError
 
-from idp.accounts import devices, names, profile, rules
+from idp.accounts import names, profile, rules
 from idp.accounts.addresses import Addresses
 from idp.accounts.at_browser import address_of_request, browser_of_request, device_cookie, go_on_as, remember_device, signed_in
 from idp.accounts.pending import PendingRequests, PendingSignIn
@@ -19,11 +18,12 @@ from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, Sign
 from idp.accounts.requests import RequestsOfPages
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService, Endings
+from idp.accounts.sessions_shown import sessions_of
 from idp.accounts.signed_in import SignedIn
 from idp.clients.pages import as_shown, over_page
 from idp.clients.service import ClientService
 from idp.config import Settings
-from idp.logout.pages import left
+from idp.logout.pages import MOST_LEFT, left
 from idp.logout.rules import Reason
 from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
@@ -38,8 +38,9 @@ from idp.runtime.pages import (
     scripts_may_run,
     see_other,
 )
+from idp.runtime.paging import Page
 from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
-from idp.sessions.rules import Session, SignIn
+from idp.sessions.rules import SignIn
 from idp.sessions.service import SessionService, Started
 
 __all__ = ["Addresses", "PendingRequests", "PendingSignIn", "browser_of_request", "install", "pages", "signed_in"]
@@ -320,19 +321,6 @@ def _notice(given: Parameters, found: PendingSignIn | None, person: SignedIn | N
 # -- one's account ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SessionShown:
-    """A session as its owner sees it."""
-
-    sid: str
-    device: str
-    address: str
-    signed_in_at: Instant
-    last_used_at: Instant
-    is_current: bool
-    clients: list[str]
-
-
 class AccountPage:
     """`/account`: where one is signed in, and ending it there."""
 
@@ -357,14 +345,15 @@ class AccountPage:
         if person is None:
             return see_other(self._at("login"))
         with self._needs.database.reading() as tx:
-            sessions = self._needs.sessions.listed(tx, subject=person.account.subject)
-            shown = [self._shown(tx, session, person) for session in sessions]
+            shown = sessions_of(tx, self._needs.sessions, self._needs.clients, person)
+            count = self._needs.sessions.count(tx, person.account.subject)
         return render(
             "account.html",
             account=person.account,
             account_url=self._at("account"),
             now=self._needs.database.clock(),
-            sessions=sorted(shown, key=lambda session: not session.is_current),
+            sessions=shown,
+            more_sessions=max(0, count - len(shown)),
             action_session=self._at("account/sign-out"),
             action_others=self._at("account/sign-out-others"),
             action_everywhere=self._at("account/sign-out-everywhere"),
@@ -420,7 +409,7 @@ class AccountPage:
         if person is None:
             return not_signed_in(self._at("login"))
         with self._needs.database.writing() as tx:
-            sessions = self._needs.sessions.listed(tx, subject=person.account.subject)
+            sessions = self._needs.sessions.listed(tx, Page(MOST_LEFT), subject=person.account.subject)
             self._needs.logout.end_account_sessions(tx, person.account.subject, Reason.SIGNED_OUT_EVERYWHERE)
         return self._left([session.sid for session in sessions])
 
@@ -485,16 +474,3 @@ class AccountPage:
     def _left(self, sids: list[str]) -> Response:
         left(self._needs.database.clock(), sids)
         return see_other(self._at("logout/done"))
-
-    def _shown(self, tx: Transaction, session: Session, person: SignedIn) -> SessionShown:
-        took_part = self._needs.sessions.clients_of(tx, session.sid)
-        clients = [self._needs.clients.get(tx, client_id) for client_id in took_part]
-        return SessionShown(
-            sid=session.sid,
-            device=devices.in_words(session.user_agent),
-            address=session.address,
-            signed_in_at=session.auth_time,
-            last_used_at=session.last_used_at,
-            is_current=session.sid == person.session.sid,
-            clients=[client.name for client in clients if client is not None],
-        )

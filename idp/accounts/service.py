@@ -17,9 +17,12 @@ from idp.protocol import claims as protocol_claims
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
 
+#: As many accounts as are looked at together, where nobody says how many.
+_FIRST = Page(1000)
 _NOTHING_KNOWN: dict[str, Any] = {"name": None, "email": None, "email_verified": False}
 
 
@@ -164,9 +167,9 @@ class AccountService:
         account = store.by_subject(tx, subject) if asked - {"sub"} else None
         return {} if account is None else rules.claims(account, asked)
 
-    def listed(self, tx: Transaction) -> list[Account]:
-        """Every account, by name."""
-        return store.listed(tx)
+    def listed(self, tx: Transaction, page: Page = _FIRST) -> list[Account]:
+        """One page of the accounts, by name."""
+        return store.listed(tx, page)
 
     def hash_password(self, username: str, password: str) -> PasswordHash:
         """The hash of a chosen password. Call it outside of any transaction.

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from idp.accounts.models import AccountRow, LikenessRow
 from idp.accounts.rules import Account
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.paging import Page
 
 _accounts = table_of(AccountRow)
 _likenesses = table_of(LikenessRow)
@@ -18,7 +19,9 @@ _all = columns_for(AccountRow, Account)
 _BY_SUBJECT = select_of(AccountRow, Account).where(_accounts.c.subject == bindparam("subject"))
 _BY_NAME = select_of(AccountRow, Account).where(_accounts.c.username_folded == bindparam("folded"))
 _HOLD = _BY_SUBJECT.where(_accounts.c.disabled_at.is_(None)).with_for_update(read=True)
-_LISTED = select_of(AccountRow, Account).order_by(_accounts.c.username_folded)
+_LISTED = (
+    select_of(AccountRow, Account).order_by(_accounts.c.username_folded).limit(bindparam("most")).offset(bindparam("skipped"))
+)
 _IS_TAKEN = select(func.count()).where(_accounts.c.username_folded == bindparam("folded"))
 _INSERT = {
     "sqlite": sqlite_insert(_accounts).on_conflict_do_nothing().returning(_accounts.c.subject),
@@ -99,9 +102,9 @@ def hold(tx: Transaction, subject: str) -> Account | None:
     return tx.one(Account, _HOLD, {"subject": subject})
 
 
-def listed(tx: Transaction) -> list[Account]:
-    """Every account, by name."""
-    return tx.all(Account, _LISTED)
+def listed(tx: Transaction, page: Page) -> list[Account]:
+    """One page of the accounts, by name."""
+    return tx.all(Account, _LISTED, {"most": page.size, "skipped": page.skipped})
 
 
 def set_password(tx: Transaction, subject: str, new_hash: str) -> Account | None:

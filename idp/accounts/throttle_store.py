@@ -6,8 +6,10 @@ from sqlalchemy import bindparam, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.accounts.models import SignInThrottleRow
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 
 _throttles = table_of(SignInThrottleRow)
 _failures, _expires_at = _throttles.c.failures, _throttles.c.expires_at
@@ -48,8 +50,7 @@ _GET = select(*_RETURNED).where(_throttles.c.bucket == bindparam("of"), ~_over)
 _FORGET_OF = delete(_throttles).where(
     or_(_throttles.c.bucket == bindparam("of"), _throttles.c.bucket.like(bindparam("those_of"), escape="/"))
 )
-_EXPIRED = select(_throttles.c.bucket).where(_expires_at <= bindparam("now")).with_for_update(skip_locked=True)
-_FORGET = delete(_throttles).where(_throttles.c.bucket.in_(_EXPIRED))
+_FORGET = delete_at_most(_throttles, _expires_at <= bindparam("now"))
 
 
 def count(tx: Transaction, bucket: str, window: int) -> Count:
@@ -82,5 +83,5 @@ def give_back(tx: Transaction, counted: Count) -> None:
 
 
 def forget_expired(tx: Transaction) -> int:
-    """Delete the buckets whose window is over, save those that a sign-in holds at this moment. Returns how many."""
-    return tx.execute(_FORGET, {"now": tx.now}).rowcount
+    """Delete some buckets whose window is over, save those that a sign-in holds at this moment. Returns how many."""
+    return deleted(tx, _FORGET, AT_ONCE, {"now": tx.now})

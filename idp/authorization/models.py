@@ -1,6 +1,6 @@
 """The table of stored authorization requests."""
 
-from sqlalchemy import String, Text
+from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from idp.runtime.database import Base
@@ -21,3 +21,6 @@ class PendingRow(Base):
     consented_by: Mapped[str | None] = mapped_column(String(64))
     denied_at: Mapped[float | None]
     used_at: Mapped[float | None]
+    network: Mapped[str | None] = mapped_column(String(64))
+
+    __table_args__ = (Index("ix_authorization_requests_network_created_at", "network", "created_at"),)

@@ -117,7 +117,7 @@ class Dispatcher:
         with self._database.writing() as tx:
             if request.method == "POST":
                 # A POST from another site brings no cookie (SameSite=Lax); the GET that follows brings it.
-                return see_other(self._service.location(self._service.store(tx, asked, bound=False), onward=True))
+                return see_other(self._service.location(self._service.store(tx, asked, _address(), bound=False), onward=True))
             return self._step(tx, client, asked, Progress(tx.now), None)
 
     def _resumed(self, tx: Transaction, request_id: str, *, onward: bool) -> Response | Issued:
@@ -158,7 +158,7 @@ class Dispatcher:
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
             return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)
-        stored = request_id or self._service.store(tx, asked, bound=True)
+        stored = request_id or self._service.store(tx, asked, _address(), bound=True)
         page = {Step.SIGN_IN: "login", Step.SELECT_ACCOUNT: "login/select", Step.CONSENT: "consent"}[todo]
         return see_other(f"{page}?request={stored}")
 
@@ -171,6 +171,10 @@ class Dispatcher:
 def _pauses(asked: Asked) -> bool:
     """Whether a page stands between a form of ours and the app. A silent request shows none, and form_post is one itself."""
     return moves_on_to(asked.redirect_uri) and not asked.silent and asked.response_mode != "form_post"
+
+
+def _address() -> str:
+    return request.remote_addr or "unknown"
 
 
 class Answer:

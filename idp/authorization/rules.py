@@ -76,6 +76,8 @@ class Pending:
     consented_by: str | None
     denied_at: Instant | None
     used_at: Instant | None
+    #: From where it came: one network may not fill the table.
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from idp.grants.service import CodeService
 from idp.protocol import claims, response_types, uris
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
+from idp.runtime.addresses import network_of
 from idp.runtime.database import Database, Transaction
 from idp.sessions.rules import Session
 from idp.sessions.service import SessionService
@@ -83,7 +84,10 @@ class AuthorizationService:
         *,
         issuer: str,
         response_types: Sequence[str] = (response_types.CODE,),
+        most_of_network: int = 1000,
     ) -> None:
+        """`most_of_network` is how many requests of one network may wait for somebody to sign in."""
+        self._most_of_network = most_of_network
         self._issuer = issuer
         self.issuing = Issuing(services.clients, services.accounts, services.sessions, services.tokens, services.codes)
         self._services = services
@@ -117,12 +121,17 @@ class AuthorizationService:
 
     # -- stored requests ------------------------------------------------------------------------------------------
 
-    def store(self, tx: Transaction, asked: Asked, *, bound: bool) -> str:
-        """Store a request, bound to this browser, or to the first that goes on with it. Returns its identifier."""
+    def store(self, tx: Transaction, asked: Asked, address: str, *, bound: bool) -> str:
+        """Store a request, bound to this browser, or to the first that goes on with it. Returns its identifier.
+
+        `address` is where it comes from: anybody can make requests, and nobody may fill the disk with them.
+        """
         request_id = secrets.token(REQUEST_ID_BYTES)
         browser_hash = secrets.digest(self._browser()) if bound else None
         expires_at = tx.now + self._lifetime
-        store.add(tx, Pending(request_id, asked.dump(), browser_hash, tx.now, expires_at, None, None, None, None, None))
+        network = network_of(address)
+        pending = Pending(request_id, asked.dump(), browser_hash, tx.now, expires_at, None, None, None, None, None, network)
+        store.add(tx, pending, self._most_of_network)
         return request_id
 
     def resume(self, tx: Transaction, request_id: str) -> tuple[Client, Asked, Progress] | None:

@@ -4,7 +4,9 @@ from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
 from idp.authorization.models import PendingRow
 from idp.authorization.rules import Pending
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 
 _requests = table_of(PendingRow)
 _open = and_(_requests.c.used_at.is_(None), _requests.c.expires_at > bindparam("now"))
@@ -29,17 +31,32 @@ _mark = update(_requests).where(_requests.c.request_id == bindparam("of"), _open
 _DONE_BY = {name: _mark.values({name: bindparam("subject")}) for name in ("signed_in_by", "selected_by", "consented_by")}
 _DENY = _mark.values(denied_at=bindparam("now"))
 _USE = _mark.values(used_at=bindparam("now"))
+# Beyond the newest of a network those go for which nobody signed in yet, or that are used. A few at a time: each new request
+# makes room for more than itself.
+_old = (
+    select(_requests.c.request_id)
+    .where(
+        _requests.c.network == bindparam("from"),
+        or_(_requests.c.signed_in_by.is_(None), _requests.c.used_at.is_not(None)),
+    )
+    .order_by(_requests.c.created_at.desc())
+    .limit(10)
+    .offset(bindparam("most"))
+    .cte("old")
+)
+_MAKE_ROOM = delete(_requests).where(_requests.c.request_id.in_(select(_old.c.request_id)))
 _over = _requests.c.expires_at <= bindparam("now")
 #: When the newest expired requests begin that are remembered still.
 _REMEMBERED_SINCE = select(_requests.c.expires_at).where(_over).order_by(_requests.c.expires_at.desc()).limit(1)
-_FORGET = delete(_requests).where(
-    _over, or_(_requests.c.used_at.is_not(None), _requests.c.expires_at <= bindparam("forgotten"))
+_FORGET = delete_at_most(
+    _requests, _over, or_(_requests.c.used_at.is_not(None), _requests.c.expires_at <= bindparam("forgotten"))
 )
 
 
-def add(tx: Transaction, pending: Pending) -> None:
-    """Insert a request."""
+def add(tx: Transaction, pending: Pending, most: int) -> None:
+    """Insert a request. Its network has at most `most` then that wait for somebody to sign in: the oldest make room."""
     tx.execute(_INSERT, {name: getattr(pending, name) for name in Pending.__dataclass_fields__})
+    tx.execute(_MAKE_ROOM, {"from": pending.network, "most": most})
 
 
 def of_browser(tx: Transaction, request_id: str, browser_hash: str) -> Pending | None:
@@ -73,10 +90,10 @@ def use(tx: Transaction, request_id: str) -> bool:
 
 
 def forget_expired(tx: Transaction, remembered: float, most: int) -> int:
-    """Delete requests that nobody can go on with; returns their number.
+    """Delete some requests that nobody can go on with; returns their number.
 
     Of those that expired without an answer the newest `most` are remembered, for `remembered` seconds.
     """
     crowded = tx.execute(_REMEMBERED_SINCE.offset(most), {"now": tx.now}).scalar()
     forgotten = max(tx.now - remembered, crowded or 0.0)
-    return tx.execute(_FORGET, {"now": tx.now, "forgotten": forgotten}).rowcount
+    return deleted(tx, _FORGET, AT_ONCE, {"now": tx.now, "forgotten": forgotten})

@@ -9,7 +9,19 @@ from idp.clients import rules
 from idp.clients.metadata import MetadataError
 from idp.clients.rules import Client
 from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, as_json_text, concerning, emit, json_option, only_reading, read_json, reads, warn
+from idp.runtime.console import (
+    Refused,
+    as_json_text,
+    concerning,
+    emit,
+    json_option,
+    only_reading,
+    page_options,
+    read_json,
+    reads,
+    warn,
+)
+from idp.runtime.paging import Page
 
 METADATA = "client metadata as RFC 7591 describes it"
 _COLUMNS = (
@@ -84,15 +96,16 @@ def rotate_secret(obj, client_id: str, overlap: int | None, *, force: bool, as_j
 
 
 @group.command(name="list")
+@page_options(1000)
 @json_option
 @click.pass_obj
 @reads
-def list_(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def list_(obj, page: Page, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """List the relying parties, oldest first."""
     with obj.database.reading() as tx:
-        clients, now = obj.clients.listed(tx), tx.now
+        clients, now = obj.clients.listed(tx, page), tx.now
     rows = [shown(client, now) if as_json else _row(client, now) for client in clients]
-    emit(rows, as_json=as_json, columns=_COLUMNS)
+    emit(rows, as_json=as_json, columns=_COLUMNS, page=page)
 
 
 @group.command()

@@ -7,7 +7,10 @@ from idp.runtime.database import Base
 
 
 class ClientRow(Base):
-    """See `rules.ClientRecord`. A removed client keeps its row, so that its identifier is never given again."""
+    """See `rules.ClientRecord`. A removed client keeps its row for a time, without what it had registered.
+
+    Its identifier was random: it is never given again.
+    """
 
     __tablename__ = "clients"
 
@@ -27,6 +30,12 @@ class ClientRow(Base):
     retiring_until: Mapped[float | None]
 
     __table_args__ = (
+        Index(
+            "ix_clients_ended_at",
+            "ended_at",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
         # What dynamic registration made and nobody removed: they are counted, and those that nobody uses lapse.
         Index(
             "ix_clients_open_expires_at",

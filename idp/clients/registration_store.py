@@ -5,8 +5,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.clients.models import RegistrationQuotaRow, RegistrationTokenRow
 from idp.clients.registration_rules import InitialToken
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 
 _tokens, _quotas = table_of(RegistrationTokenRow), table_of(RegistrationQuotaRow)
 _good = (_tokens.c.expires_at > bindparam("now")) & (_tokens.c.uses_left > 0)
@@ -20,8 +22,8 @@ _USE = (
     .returning(_tokens.c.token_id)
 )
 _REVOKE = delete(_tokens).where(_tokens.c.token_id == bindparam("of")).returning(_tokens.c.token_id)
-_FORGET_TOKENS = delete(_tokens).where(or_(_tokens.c.expires_at <= bindparam("now"), _tokens.c.uses_left <= 0))
-_FORGET_QUOTAS = delete(_quotas).where(_quotas.c.expires_at <= bindparam("now"))
+_FORGET_TOKENS = delete_at_most(_tokens, or_(_tokens.c.expires_at <= bindparam("now"), _tokens.c.uses_left <= 0))
+_FORGET_QUOTAS = delete_at_most(_quotas, _quotas.c.expires_at <= bindparam("now"))
 # A window is over by the clock; one that would end too late is, too: the clock was set back.
 _over = or_(_quotas.c.expires_at <= bindparam("now"), _quotas.c.expires_at > bindparam("latest"))
 
@@ -76,5 +78,5 @@ def count(tx: Transaction, bucket: str, window: float) -> tuple[int, Instant]:
 
 
 def forget(tx: Transaction) -> int:
-    """Delete what is used up or over. Returns how many rows went."""
-    return tx.execute(_FORGET_TOKENS, {"now": tx.now}).rowcount + tx.execute(_FORGET_QUOTAS, {"now": tx.now}).rowcount
+    """Delete some of what is used up or over. Returns how many rows went."""
+    return sum(deleted(tx, each, AT_ONCE, {"now": tx.now}) for each in (_FORGET_TOKENS, _FORGET_QUOTAS))

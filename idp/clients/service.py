@@ -1,7 +1,7 @@
 """Registering and finding relying parties."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,12 @@ from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.outage import DatabaseUnavailableError
+from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets
 
 CLIENT_ID_BYTES = 12
+#: As many clients as are looked at together, where nobody says how many.
+_FIRST = Page(1000)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -218,9 +221,20 @@ class ClientService:
         record = store.by_id(tx, client_id)
         return None if record is None else Client.of(record)
 
-    def listed(self, tx: Transaction) -> list[Client]:
-        """Every client, oldest first."""
-        return [Client.of(record) for record in store.listed(tx)]
+    def get_each(self, tx: Transaction, client_ids: Collection[str]) -> dict[str, Client]:
+        """Those of the clients that there are, as they are in this transaction: one question for all."""
+        return {record.client_id: Client.of(record) for record in store.by_ids(tx, client_ids)}
+
+    def listed(self, tx: Transaction, page: Page = _FIRST) -> list[Client]:
+        """One page of the clients, oldest first."""
+        return [Client.of(record) for record in store.listed(tx, page)]
+
+    def every(self, tx: Transaction) -> Iterator[Client]:
+        """All clients, oldest first, read page by page."""
+        page = _FIRST
+        while found := self.listed(tx, page):
+            yield from found
+            page = replace(page, number=page.number + 1)
 
     def removed(self, tx: Transaction, since: Instant) -> list[str]:
         """Clients that were removed after `since`: what they are given while a process still knows them counts nowhere."""
@@ -324,6 +338,10 @@ class ClientService:
     def tidy(self, tx: Transaction) -> int:
         """Forget the assertions that have long expired, and the secrets that count no more."""
         return store.forget_spent(tx) + store.forget_retired(tx)
+
+    def delete_removed(self, tx: Transaction, before: Instant, most: int) -> int:
+        """Delete clients that were removed before `before`, at most `most`; returns the number."""
+        return store.forget(tx, before, most)
 
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""

@@ -7,13 +7,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.clients.models import ClientAssertionRow, ClientOriginRow, ClientRow
 from idp.clients.rules import ClientRecord
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
+from idp.runtime.paging import Page
 
 _clients, _assertions, _origins = table_of(ClientRow), table_of(ClientAssertionRow), table_of(ClientOriginRow)
 _ALIVE = select_of(ClientRow, ClientRecord).where(_clients.c.ended_at.is_(None))
 _BY_ID = _ALIVE.where(_clients.c.client_id == bindparam("client_id"))
-_LISTED = _ALIVE.order_by(_clients.c.created_at)
+_BY_IDS = _ALIVE.where(_clients.c.client_id.in_(bindparam("of", expanding=True)))
+_LISTED = _ALIVE.order_by(_clients.c.created_at, _clients.c.client_id).limit(bindparam("most")).offset(bindparam("skipped"))
 _SEALED = _ALIVE.where(or_(_clients.c.secret_sealed.is_not(None), _clients.c.retiring_sealed.is_not(None)))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
 _INSERT = insert(_clients)
@@ -27,6 +31,7 @@ _FORGOTTEN = {
     "retiring_hash": None,
     "retiring_sealed": None,
     "retiring_until": None,
+    "metadata": "{}",  # the identifier stays for a time, and what it stood for is nobody's business any more
 }
 _END = (
     update(_clients)
@@ -131,7 +136,8 @@ _SPEND = {
     "sqlite": sqlite.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
     "postgresql": postgresql.insert(_assertions).on_conflict_do_nothing().returning(_assertions.c.once),
 }
-_FORGET_SPENT = delete(_assertions).where(_assertions.c.expires_at <= bindparam("now"))
+_FORGET = delete_at_most(_clients, _clients.c.ended_at < bindparam("before"), first=_clients.c.ended_at)
+_FORGET_SPENT = delete_at_most(_assertions, _assertions.c.expires_at <= bindparam("now"))
 
 
 def by_id(tx: Transaction, client_id: str) -> ClientRecord | None:
@@ -139,9 +145,14 @@ def by_id(tx: Transaction, client_id: str) -> ClientRecord | None:
     return tx.one(ClientRecord, _BY_ID, {"client_id": client_id})
 
 
-def listed(tx: Transaction) -> list[ClientRecord]:
-    """Every client that was not removed, oldest first."""
-    return tx.all(ClientRecord, _LISTED)
+def by_ids(tx: Transaction, client_ids: Collection[str]) -> list[ClientRecord]:
+    """The records of those that were not removed."""
+    return tx.all(ClientRecord, _BY_IDS, {"of": sorted(client_ids)}) if client_ids else []
+
+
+def listed(tx: Transaction, page: Page) -> list[ClientRecord]:
+    """One page of the clients that were not removed, oldest first."""
+    return tx.all(ClientRecord, _LISTED, {"most": page.size, "skipped": page.skipped})
 
 
 def sealed(tx: Transaction) -> list[ClientRecord]:
@@ -266,5 +277,10 @@ def spend(tx: Transaction, once: str, expires_at: Instant) -> bool:
 
 
 def forget_spent(tx: Transaction) -> int:
-    """Delete the assertions that nobody can use any more. Returns how many."""
-    return tx.execute(_FORGET_SPENT, {"now": tx.now}).rowcount
+    """Delete some of the assertions that nobody can use any more. Returns how many."""
+    return deleted(tx, _FORGET_SPENT, AT_ONCE, {"now": tx.now})
+
+
+def forget(tx: Transaction, before: Instant, most: int) -> int:
+    """Delete clients that were removed before `before`, at most `most`. Returns how many."""
+    return deleted(tx, _FORGET, most, {"before": before})

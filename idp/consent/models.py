@@ -28,4 +28,12 @@ class ConsentRow(Base):
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),
         ),
+        Index(
+            "ix_consents_ended_at",
+            "ended_at",
+            sqlite_where=text("ended_at IS NOT NULL"),
+            postgresql_where=text("ended_at IS NOT NULL"),
+        ),
+        Index("ix_consents_client_id", "client_id"),
+        Index("ix_consents_subject", "subject"),
     )

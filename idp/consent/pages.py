@@ -19,9 +19,12 @@ from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import PageError, Way, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.paging import Page
 from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 
 ALLOW = "allow"
+#: Apps on the page: those that were allowed last.
+_MOST_SHOWN = 200
 _UNKNOWN = "Nothing is known here of what the app asked for, or another browser began it. Go back to the app and start again."
 _NOT_SIGNED_IN = "You are not signed in at this browser any more, so nothing was allowed. Sign in again to go on."
 _NO_ACCESS = "That app had no access any more: there was nothing to withdraw."
@@ -205,8 +208,8 @@ class AppsPage:
         if not current_user.is_authenticated:
             return see_other(self.paths("login"))
         with self.database.reading() as tx:
-            given = self.consents.of_person(tx, current_user.account.subject)
-            found = [(consent, self.clients.get(tx, consent.client_id)) for consent in given]
+            given = self.consents.of_person(tx, current_user.account.subject, Page(_MOST_SHOWN))
+            known = self.clients.get_each(tx, {consent.client_id for consent in given})
         shown = [
             AppShown(
                 as_shown(client, logo=False),
@@ -215,8 +218,8 @@ class AppsPage:
                 consent.granted_at,
                 opens_at(client, self.issuer),
             )
-            for consent, client in found
-            if client is not None
+            for consent in given
+            if (client := known.get(consent.client_id)) is not None
         ]
         wanted = self.clients.find(parameters().get("client_id"))
         begins_at = None if wanted is None else opens_at(wanted, self.issuer)

@@ -7,7 +7,9 @@ from idp.consent import rules, store
 from idp.consent.rules import Consent
 from idp.logout.rules import Reason
 from idp.runtime import audit, secrets
+from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
+from idp.runtime.paging import Page
 
 CONSENT_ID_BYTES = 16
 
@@ -36,9 +38,13 @@ class ConsentService:
         consent = self.find(tx, subject, client_id)
         return rules.covers(consent, asked) and rules.covers_at(consent, redirect_origin)
 
-    def of_person(self, tx: Transaction, subject: str) -> list[Consent]:
-        """Everything that the person allows now, newest first."""
-        return store.of_person(tx, subject)
+    def of_person(self, tx: Transaction, subject: str, page: Page) -> list[Consent]:
+        """What the person allows now, newest first: one page of it."""
+        return store.of_person(tx, subject, page)
+
+    def forget(self, tx: Transaction, before: Instant, most: int) -> int:
+        """Delete what was allowed until some instant before `before`, at most `most` of it; returns the number."""
+        return store.forget(tx, before, most)
 
     def withdraw(self, tx: Transaction, subject: str, client_id: str) -> None:
         """The person allows the client nothing any more: what it was given is dead, and it is told so."""
@@ -62,3 +68,10 @@ class ConsentService:
             if (before is None or store.replace(tx, before)) and store.add(tx, widened):
                 break
         tx.after_commit(lambda: audit.record("consent.given", subject=subject, client_id=client_id, scope=scope))
+
+
+def forget_of(tx: Transaction, subject: str | None, client_id: str | None, most: int) -> int:
+    """Delete what was ever allowed by a person, or to a client, who is gone for good; at most `most` of it."""
+    if subject is not None:
+        return store.forget_of_person(tx, subject, most)
+    return 0 if client_id is None else store.forget_of_client(tx, client_id, most)

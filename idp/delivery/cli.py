@@ -1,13 +1,15 @@
 """`idp delivery`: what waits, what arrived, what died, and sending it again."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from idp.delivery.rules import Delivery, Party, State
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, Refused, emit, json_option, reads
+from idp.runtime.console import Record, Refused, emit, json_option, page_options, reads
+from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
     from idp.delivery.service import DeliveryService
@@ -32,15 +34,15 @@ def group() -> None:
 
 @group.command(name="list")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@page_options(100)
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, state: str | None, limit: int, *, as_json: bool) -> None:
+def list_(needs: Needs, state: str | None, page: Page, *, as_json: bool) -> None:
     """List deliveries, the newest first."""
     with needs.database.reading() as tx:
-        found = needs.deliveries.listed(tx, State(state) if state else None, limit)
-    emit([_record(one, tx.now) for one in found], as_json=as_json, columns=_COLUMNS)
+        found = needs.deliveries.listed(tx, State(state) if state else None, page.size, page.number)
+    emit([_record(one, tx.now) for one in found], as_json=as_json, columns=_COLUMNS, page=page)
 
 
 @group.command()
@@ -66,34 +68,38 @@ def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
 def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_json: bool) -> None:
     """Send a dead or waiting delivery again, now; or with --client all that died for want of an answer."""
     from idp.delivery.service import DeliveryError  # noqa: PLC0415 - when the command runs, not when it is described
+    from idp.runtime.batches import in_batches  # noqa: PLC0415
 
     if (delivery_id is None) == (client_id is None):
         message = "Name one delivery, or a client with --client."
         raise click.UsageError(message)
+    if client_id is not None:
+        of_client = partial(needs.deliveries.retry_of_client, client_id=client_id)
+        emit({"client_id": client_id, "sent_again": sum(in_batches(needs.database, of_client))}, as_json=as_json)
+        return
     with needs.database.writing() as tx:
-        if client_id is not None:
-            count = needs.deliveries.retry_of_client(tx, client_id)
-        else:
-            try:
-                found = needs.deliveries.retry(tx, str(delivery_id))
-            except DeliveryError as error:
-                raise Refused(str(error)) from None
-    emit({"client_id": client_id, "sent_again": count} if client_id is not None else _record(found, tx.now), as_json=as_json)
+        try:
+            found = needs.deliveries.retry(tx, str(delivery_id))
+        except DeliveryError as error:
+            raise Refused(str(error)) from None
+    emit(_record(found, tx.now), as_json=as_json)
 
 
 @group.command()
+@page_options(1000)
 @json_option
 @click.pass_obj
 @reads
-def parties(needs: Needs, *, as_json: bool) -> None:
+def parties(needs: Needs, page: Page, *, as_json: bool) -> None:
     """List the relying parties that do not answer, or that answered 400 and never took anything.
 
     Nothing is sent to one whose circuit is open, save a probe now and then.
     """
     with needs.database.reading() as tx:
-        found = [*needs.deliveries.parties(tx), *needs.deliveries.refusing(tx)]
+        found = [*needs.deliveries.parties(tx, page), *needs.deliveries.refusing(tx)]
     rows = [_party(party, tx.now) for party in found]
-    emit(rows, as_json=as_json, columns=("client_id", "circuit", "failures", "failing_since_at", "open_until_at", "last_error"))
+    columns = ("client_id", "circuit", "failures", "failing_since_at", "open_until_at", "last_error")
+    emit(rows, as_json=as_json, columns=columns, page=page)
 
 
 def _record(found: Delivery, now: Instant) -> Record:

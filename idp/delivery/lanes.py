@@ -14,8 +14,10 @@ from idp.delivery import rules
 from idp.delivery.lease_clock import LeaseClock, instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import Delivery
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 
 _t = table_of(DeliveryRow)
 _leases = table_of(LaneRow)
@@ -160,7 +162,7 @@ _TAKE = {
 held = and_(_leases.c.holder == bindparam("by"), _live)
 _RENEW = update(_leases).where(_wanted, held).values(leased_until=_until).returning(_leases.c.lane)
 _GIVE_BACK = delete(_leases).where(_wanted, _leases.c.holder == bindparam("by"))
-_FORGET = delete(_leases).where(_leases.c.leased_until < LeaseClock() - bindparam("age", type_=Double()))
+_FORGET = delete_at_most(_leases, _leases.c.leased_until < LeaseClock() - bindparam("age", type_=Double()))
 
 # As it will be: with the attempt that is about to be made.
 _next = select(*[column + 1 if column is _t.c.attempts else column for column in columns_for(DeliveryRow, Delivery)]).where(
@@ -231,8 +233,8 @@ def give_back(tx: Transaction, by: str, lanes: Collection[str]) -> None:
 
 
 def forget(tx: Transaction, age: float) -> int:
-    """Delete what workers that died have left of lanes that nobody took over in `age` seconds; returns the number."""
-    return tx.execute(_FORGET, {"age": age, **instants(tx)}).rowcount
+    """Delete some of what workers that died have left of lanes that nobody took over in `age` seconds; returns the number."""
+    return deleted(tx, _FORGET, AT_ONCE, {"age": age, **instants(tx)})
 
 
 def next_of(tx: Transaction, lane: str, most: int) -> list[Delivery]:

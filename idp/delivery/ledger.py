@@ -34,6 +34,7 @@ _CLAIM_SECONDS = 5.0
 _LEFT_SECONDS = 0.06
 _MEASURE_SECONDS = 5.0
 _SWEEP_SECONDS, _EXPIRED_AT_ONCE = 30.0, 1000
+_GIVEN_UP_AT_ONCE = 1000
 
 _SECONDS = Histogram(
     "idp_delivery_seconds",
@@ -350,7 +351,9 @@ class Ledger:
         if queue.depth > self._queue_limit:
             with self._database.writing() as tx:
                 tx.take_time()
-                count = store.give_up(tx, self._database.dialect, self._queue_limit, "the queue was full")
+                count = store.give_up(tx, self._database.dialect, self._queue_limit, _GIVEN_UP_AT_ONCE, "the queue was full")
+            if count == _GIVEN_UP_AT_ONCE:  # the next look goes on with it
+                self._measured_at = float("-inf")
             if count:
                 audit.warn("delivery.queue_full", limit=self._queue_limit, given_up=count)
         _DEPTH.set(queue.depth)

@@ -70,6 +70,13 @@ Index(
     sqlite_where=_pending,
     postgresql_where=_pending,
 )
+# Which of a client's are sent again that died. No index of what waits: see above.
+Index(
+    "ix_deliveries_dead_client_id",
+    DeliveryRow.client_id,
+    sqlite_where=DeliveryRow.dead_at.is_not(None),
+    postgresql_where=DeliveryRow.dead_at.is_not(None),
+)
 Index(
     "ix_deliveries_dead_at",
     DeliveryRow.dead_at,

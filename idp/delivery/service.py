@@ -1,16 +1,21 @@
 """Writing deliveries down, looking at them, and sending one again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
 from idp.runtime import audit, secrets
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.listeners import Listeners
+from idp.runtime.paging import Page
 
 #: Seconds after the end of its lease. Whoever needs the lane has taken it over by then.
 _ABANDONED = 3600.0
+#: Seconds without an attempt. Whatever waits is attempted far more often.
+_UNTRIED = 86_400.0
+_FIRST = Page(100)
 
 
 class DeliveryError(Exception):
@@ -47,13 +52,17 @@ class DeliveryService:
         """The delivery."""
         return store.by_id(tx, delivery_id)
 
-    def listed(self, tx: Transaction, state: State | None = None, limit: int = 100) -> list[Delivery]:
-        """The newest deliveries, of one state if named."""
-        return store.listed(tx, state, limit)
+    def listed(self, tx: Transaction, state: State | None = None, limit: int = _FIRST.size, page: int = 1) -> list[Delivery]:
+        """The newest deliveries, of one state if named: one page of `limit`."""
+        return store.listed(tx, state, Page(limit, page))
 
     def of_session(self, tx: Transaction, sid: str) -> list[Delivery]:
         """What is owed, or was, because of one session, oldest first."""
-        return store.of_session(tx, sid)
+        return store.of_sessions(tx, [sid])
+
+    def of_sessions(self, tx: Transaction, sids: Collection[str]) -> list[Delivery]:
+        """What is owed, or was, because of these sessions, oldest first: one question for all."""
+        return store.of_sessions(tx, sids)
 
     def waiting_in(self, tx: Transaction, lane: str) -> int:
         """How much waits in a lane."""
@@ -63,13 +72,18 @@ class DeliveryService:
         """The first place in a lane whose delivery waits or is in flight; None when everything there is done with."""
         return store.first_waiting(tx, lane)
 
-    def arrived(self, tx: Transaction, kind: str, client_id: str, once: str) -> bool:
-        """Whether this very thing was delivered."""
-        return store.arrived(tx, rules.delivery_id(kind, client_id, once))
+    def arrived(self, tx: Transaction, delivery_ids: Collection[str]) -> set[str]:
+        """Those of the deliveries that arrived."""
+        return store.arrived(tx, delivery_ids)
 
     def withdraw(self, tx: Transaction, lane: str) -> int:
-        """Delete what waits in a lane; returns the number. What is in flight may still arrive."""
+        """Delete what waits in a lane, and what is held against it; returns the number. What is in flight may still arrive."""
+        store.answered(tx, [lane])
         return store.withdraw(tx, lane)
+
+    def forget_party(self, tx: Transaction, client_id: str) -> None:
+        """Hold nothing against a client any more: it is gone."""
+        store.answered(tx, [client_id])
 
     def retry(self, tx: Transaction, delivery_id: str) -> Delivery:
         """Make a dead or waiting delivery due now, its attempts kept. Raises DeliveryError when it is neither."""
@@ -86,25 +100,27 @@ class DeliveryService:
         tx.after_commit(lambda: audit.record("delivery.requeued", delivery_id=delivery_id, kind=again.kind))
         return again
 
-    def retry_of_client(self, tx: Transaction, client_id: str) -> int:
-        """Send everything of a client again that died; returns the number."""
-        count = store.retry_of_client(tx, client_id, tx.now + rules.RETRY_LIFETIME)
+    def retry_of_client(self, tx: Transaction, client_id: str, most: int = AT_ONCE) -> int:
+        """Send again what died of a client, at most `most`; returns the number. To be repeated until there is no more."""
+        count = store.retry_of_client(tx, client_id, tx.now + rules.RETRY_LIFETIME, most)
         store.answered_all(tx, client_id)  # the operator knows better
+        if count == 0:
+            return 0
         tx.wake_after_commit(self.wake)
         tx.after_commit(lambda: audit.record("delivery.requeued", client_id=client_id, count=count))
         return count
 
-    def parties(self, tx: Transaction) -> list[Party]:
-        """The relying parties that do not answer, the longest first."""
-        return store.parties(tx)
+    def parties(self, tx: Transaction, page: Page = _FIRST) -> list[Party]:
+        """The relying parties that do not answer, the longest first: one page of them."""
+        return store.parties(tx, page)
 
     def refusing(self, tx: Transaction) -> list[Party]:
         """The relying parties that answered 400 and never took anything: most likely something is configured wrongly."""
         return store.refusing(tx)
 
     def tidy(self, tx: Transaction) -> int:
-        """Forget the lanes of workers that died long ago; returns their number."""
-        return lanes.forget(tx, _ABANDONED)
+        """Forget the lanes of workers that died long ago, and parties for which nothing waits; returns their number."""
+        return lanes.forget(tx, _ABANDONED) + store.forget_parties(tx, tx.now - _UNTRIED)
 
     def forget(self, tx: Transaction, before: Instant, most: int) -> int:
         """Delete what arrived or died before `before`, at most `most` of it; returns the number."""

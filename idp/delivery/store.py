@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     Update,
     and_,
     bindparam,
@@ -29,8 +30,11 @@ from idp.delivery.lanes import held, pending
 from idp.delivery.lease_clock import instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import REFUSED, Delivery, Outcome, Party, Queue, State
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
+from idp.runtime.paging import Page
 
 _t = table_of(DeliveryRow)
 _leases = table_of(LaneRow)
@@ -42,7 +46,11 @@ _INSERT = {
     "sqlite": sqlite.insert(_t).on_conflict_do_nothing(index_elements=["delivery_id"]),
     "postgresql": postgresql.insert(_t).on_conflict_do_nothing(index_elements=["delivery_id"]),
 }
-_OF_SESSION = select_of(DeliveryRow, Delivery).where(_t.c.sid == bindparam("sid")).order_by(_t.c.created_at)
+_OF_SESSIONS = (
+    select_of(DeliveryRow, Delivery)
+    .where(_t.c.sid.in_(bindparam("these", expanding=True)))
+    .order_by(_t.c.created_at, _t.c.delivery_id)
+)
 _BY_ID = select_of(DeliveryRow, Delivery).where(_t.c.delivery_id == bindparam("of"))
 
 # What was withdrawn and is owed again has its old id (`rules.delivery_id`): what came of the old one is not the new one's.
@@ -54,7 +62,9 @@ IS_PENDING = select(exists().where(_is_it, pending))
 _in_lane = and_(_t.c.lane == bindparam("of"), pending)
 _WAITING_IN = select(func.count()).where(_in_lane)
 _FIRST_WAITING = select(func.min(_t.c.place)).where(_in_lane)
-_HAS_ARRIVED = select(_t.c.delivery_id).where(_t.c.delivery_id == bindparam("of"), _t.c.delivered_at.is_not(None))
+_HAVE_ARRIVED = select(_t.c.delivery_id).where(
+    _t.c.delivery_id.in_(bindparam("these", expanding=True)), _t.c.delivered_at.is_not(None)
+)
 # In their order, as `_HOLD` does it: two that wait for each other's rows would wait for ever.
 _withdrawn = select(_t.c.delivery_id).where(_in_lane).order_by(_t.c.place).with_for_update().cte("withdrawn")
 _WITHDRAW = delete(_t).where(_t.c.delivery_id.in_(select(_withdrawn.c.delivery_id))).returning(_t.c.delivery_id)
@@ -128,9 +138,16 @@ _RETRY = (
     .values(dead_at=None, leased_until=None, next_attempt_at=bindparam("now"), expires_at=bindparam("new_expires_at"))
     .returning(*_all)
 )
+_dead_of_client = (
+    select(_t.c.delivery_id)
+    .where(_t.c.client_id == bindparam("of"), _t.c.dead_at.is_not(None), _t.c.delivered_at.is_(None))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("dead_of_client")
+)
 _RETRY_OF_CLIENT = (
     update(_t)
-    .where(_t.c.client_id == bindparam("of"), _t.c.delivered_at.is_(None), _t.c.dead_at.is_not(None))
+    .where(_t.c.delivery_id.in_(select(_dead_of_client.c.delivery_id)))
     .values(
         dead_at=None,
         next_attempt_at=bindparam("now"),
@@ -159,12 +176,15 @@ _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _DEPTH = select(func.count()).where(pending)
 _QUEUE = select(func.count(), func.min(_t.c.created_at)).where(pending)
 _FIRST_EXPIRY = select(func.min(_t.c.expires_at)).where(pending)
+# Parties are few, and what waits in a lane is found by one step into its index: a lane with a circuit of its own has its name.
 _ANSWERED_ALL = delete(_parties).where(
     or_(
         _parties.c.client_id == bindparam("of"),
-        _parties.c.client_id.in_(select(_t.c.party).where(_t.c.client_id == bindparam("of"))),
+        select(_t.c.client_id).where(_t.c.lane == _parties.c.client_id, pending).limit(1).scalar_subquery() == bindparam("of"),
     )
 )
+# What waits is tried every few minutes, and each failure is noted: of whom nothing was noted for so long nothing waits.
+_FORGET_PARTIES = delete_at_most(_parties, _parties.c.open_until < bindparam("before"))
 _ANSWERED = delete(_parties).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 _HAS_TAKEN = select(_t.c.delivery_id).where(_t.c.client_id == bindparam("of"), _t.c.delivered_at.is_not(None)).limit(1)
 _taken = _t.alias("taken")
@@ -181,7 +201,12 @@ _REFUSING = (
     .group_by(_t.c.client_id)
     .order_by(_t.c.client_id)
 )
-_PARTIES = select_of(PartyRow, Party).order_by(_parties.c.failing_since)
+_PARTIES = (
+    select_of(PartyRow, Party)
+    .order_by(_parties.c.failing_since, _parties.c.client_id)
+    .limit(bindparam("most"))
+    .offset(bindparam("skipped"))
+)
 _THESE_PARTIES = select_of(PartyRow, Party).where(_parties.c.client_id.in_(bindparam("of", expanding=True)))
 
 
@@ -209,9 +234,9 @@ def by_id(tx: Transaction, delivery_id: str) -> Delivery | None:
     return tx.one(Delivery, _BY_ID, {"of": delivery_id})
 
 
-def of_session(tx: Transaction, sid: str) -> list[Delivery]:
-    """The deliveries of one session, oldest first."""
-    return tx.all(Delivery, _OF_SESSION, {"sid": sid})
+def of_sessions(tx: Transaction, sids: Collection[str]) -> list[Delivery]:
+    """The deliveries of these sessions, oldest first."""
+    return tx.all(Delivery, _OF_SESSIONS, {"these": sorted(sids)}) if sids else []
 
 
 def note(tx: Transaction, deliveries: Collection[Delivery], until: Instant) -> None:
@@ -278,19 +303,20 @@ def retry(tx: Transaction, delivery_id: str, expires_at: Instant) -> Delivery | 
     return tx.one(Delivery, _RETRY, {"of": delivery_id, "now": tx.now, "new_expires_at": expires_at})
 
 
-def retry_of_client(tx: Transaction, client_id: str, at_least: Instant) -> int:
-    """Make every dead delivery of a client due now, with a life until `at_least`; returns their number."""
-    return len(tx.execute(_RETRY_OF_CLIENT, {"of": client_id, "now": tx.now, "at_least": at_least}).all())
+def retry_of_client(tx: Transaction, client_id: str, at_least: Instant, most: int) -> int:
+    """Make dead deliveries of a client due now, at most `most`, with a life until `at_least`; returns their number."""
+    values = {"of": client_id, "now": tx.now, "at_least": at_least, "most": most}
+    return len(tx.execute(_RETRY_OF_CLIENT, values).all())
 
 
-def give_up(tx: Transaction, dialect: str, limit: int, error: str) -> int:
-    """Let die what was attempted most often of all that waits beyond `limit`; returns the number."""
+def give_up(tx: Transaction, dialect: str, limit: int, most: int, error: str) -> int:
+    """Let die what was attempted most often of all that waits beyond `limit`, at most `most` of it; returns the number."""
     if dialect == "postgresql" and not tx.execute(_TRY_LOCK, {"lock": _GIVING_UP_LOCK}).scalar():
         return 0
     surplus = int(tx.execute(_DEPTH).scalar_one()) - limit
     if surplus <= 0:
         return 0
-    return len(tx.execute(_GIVE_UP, {"most": surplus, "now": tx.now, "error": error}).all())
+    return len(tx.execute(_GIVE_UP, {"most": min(surplus, most), "now": tx.now, "error": error}).all())
 
 
 def queue(tx: Transaction) -> Queue:
@@ -308,9 +334,9 @@ def refusing(tx: Transaction) -> list[Party]:
     return tx.all(Party, _REFUSING, {"status": REFUSED})
 
 
-def parties(tx: Transaction) -> list[Party]:
-    """Who does not answer, the longest first."""
-    return tx.all(Party, _PARTIES)
+def parties(tx: Transaction, page: Page) -> list[Party]:
+    """Who does not answer, the longest first: one page of it."""
+    return tx.all(Party, _PARTIES, {"most": page.size, "skipped": page.skipped})
 
 
 def parties_of(tx: Transaction, names: Collection[str]) -> dict[str, Party]:
@@ -329,9 +355,9 @@ def first_waiting(tx: Transaction, lane: str) -> int | None:
     return found
 
 
-def arrived(tx: Transaction, delivery_id: str) -> bool:
-    """Whether it was delivered."""
-    return tx.execute(_HAS_ARRIVED, {"of": delivery_id}).first() is not None
+def arrived(tx: Transaction, delivery_ids: Collection[str]) -> set[str]:
+    """Those of the deliveries that arrived."""
+    return set(tx.execute(_HAVE_ARRIVED, {"these": sorted(delivery_ids)}).scalars()) if delivery_ids else set()
 
 
 def withdraw(tx: Transaction, lane: str) -> int:
@@ -342,6 +368,11 @@ def withdraw(tx: Transaction, lane: str) -> int:
 def answered_all(tx: Transaction, client_id: str) -> None:
     """Nothing is held against a client any more, nor against its lanes."""
     tx.execute(_ANSWERED_ALL, {"of": client_id})
+
+
+def forget_parties(tx: Transaction, before: Instant) -> int:
+    """Delete some of the parties that were last tried before `before`; returns the number."""
+    return deleted(tx, _FORGET_PARTIES, AT_ONCE, {"before": before})
 
 
 def answered(tx: Transaction, client_ids: Collection[str]) -> None:
@@ -355,10 +386,10 @@ def failed(tx: Transaction, dialect: str, parties: Collection[Party]) -> None:
     tx.execute(_FAILED[dialect], [asdict(party) for party in sorted(parties, key=attrgetter("client_id"))])
 
 
-def listed(tx: Transaction, state: State | None, limit: int) -> list[Delivery]:
-    """The deliveries, of one state if named: newest first, the dead by the moment of their death."""
+def listed(tx: Transaction, state: State | None, page: Page) -> list[Delivery]:
+    """The deliveries, of one state if named: newest first, the dead by the moment of their death; one page of them."""
     order = _t.c.dead_at if state is State.DEAD else _t.c.created_at
-    query = select_of(DeliveryRow, Delivery).order_by(order.desc()).limit(limit)
+    query = select_of(DeliveryRow, Delivery).order_by(order.desc(), _t.c.delivery_id).limit(page.size).offset(page.skipped)
     if state is None:
         return tx.all(Delivery, query)
     query = query.where(_IN_STATE[state])
@@ -367,17 +398,10 @@ def listed(tx: Transaction, state: State | None, limit: int) -> list[Delivery]:
 
 # Found by the index of `created_at`: hardly anything is old and not done with.
 _done_at = func.coalesce(_t.c.delivered_at, _t.c.dead_at)
-_done = (
-    select(_t.c.delivery_id)
-    .where(_t.c.created_at < bindparam("before"), _done_at < bindparam("before"))
-    .order_by(_t.c.created_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("done")
-)
-_FORGET = delete(_t).where(_t.c.delivery_id.in_(select(_done.c.delivery_id))).returning(_t.c.delivery_id)
+_before: BindParameter[float] = bindparam("before")
+_FORGET = delete_at_most(_t, _t.c.created_at < _before, _done_at < _before, first=_t.c.created_at)
 
 
 def forget(tx: Transaction, before: Instant, most: int) -> int:
     """Delete what arrived or died before `before`, at most `most` of it; returns the number."""
-    return len(tx.execute(_FORGET, {"before": before, "most": most}).all())
+    return deleted(tx, _FORGET, most, {"before": before})

@@ -6,15 +6,17 @@ networks, and never where it is a proxy's.
 """
 
 import hmac
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Self
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from idp.config import OperatorError, Settings
 from idp.runtime.forwarding import Proxies, Sender
@@ -74,9 +76,27 @@ def figures(folder: str | None) -> bytes:
     """Every worker process's figures together, where `idp serve` runs several and they write into `folder`."""
     if folder is None:
         return generate_latest(REGISTRY)
+    forget_the_dead(Path(folder))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Delete the gauges of worker processes that are gone: a follower or a queue of theirs would be counted for ever."""
+    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class _Server(ThreadingHTTPServer):

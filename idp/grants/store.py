@@ -4,8 +4,10 @@ from sqlalchemy import bindparam, delete, insert, update
 
 from idp.grants.models import CodeRow
 from idp.grants.rules import Code
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 
 _codes = table_of(CodeRow)
 _INSERT = insert(_codes)
@@ -30,7 +32,7 @@ _IN_FLIGHT = select_of(CodeRow, Code).where(
     _codes.c.client_id == bindparam("by"), _codes.c.used_at.is_(None), _codes.c.expires_at > bindparam("now")
 )
 _END_ONE = delete(_codes).where(_codes.c.code_hash == bindparam("of"), _codes.c.used_at.is_(None))
-_FORGET = delete(_codes).where(_codes.c.expires_at <= bindparam("before"))
+_FORGET = delete_at_most(_codes, _codes.c.expires_at <= bindparam("before"))
 
 
 def add(tx: Transaction, code: Code) -> None:
@@ -64,5 +66,5 @@ def end_one(tx: Transaction, code_hash: str) -> bool:
 
 
 def forget(tx: Transaction, before: Instant) -> int:
-    """Delete the codes that expired before an instant; returns their number."""
-    return tx.execute(_FORGET, {"before": before}).rowcount
+    """Delete some of the codes that expired before an instant; returns their number."""
+    return deleted(tx, _FORGET, AT_ONCE, {"before": before})

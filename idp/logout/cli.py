@@ -10,7 +10,7 @@ from idp.clients.members import MetadataError
 from idp.clients.rules import registered
 from idp.clients.update import check_update
 from idp.logout.rules import Reason
-from idp.runtime.console import Refused, emit, json_option, only_reading, read_json, reads, warn
+from idp.runtime.console import Meter, Refused, emit, json_option, only_reading, read_json, reads, warn
 
 if TYPE_CHECKING:
     from idp.clients.rules import Client
@@ -138,6 +138,7 @@ def remove_client(obj, client_id: str, *, as_json: bool) -> None:  # type: ignor
     """Remove a relying party: it can authenticate no more, and all that it was given is dead."""
     with obj.database.writing() as tx:
         removed = obj.logout.end_client(tx, client_id)
+    obj.reaper.finish(Meter(client_id, as_json=as_json))
     if not removed:
         message = f"There is no client {client_id!r}: see `idp client list`."
         raise Refused(message)

@@ -45,7 +45,8 @@ CONFIRM = "confirm"
 _LEFT = "left"
 #: For how long, in seconds, the page tells of the apps, and for how long it asks for itself again while one is waited for.
 _TOLD_FOR, _LIVE_FOR = 600, 10
-_MAXIMUM_SIDS = 20
+#: Of so many sessions that ended at once the page tells.
+MOST_LEFT = 20
 #: How long the frames of apps get before the browser goes on to where it was asked to.
 _FRAMES_SECONDS = 2
 
@@ -118,7 +119,7 @@ def _done_page(database: Database, clients: ClientService, logout: LogoutService
     sids = kept["sids"] if 0 <= ago < _TOLD_FOR else []
     with database.reading() as tx:
         apps = logout.told(tx, sids)
-        exposure = together(filter(None, (streams.exposure(tx, sid) for sid in sids)))
+        exposure = together(streams.exposures(tx, sids).values())
         exposed = None if exposure is None else exposure.sentence(tx.now)
         frames = [] if kept.get("framed") else logout.frames(tx, sids)
     if frames:
@@ -153,7 +154,7 @@ def left(now: Instant, sids: Sequence[str]) -> None:
     kept = {name: browser_session[name] for name in (BROWSER,) if name in browser_session}
     browser_session.clear()
     browser_session.update(kept)
-    browser_session[_LEFT] = {"at": now, "sids": list(sids)[:_MAXIMUM_SIDS]}
+    browser_session[_LEFT] = {"at": now, "sids": list(sids)[:MOST_LEFT]}
 
 
 def _confirmation(given: Parameters, asked: LogoutRequest, status: int = 200, notice: str | None = None) -> Response:

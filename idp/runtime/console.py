@@ -6,6 +6,7 @@ Exit status: 0 done, 1 refused (`Refused`), 2 wrong usage (Click's own).
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeAlias, TypeVar
 
 import click
@@ -13,6 +14,7 @@ from click.core import ParameterSource
 
 from idp.protocol import strict_json
 from idp.runtime.clock import in_words
+from idp.runtime.paging import Page
 from idp.runtime.printing import json_escaped, replaced
 
 if TYPE_CHECKING:
@@ -112,12 +114,29 @@ def act_of(context: click.Context) -> Mapping[str, str] | None:
     }
 
 
-def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[str] = ()) -> None:
-    """Print one record, or a table of them, to standard output.
+def page_options(size: int) -> Callable[[Callable[..., _R]], Callable[..., _R]]:
+    """Add `--limit` and `--page`, handed to the command as one `page`: no list is ever read whole."""
+
+    def add(command: Callable[..., _R]) -> Callable[..., _R]:
+        @click.option("--limit", type=click.IntRange(1, 10_000), default=size, show_default=True, help="At most so many.")
+        @click.option("--page", "number", type=click.IntRange(1, 1_000_000), default=1, help="Which so many: 1 for the first.")
+        @wraps(command)
+        def paged(*args: Any, limit: int, number: int, **others: Any) -> _R:
+            return command(*args, page=Page(limit, number), **others)
+
+        return paged
+
+    return add
+
+
+def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[str] = (), page: Page | None = None) -> None:
+    """Print one record, or a table of them, to standard output. Where it is a full `page`, standard error says so.
 
     `columns` names what people see, in that order; everything when empty. JSON always has everything. For people,
     a value under a name that ends in `_at` is an instant.
     """
+    if page is not None and len(found) == page.size:
+        click.echo(f"These are {page.size}, and there may be more: see --page {page.number + 1}, or --limit.", err=True)
     if as_json:
         click.echo(as_json_text(found, indent=2))
         return
@@ -177,6 +196,18 @@ def read_json(file: BinaryIO, what: str) -> dict[str, Any]:
     except ValueError as error:
         message = f"{file.name} is not JSON as it is needed ({error}): it must hold {what}."
         raise Refused(message) from None
+
+
+class Meter:
+    """Says on standard error how far something is that takes long: a line for people, or a JSON object with `--json`."""
+
+    def __init__(self, what: str, *, as_json: bool) -> None:
+        self._what = what
+        self._as_json = as_json
+
+    def __call__(self, left: int) -> None:
+        """So much is left."""
+        click.echo(json.dumps({"left": left}) if self._as_json else f"{self._what}: {left} left", err=True)
 
 
 def read_secret_from_stdin(what: str = "Secret") -> str:

@@ -1,5 +1,6 @@
 """Work that is done again and again beside the requests, in a thread of its own, until the process stops."""
 
+import threading
 from collections.abc import Callable
 
 from idp.runtime.supervision import SLACK, Supervised
@@ -16,10 +17,31 @@ class Periodic(Supervised):
         self._seconds = seconds
         self._work = work
         self._failed = failed
+        self._woken = threading.Event()
+
+    def rest(self, seconds: float) -> bool:
+        """Wait in the midst of the work, which goes on; whether it should come to its end, which it is told at once."""
+        self.beat()
+        return self.wait(seconds)
+
+    def wake(self) -> None:
+        """Do it now. Any thread may say so, and goes on at once."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Do it no more."""
+        super().stop()
+        self._woken.set()
+
+    def _is_over(self) -> bool:
+        """Wait for the next time, which comes after `seconds` or when it is woken; whether there is none."""
+        self._woken.wait(self._seconds)
+        self._woken.clear()  # before the work: what is said meanwhile sets it again
+        return self.is_stopping
 
     def _go_on(self) -> None:
         """The first time after `seconds`."""
-        while not self.wait(self._seconds):
+        while not self._is_over():
             self.beat()
             try:
                 self._work()

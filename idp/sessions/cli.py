@@ -5,8 +5,9 @@ from dataclasses import asdict
 import click
 
 from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, emit, json_option, reads
-from idp.sessions.rules import Session, is_alive
+from idp.runtime.console import Refused, emit, json_option, page_options, reads
+from idp.runtime.paging import Page
+from idp.sessions.rules import Session
 
 
 @click.group(name="session")
@@ -16,22 +17,27 @@ def group() -> None:
 
 @group.command(name="list")
 @click.option("--user", "username", help="Only the sessions of this person.")
+@click.option("--client", "client_id", help="Only those in which this client takes part.")
+@page_options(100)
 @json_option
 @click.pass_obj
 @reads
-def list_(obj, username: str | None, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """List the live sessions, newest use first."""
+def list_(obj, username: str | None, client_id: str | None, page: Page, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - see idp.cli.Deployment
+    """List live sessions, newest use first."""
     with obj.database.reading() as tx:
         account = obj.accounts.find(tx, username) if username is not None else None
         if username is not None and account is None:
             message = f"There is no user {username!r}: see `idp user list`."
             raise Refused(message)
-        sessions = obj.sessions.listed(tx, subject=None if account is None else account.subject)
-        rows = [_row(session, obj.sessions.clients_of(tx, session.sid), as_json=as_json) for session in sessions]
+        subject = None if account is None else account.subject
+        sessions = obj.sessions.listed(tx, page, subject=subject, client_id=client_id)
+        parts = obj.sessions.taken_part_in(tx, [session.sid for session in sessions])
+    rows = [_row(each, [part.client_id for part in parts[each.sid]], as_json=as_json) for each in sessions]
     emit(
         rows,
         as_json=as_json,
         columns=("sid", "subject", "started_at", "last_used_at", "expires_at", "address", "clients"),
+        page=page,
     )
 
 
@@ -48,7 +54,7 @@ def show(obj, sid: str, *, as_json: bool) -> None:  # type: ignore[no-untyped-de
             message = f"There is no session {sid!r}: see `idp session list`."
             raise Refused(message)
         row = _row(session, obj.sessions.clients_of(tx, sid), as_json=as_json)
-        row["state"] = "alive" if is_alive(session, obj.sessions.policy, tx.now) else "ended"
+        row["state"] = "alive" if obj.sessions.alive(tx, sid) is not None else "ended"
         told = {delivery.client_id: str(delivery.state(tx.now)) for delivery in obj.deliveries.of_session(tx, sid)}
         row["told"] = told if as_json else told or "-"
         exposure = obj.streams.exposure(tx, sid)

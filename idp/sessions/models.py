@@ -49,3 +49,15 @@ class SessionClientRow(Base):
     first_used_at: Mapped[float]
     sector: Mapped[str | None] = mapped_column(String(255))
     sector_sid: Mapped[str | None] = mapped_column(String(64))
+
+
+class SessionClosingRow(Base):
+    """See `rules.SessionClosing`. It is there only while what it says is carried out, batch by batch (docs/adr/0023)."""
+
+    __tablename__ = "session_closings"
+
+    closing_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), index=True)
+    keep: Mapped[str | None] = mapped_column(String(64))
+    before: Mapped[float]
+    reason: Mapped[str] = mapped_column(String(64))

@@ -1,6 +1,7 @@
 """What a session is, and when it is alive."""
 
 import hmac
+import math
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,6 +14,7 @@ TOUCH_SECONDS = 60
 TOUCH_PART = 20
 SID_BYTES = 24
 COOKIE_BYTES = 32
+CLOSING_BYTES = 16
 #: One factor (a password) was shown: the only level this provider knows so far.
 ACR = "1"
 
@@ -73,6 +75,20 @@ class Participation:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionClosing:
+    """The end of very many sessions of a person, decided at once: all that began until `before`, save `keep`.
+
+    They are over for everybody who asks from that commit on; those who must be told are told batch by batch.
+    """
+
+    closing_id: str
+    subject: str
+    keep: str | None
+    before: Instant
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SignIn:
     """What is written down about a sign-in: who, how (`amr`, RFC 8176) and from where."""
 
@@ -87,14 +103,14 @@ def sector_sid(key: bytes, sector: str, sid: str) -> str:
     return b64url(hmac.digest(key, f"{sector}\n{sid}".encode(), sha256)[:SID_BYTES])
 
 
+def begins(now: Instant, closed_until: Instant | None) -> Instant:
+    """When a session begins: after what was closed, also where another instance's clock is ahead of this one's."""
+    return now if closed_until is None else max(now, math.nextafter(closed_until, math.inf))
+
+
 def runs_out(session: Session, policy: Policy) -> Instant:
     """When its time is over if nobody uses it until then."""
     return min(session.expires_at, session.last_used_at + policy.idle_timeout)
-
-
-def is_alive(session: Session, policy: Policy, now: Instant) -> bool:
-    """Whether the session still counts, also when the reaper has not marked it yet."""
-    return session.ended_at is None and now < runs_out(session, policy)
 
 
 def noted_before(policy: Policy, now: Instant) -> Instant:

@@ -1,16 +1,20 @@
 """Starting, finding and using browser sessions."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from idp.clients.rules import Client
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
-from idp.runtime.database import Database, Transaction
+from idp.runtime.database import Database, Glance, Transaction
+from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets
 from idp.sessions import rules, store
 from idp.sessions.rules import Participation, Policy, Session, SignIn
 
 _PURPOSE = "sector sid"
+#: As many sessions as are looked at together, where nobody says how many.
+_FIRST = Page(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,12 @@ class SessionService:
     def start(self, tx: Transaction, sign_in: SignIn) -> Started:
         """A new session with a new `sid` and a new cookie, at every sign-in (no fixation: OWASP ASVS 5 V7.2)."""
         cookie = secrets.token(rules.COOKIE_BYTES)
+        begins = rules.begins(tx.now, store.closed_until(tx, sign_in.subject))
         session = Session(
             sid=secrets.token(rules.SID_BYTES),
             cookie_hash=secrets.digest(cookie),
             subject=sign_in.subject,
-            started_at=tx.now,
+            started_at=begins,
             auth_time=tx.now,
             last_used_at=tx.now,
             expires_at=tx.now + self.policy.absolute_timeout,
@@ -106,8 +111,7 @@ class SessionService:
 
     def alive(self, tx: Transaction, sid: str) -> Session | None:
         """The session, if it is alive."""
-        session = store.by_sid(tx, sid)
-        return session if session is not None and rules.is_alive(session, self.policy, tx.now) else None
+        return store.alive_by_sid(tx, sid, self.policy)
 
     def hold(self, tx: Transaction, sid: str) -> Session | None:
         """The live session, its row locked until the commit, so that an end waits for what is done under it.
@@ -148,17 +152,41 @@ class SessionService:
         """Who took part, and since when."""
         return store.taken_part(tx, sid)
 
+    def taken_part_in(self, tx: Transaction, sids: Collection[str]) -> dict[str, list[Participation]]:
+        """Who took part in each of these sessions, in the order in which they came: one question for all."""
+        found: dict[str, list[Participation]] = {sid: [] for sid in sids}
+        for part in store.taken_part_in(tx, sids):
+            found[part.sid].append(part)
+        return found
+
+    def is_closing(self, tx: Transaction, subject: str | None = None) -> bool:
+        """Whether an end of very many sessions is carried out just now, of this person or of anybody."""
+        return store.any_closing(tx) if subject is None else store.is_closing(tx, subject)
+
+    def any_closing(self) -> Glance:
+        """Answers the same, of anybody, for next to nothing."""
+        return self._database.glance(store.ANY_CLOSING)
+
     def stale(self, tx: Transaction, limit: int) -> list[str]:
         """The `sid`s of sessions whose time is over though nobody marked them; each is another process's or this one's."""
         return store.stale(tx, self.policy, limit)
 
     def overdue(self, tx: Transaction, since: Instant) -> list[str]:
-        """The `sid`s of sessions whose time was over after `since` though nobody marked them, for whoever only looks."""
-        return store.ran_out(tx, self.policy, since)
+        """The `sid`s of sessions that are over though nobody marked them, for whoever only looks.
 
-    def listed(self, tx: Transaction, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
-        """The live sessions, of one person or one client if named."""
-        return store.listed(tx, self.policy, subject=subject, client_id=client_id)
+        They are closed, or their time was over after `since`.
+        """
+        return [*store.closed_sids(tx), *store.ran_out(tx, self.policy, since)]
+
+    def listed(
+        self, tx: Transaction, page: Page = _FIRST, *, subject: str | None = None, client_id: str | None = None
+    ) -> list[Session]:
+        """The live sessions, of one person or one client if named, newest use first: one page of them."""
+        return store.listed(tx, self.policy, page, subject=subject, client_id=client_id)
+
+    def count(self, tx: Transaction, subject: str) -> int:
+        """How many live sessions a person has."""
+        return store.count(tx, self.policy, subject)
 
     def senders(self, tx: Transaction) -> tuple[int, list[str]]:
         """How many people have a live session, and from which addresses; of those two at the most."""

@@ -1,24 +1,37 @@
 """Statements on the browser's sessions, prepared once."""
 
-from sqlalchemy import Select, and_, bindparam, case, delete, func, insert, or_, select, update
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import LargeBinary, Select, and_, bindparam, case, cast, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
-from idp.sessions.models import SessionClientRow, SessionRow
-from idp.sessions.rules import Participation, Policy, Session, noted_before
+from idp.runtime.deleting import delete_at_most, deleted
+from idp.runtime.paging import Page
+from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
+from idp.sessions.rules import Participation, Policy, Session, SessionClosing, noted_before
 
 _sessions = table_of(SessionRow)
 _clients = table_of(SessionClientRow)
-_alive = and_(
+_closings = table_of(SessionClosingRow)
+_in_time = and_(
     _sessions.c.ended_at.is_(None),
     _sessions.c.expires_at > bindparam("now"),
     _sessions.c.last_used_at > bindparam("idle_since"),
 )
+# A table that is empty nearly always: what this costs is not to be measured.
+_is_closed = exists().where(
+    _closings.c.subject == _sessions.c.subject,
+    _closings.c.before >= _sessions.c.started_at,
+    or_(_closings.c.keep.is_(None), _closings.c.keep != _sessions.c.sid),
+)
+_alive = and_(_in_time, ~_is_closed)
 _all = columns_for(SessionRow, Session)
 
 _INSERT = insert(_sessions)
 _BY_SID = select_of(SessionRow, Session).where(_sessions.c.sid == bindparam("sid"))
+_ALIVE_BY_SID = _BY_SID.where(_alive)
 _BY_COOKIE = select_of(SessionRow, Session).where(_sessions.c.cookie_hash == bindparam("cookie_hash"), _alive)
 _HOLD = (
     update(_sessions).where(_sessions.c.sid == bindparam("of"), _alive).values(last_used_at=bindparam("now")).returning(*_all)
@@ -57,6 +70,39 @@ _stale = and_(
     _sessions.c.ended_at.is_(None),
     or_(_sessions.c.expires_at <= bindparam("now"), _sessions.c.last_used_at <= bindparam("idle_since")),
 )
+# In the order of their bytes, as whoever else ends several: two that wait for each other's rows would wait for ever. Where
+# there are very many, batches take what nobody holds instead, in whatever order the index has it.
+_to_end = select(_sessions.c.sid).where(
+    _sessions.c.ended_at.is_(None),
+    _sessions.c.subject == bindparam("of"),
+    _sessions.c.started_at <= bindparam("before"),
+    or_(bindparam("keep", type_=_sessions.c.sid.type).is_(None), _sessions.c.sid != bindparam("keep")),
+)
+_COUNT_TO_END = _to_end.with_only_columns(func.count())
+
+
+def _end_each(found: Select[tuple[str]]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - SQLAlchemy's own type
+    some = found.limit(bindparam("most")).cte("some")
+    ended = update(_sessions).where(_sessions.c.sid.in_(select(some.c.sid)), _sessions.c.ended_at.is_(None))
+    return ended.values(ended_at=bindparam("now"), end_reason=bindparam("reason")).returning(*_all)
+
+
+_END_SOME = _end_each(_to_end.order_by(cast(_sessions.c.sid, LargeBinary)).with_for_update())
+_END_FREE = _end_each(_to_end.with_for_update(skip_locked=True))
+_LAST_STARTED = select(func.max(_sessions.c.started_at)).where(
+    _sessions.c.subject == bindparam("of"), _sessions.c.ended_at.is_(None)
+)
+_CLOSE = insert(_closings)
+_CLOSED_UNTIL = select(func.max(_closings.c.before)).where(_closings.c.subject == bindparam("of"))
+_CLOSING = select_of(SessionClosingRow, SessionClosing).order_by(_closings.c.closing_id)
+_TAKE_CLOSING = _CLOSING.where(_closings.c.closing_id > bindparam("after")).limit(1).with_for_update(skip_locked=True)
+_CLOSED = delete(_closings).where(_closings.c.closing_id == bindparam("of"))
+_IS_CLOSING = select(exists().where(_closings.c.subject == bindparam("of")))
+#: Whether there are any at all.
+ANY_CLOSING = select(exists(select(_closings.c.closing_id)))
+_CLOSED_SIDS = select(_sessions.c.sid).where(
+    _sessions.c.subject.in_(select(_closings.c.subject)), _sessions.c.ended_at.is_(None), _is_closed
+)
 # Two questions, since each has an index that holds what is open; one with OR would read all of it.
 _STALE = [
     select(_sessions.c.sid)
@@ -71,32 +117,31 @@ _RAN_OUT = [
 ]
 _END_STALE = (
     update(_sessions)
-    .where(_sessions.c.sid == bindparam("of"), _stale)
+    .where(_sessions.c.sid.in_(bindparam("these", expanding=True)), _stale)
     .values(
         ended_at=bindparam("now"),
         end_reason=case((_sessions.c.expires_at <= bindparam("now"), bindparam("expired")), else_=bindparam("idle")),
     )
     .returning(*_all)
 )
-_long_over = (
-    select(_sessions.c.sid)
-    .where(_sessions.c.ended_at < bindparam("before"))
-    .order_by(_sessions.c.ended_at)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("long_over")
-)
-_FORGET = delete(_sessions).where(_sessions.c.sid.in_(select(_long_over.c.sid))).returning(_sessions.c.sid)
+_FORGET = delete_at_most(_sessions, _sessions.c.ended_at < bindparam("before"), first=_sessions.c.ended_at)
 _PEOPLE = select(func.count(_sessions.c.subject.distinct())).where(_alive)
 _ADDRESSES = select(_sessions.c.address).where(_alive).distinct().limit(2)
 _took_part = columns_for(SessionClientRow, Participation)
 _CLIENTS = select(*_took_part).where(_clients.c.sid == bindparam("sid")).order_by(_clients.c.first_used_at)
+_CLIENTS_OF = (
+    select(*_took_part)
+    .where(_clients.c.sid.in_(bindparam("these", expanding=True)))
+    .order_by(_clients.c.sid, _clients.c.first_used_at)
+)
+_to_leave = select(_clients.c.sid).where(
+    _clients.c.client_id == bindparam("by"),
+    _clients.c.sid.in_(select(_sessions.c.sid).where(_sessions.c.subject == bindparam("subject"), _alive)),
+)
+_some_to_leave = _to_leave.limit(bindparam("most")).cte("some_to_leave")
 _LEAVE = (
     delete(_clients)
-    .where(
-        _clients.c.client_id == bindparam("by"),
-        _clients.c.sid.in_(select(_sessions.c.sid).where(_sessions.c.subject == bindparam("subject"), _alive)),
-    )
+    .where(_clients.c.client_id == bindparam("by"), _clients.c.sid.in_(select(_some_to_leave.c.sid)))
     .returning(*_took_part)
 )
 _TOOK_PART = select(*_took_part).where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
@@ -120,6 +165,11 @@ def add(tx: Transaction, session: Session) -> None:
 def by_sid(tx: Transaction, sid: str) -> Session | None:
     """The session, alive or not."""
     return tx.one(Session, _BY_SID, {"sid": sid})
+
+
+def alive_by_sid(tx: Transaction, sid: str, policy: Policy) -> Session | None:
+    """The session, when it is alive."""
+    return tx.one(Session, _ALIVE_BY_SID, {"sid": sid} | _alive_at(policy, tx.now))
 
 
 def alive_by_cookie(tx: Transaction, cookie_hash: str, policy: Policy) -> Session | None:
@@ -177,9 +227,79 @@ def taken_part(tx: Transaction, sid: str) -> list[Participation]:
     return tx.all(Participation, _CLIENTS, {"sid": sid})
 
 
-def leave(tx: Transaction, subject: str, client_id: str, policy: Policy) -> list[Participation]:
-    """Let a client leave every live session of a person: what it took part in."""
-    return tx.all(Participation, _LEAVE, {"subject": subject, "by": client_id} | _alive_at(policy, tx.now))
+def taken_part_in(tx: Transaction, sids: Collection[str]) -> list[Participation]:
+    """Who took part in any of these, session by session, in the order in which they came."""
+    return tx.all(Participation, _CLIENTS_OF, {"these": sorted(sids)}) if sids else []
+
+
+def leave(tx: Transaction, subject: str, client_id: str, policy: Policy, most: int) -> list[Participation]:
+    """Let a client leave live sessions of a person, at most `most`: what it took part in."""
+    return tx.all(Participation, _LEAVE, {"subject": subject, "by": client_id, "most": most} | _alive_at(policy, tx.now))
+
+
+# -- ending very many ---------------------------------------------------------------------------------------------------------
+
+
+def last_started(tx: Transaction, subject: str) -> Instant | None:
+    """When the youngest of a person's sessions began that nobody marked ended."""
+    found: Instant | None = tx.execute(_LAST_STARTED, {"of": subject}).scalar()
+    return found
+
+
+def end_some(tx: Transaction, closing: SessionClosing, most: int, *, free: bool) -> list[Session]:
+    """Mark sessions ended that a closing names, at most `most`: those that nobody else holds, or waiting for who does."""
+    values = _named(closing) | {"most": most, "now": tx.now, "reason": closing.reason}
+    return tx.all(Session, _END_FREE if free else _END_SOME, values)
+
+
+def count_to_end(tx: Transaction, closing: SessionClosing) -> int:
+    """How many sessions a closing names that are not marked ended."""
+    return int(tx.execute(_COUNT_TO_END, _named(closing)).scalar_one())
+
+
+def _named(closing: SessionClosing) -> dict[str, object]:
+    return {"of": closing.subject, "before": closing.before, "keep": closing.keep}
+
+
+def close(tx: Transaction, closing: SessionClosing) -> None:
+    """Insert a closing."""
+    tx.execute(_CLOSE, {name: getattr(closing, name) for name in SessionClosing.__dataclass_fields__})
+
+
+def closed_until(tx: Transaction, subject: str) -> Instant | None:
+    """Until when the sessions of a person began that are closed just now."""
+    found: Instant | None = tx.execute(_CLOSED_UNTIL, {"of": subject}).scalar()
+    return found
+
+
+def closings(tx: Transaction) -> list[SessionClosing]:
+    """What goes on."""
+    return tx.all(SessionClosing, _CLOSING)
+
+
+def take_closing(tx: Transaction, after: str) -> SessionClosing | None:
+    """The next closing after that name which nobody else works at, locked until the commit."""
+    return tx.one(SessionClosing, _TAKE_CLOSING, {"after": after})
+
+
+def closed(tx: Transaction, closing_id: str) -> None:
+    """Delete a closing: it is carried out."""
+    tx.execute(_CLOSED, {"of": closing_id})
+
+
+def is_closing(tx: Transaction, subject: str) -> bool:
+    """Whether sessions of a person are closed that are not marked ended yet."""
+    return bool(tx.execute(_IS_CLOSING, {"of": subject}).scalar())
+
+
+def any_closing(tx: Transaction) -> bool:
+    """Whether anybody's are."""
+    return bool(tx.execute(ANY_CLOSING).scalar())
+
+
+def closed_sids(tx: Transaction) -> list[str]:
+    """The sessions that are closed and not marked ended yet."""
+    return list(tx.execute(_CLOSED_SIDS).scalars())
 
 
 def stale(tx: Transaction, policy: Policy, limit: int) -> list[str]:
@@ -196,15 +316,16 @@ def ran_out(tx: Transaction, policy: Policy, since: Instant) -> list[str]:
     return list(found)
 
 
-def end_stale(tx: Transaction, sid: str, reasons: tuple[str, str], policy: Policy) -> Session | None:
-    """Mark the session ended unless it is alive: idle or expired, as `reasons` name them. None when it is alive or ended."""
+def end_stale(tx: Transaction, sids: Sequence[str], reasons: tuple[str, str], policy: Policy) -> list[Session]:
+    """Mark those of the sessions ended that are idle or expired, as `reasons` name them; returns them."""
     idle, expired = reasons
-    return tx.one(Session, _END_STALE, {"of": sid, "idle": idle, "expired": expired} | _alive_at(policy, tx.now))
+    values = {"these": sids, "idle": idle, "expired": expired} | _alive_at(policy, tx.now)
+    return tx.all(Session, _END_STALE, values) if sids else []
 
 
 def forget(tx: Transaction, before: Instant, most: int) -> int:
     """Delete sessions that ended before `before`, and who took part in them, at most `most`; returns the number."""
-    return len(tx.execute(_FORGET, {"before": before, "most": most}).all())
+    return deleted(tx, _FORGET, most, {"before": before})
 
 
 def senders(tx: Transaction, policy: Policy) -> tuple[int, list[str]]:
@@ -213,11 +334,24 @@ def senders(tx: Transaction, policy: Policy) -> tuple[int, list[str]]:
     return int(tx.execute(_PEOPLE, alive).scalar_one()), list(tx.execute(_ADDRESSES, alive).scalars())
 
 
-def listed(tx: Transaction, policy: Policy, *, subject: str | None = None, client_id: str | None = None) -> list[Session]:
-    """The sessions that are alive, of one person or one client if named, newest use first."""
-    query: Select[tuple[object, ...]] = select_of(SessionRow, Session).where(_alive).order_by(_sessions.c.last_used_at.desc())
+def listed(
+    tx: Transaction, policy: Policy, page: Page, *, subject: str | None = None, client_id: str | None = None
+) -> list[Session]:
+    """The sessions that are alive, of one person or one client if named, newest use first; one page of them."""
+    query = _listed(subject, client_id).order_by(_sessions.c.last_used_at.desc(), _sessions.c.sid)
+    return tx.all(Session, query.limit(page.size).offset(page.skipped), _alive_at(policy, tx.now))
+
+
+def count(tx: Transaction, policy: Policy, subject: str) -> int:
+    """How many sessions of a person are alive."""
+    query = _listed(subject, None).with_only_columns(func.count())
+    return int(tx.execute(query, _alive_at(policy, tx.now)).scalar_one())
+
+
+def _listed(subject: str | None, client_id: str | None) -> Select[tuple[object, ...]]:
+    query: Select[tuple[object, ...]] = select_of(SessionRow, Session).where(_alive)
     if subject is not None:
         query = query.where(_sessions.c.subject == subject)
     if client_id is not None:
         query = query.where(_sessions.c.sid.in_(select(_clients.c.sid).where(_clients.c.client_id == client_id)))
-    return tx.all(Session, query, _alive_at(policy, tx.now))
+    return query

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, emit, json_option, reads
+from idp.runtime.console import Record, emit, json_option, page_options, reads
+from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
     from idp.runtime.database import Database
@@ -30,14 +31,15 @@ def group() -> None:
 
 
 @group.command(name="list")
+@page_options(100)
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, *, as_json: bool) -> None:
-    """List who follows: every stream, and how far behind it is."""
+def list_(needs: Needs, page: Page, *, as_json: bool) -> None:
+    """List who follows: streams, and how far behind each is."""
     with needs.database.reading() as tx:
-        rows = [_row(stream, needs.streams.lag(tx, stream), tx.now) for stream in needs.streams.every(tx)]
-    emit(rows, as_json=as_json, columns=_COLUMNS)
+        rows = [_row(stream, needs.streams.lag(tx, stream), tx.now) for stream in needs.streams.listed(tx, page)]
+    emit(rows, as_json=as_json, columns=_COLUMNS, page=page)
 
 
 def _row(stream: "Stream", lag: "Lag", now: Instant) -> Record:

@@ -6,7 +6,7 @@ What an empty answer to a follower proves rests on a *look* that began after its
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Gauge, Histogram
@@ -14,7 +14,7 @@ from prometheus_client import Gauge, Histogram
 from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
 from idp.runtime.availability import is_told
-from idp.runtime.database import Database, Transaction
+from idp.runtime.database import Database, Glance, Transaction
 from idp.runtime.listeners import Listeners
 from idp.runtime.supervision import SLACK, Supervised
 from idp.signals.rules import BATCH, Signal, Stream
@@ -55,8 +55,12 @@ class Hub:
     `refresh_keys` is called when a key was revoked, before anybody is told of it in a signature.
     """
 
-    def __init__(self, database: Database, signals: SignalService, refresh_keys: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, signals: SignalService, refresh_keys: Callable[[], None], owing: Sequence[Glance] = ()
+    ) -> None:
+        """`owing` asks what `SignalService.is_owing` does, for next to nothing."""
         self._database = database
+        self._owing = owing
         self._signals = signals
         self._any_news = signals.any_news()
         self._looked_at = self._measured_at = float("-inf")
@@ -130,9 +134,11 @@ class Hub:
     def once(self) -> bool:
         """One look; whether it found out all that was committed before it began."""
         began = time.monotonic()
+        # Asked before the log is read: what is owed no more by then stands in it.
+        is_owing = any(ask() for ask in self._owing)
         # Most looks find nothing. They are to cost next to nothing: whoever uses this process meanwhile would notice.
         if began - self._looked_at < UNFOLLOWED and not self._any_news(after=self.look.last):
-            return self._seen(began, [], complete=True)
+            return self._seen(began, [], complete=not is_owing)
         with self._database.reading() as tx:
             if not self._started:
                 self._begin(tx)
@@ -147,7 +153,7 @@ class Hub:
                 found = self._signals.after(tx, self.look.last)
             complete = numbered is not None and numbered < BATCH and len(found) < BATCH
         self._looked_at = began
-        return self._seen(began, found, complete=complete)
+        return self._seen(began, found, complete=complete and not is_owing)
 
     def _seen(self, began: float, found: list[Signal], *, complete: bool) -> bool:
         if any(signal.event == KEY_REVOKED for signal in found):

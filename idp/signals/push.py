@@ -5,9 +5,9 @@ The outbox holds a little of each stream and the log the rest, so that a receive
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from idp.delivery.rules import Delivery, Message, NewDelivery, Verdict, lane_in_order
+from idp.delivery.rules import Delivery, Message, NewDelivery, Verdict, delivery_id, lane_in_order
 from idp.delivery.service import DeliveryService
 from idp.keys.service import KeyService
 from idp.protocol import strict_json
@@ -108,9 +108,13 @@ class Pushing:
         self._deliveries.withdraw(tx, lane)
         return stream.cursor if first is None else min(stream.cursor, first - 1)
 
-    def arrived(self, tx: Transaction, stream: Stream, signal: Signal) -> bool:
-        """Whether a stream's receiver has taken an event."""
-        return self._deliveries.arrived(tx, KIND, stream.client_id, _once(stream, signal))
+    def arrived(self, tx: Transaction, pairs: Collection[tuple[Stream, Signal]]) -> set[tuple[str, str]]:
+        """Which events the receivers of streams have taken, of these, by the names of both: one question for all."""
+        names = {
+            delivery_id(KIND, stream.client_id, _once(stream, signal)): (stream.stream_id, signal.signal_id)
+            for stream, signal in pairs
+        }
+        return {names[taken] for taken in self._deliveries.arrived(tx, names)}
 
     def compose(self, delivery: Delivery, now: Instant) -> Message:
         """The request of an attempt (RFC 8935 §2.1), signed afresh by a key that is alive."""

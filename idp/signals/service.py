@@ -1,6 +1,6 @@
 """Writing security events down, and numbering them after the commit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from idp.clients.rules import Client
@@ -39,6 +39,7 @@ class SignalService:
         self._clock_skew = clock_skew
         self._retention = max(retention, longest_token + clock_skew)
         self._listeners = Listeners()
+        self._owing: list[Callable[[Transaction], bool]] = []
         self.issuer = issuer
 
     # -- writing down ---------------------------------------------------------------------------------------------
@@ -49,15 +50,18 @@ class SignalService:
             store.add(tx, [_new(tx, new) for new in news])
             tx.wake_after_commit(self.wake)
 
-    def session_ended(self, tx: Transaction, sid: str, known: Sequence[Known], reason: str, *, by: str) -> None:
-        """A session ended (CAEP 1.0 §3.1): every token that names it is dead, by whichever of its names.
+    def sessions_ended(self, tx: Transaction, known: Mapping[str, Sequence[Known]], reason: str, *, by: str) -> None:
+        """Sessions ended (CAEP 1.0 §3.1): every token that names one is dead, by whichever of its names.
 
-        One event for each name, since each is for others to hear. `by` is CAEP's initiating entity.
+        `known` holds the names of each by its `sid`. One event for each name, since each is for others to hear. `by` is
+        CAEP's initiating entity.
         """
         details = {"initiating_entity": by, "reason_admin": {"en": reason}}
         until = self._tokens_until(tx)
         news = [
-            NewSignal(events.SESSION_REVOKED, self._session(name), until, details, sid, sector=name.sector) for name in known
+            NewSignal(events.SESSION_REVOKED, self._session(name), until, details, sid, sector=name.sector)
+            for sid, names in known.items()
+            for name in names
         ]
         self.emit(tx, news)
 
@@ -114,6 +118,14 @@ class SignalService:
 
     def _tokens_until(self, tx: Transaction) -> float:
         return tx.now + self._longest_token + self._clock_skew
+
+    def when_owing(self, is_owing: Callable[[Transaction], bool]) -> None:
+        """Have `is_owing` asked whether something has ended of which events are written down only later."""
+        self._owing.append(is_owing)
+
+    def is_owing(self, tx: Transaction) -> bool:
+        """Whether something has ended of which the log does not tell yet: then nobody may say that this is all."""
+        return any(ask(tx) for ask in self._owing)
 
     def when_woken(self, listener: Callable[[], None]) -> None:
         """Have `listener` called whenever an event was committed. It must return at once: committers call it."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import BigInteger, bindparam, exists, func, insert, or_, select, text, update
 
 from idp.protocol.events import VERIFICATION
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.deleting import delete_at_most, deleted
 from idp.signals.models import SignalRow
 from idp.signals.rules import Signal
 
@@ -16,7 +18,7 @@ _all = columns_for(SignalRow, Signal)
 _INSERT = insert(_t)
 _AFTER = select_of(SignalRow, Signal).where(_t.c.seq > bindparam("after")).order_by(_t.c.seq).limit(bindparam("most"))
 _BY_IDS = select_of(SignalRow, Signal).where(_t.c.signal_id.in_(bindparam("of", expanding=True)), _t.c.seq.is_not(None))
-_OF_SESSION = select_of(SignalRow, Signal).where(_t.c.sid == bindparam("sid")).order_by(_t.c.occurred_at)
+_OF_SESSIONS = select_of(SignalRow, Signal).where(_t.c.sid.in_(bindparam("these", expanding=True))).order_by(_t.c.occurred_at)
 _LAST = select(func.coalesce(func.max(_t.c.seq), 0))
 _FIRST_ALIVE = select(func.min(_t.c.seq)).where(_t.c.seq.is_not(None), _t.c.tokens_until > bindparam("now"))
 _new = or_(_t.c.seq > bindparam("after"), _t.c.seq.is_(None))
@@ -45,8 +47,12 @@ _fresh = (
 _NUMBER = update(_t).where(_t.c.signal_id == _fresh.c.signal_id).values(seq=_fresh.c.number).returning(_t.c.seq)
 
 # The newest one stays, for its number: the next one goes on from there.
-_FORGET = delete(_t).where(
-    _t.c.occurred_at < bindparam("before"), _t.c.seq < _LAST.scalar_subquery(), _t.c.tokens_until <= bindparam("now")
+_FORGET = delete_at_most(
+    _t,
+    _t.c.occurred_at < bindparam("before"),
+    _t.c.seq < _LAST.scalar_subquery(),
+    _t.c.tokens_until <= bindparam("now"),
+    first=_t.c.occurred_at,
 )
 
 
@@ -77,9 +83,9 @@ def by_ids(tx: Transaction, signal_ids: Collection[str]) -> list[Signal]:
     return tx.all(Signal, _BY_IDS, {"of": list(signal_ids)}) if signal_ids else []
 
 
-def of_session(tx: Transaction, sid: str) -> list[Signal]:
-    """What was told about one session, oldest first."""
-    return tx.all(Signal, _OF_SESSION, {"sid": sid})
+def of_sessions(tx: Transaction, sids: Collection[str]) -> list[Signal]:
+    """What was told about these sessions, oldest first."""
+    return tx.all(Signal, _OF_SESSIONS, {"these": sorted(sids)}) if sids else []
 
 
 def last(tx: Transaction) -> int:
@@ -94,5 +100,5 @@ def first_alive(tx: Transaction) -> int | None:
 
 
 def forget(tx: Transaction, before: Instant) -> int:
-    """Delete events that happened before `before` and name no token that could be alive; returns their number."""
-    return tx.execute(_FORGET, {"before": before, "now": tx.now}).rowcount
+    """Delete some of the events that happened before `before` and name no token that could be alive; returns their number."""
+    return deleted(tx, _FORGET, AT_ONCE, {"before": before, "now": tx.now})

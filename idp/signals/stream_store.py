@@ -5,8 +5,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
+from idp.runtime.deleting import delete_at_most
+from idp.runtime.paging import Page
 from idp.signals.models import StreamRow
 from idp.signals.rules import ENABLED, PUSH, Progress, Stream
 
@@ -22,7 +25,8 @@ _HOLD = _BY_ID.with_for_update()
 _BY_IDS = _every.where(_t.c.stream_id.in_(bindparam("of", expanding=True)))
 _HOLD_ALL = _BY_IDS.order_by(_t.c.stream_id).with_for_update()
 _OF_CLIENT = _every.where(_t.c.client_id == bindparam("of")).order_by(_t.c.created_at, _t.c.stream_id)
-_EVERY = _every.order_by(_t.c.client_id, _t.c.created_at, _t.c.stream_id)
+_ENABLED = _every.where(_t.c.status == ENABLED)
+_LISTED = _every.order_by(_t.c.client_id, _t.c.created_at, _t.c.stream_id).limit(bindparam("most")).offset(bindparam("skipped"))
 _PUSHED = _every.where(
     _t.c.method == PUSH, _t.c.status == ENABLED, _t.c.cursor < bindparam("last"), _t.c.endpoint_url.is_not(None)
 ).order_by(_t.c.stream_id)
@@ -34,10 +38,8 @@ _PROGRESS = (
     .values(cursor=bindparam("new_cursor"), acked_ahead=bindparam("new_acked_ahead"), seen_at=bindparam("now"))
 )
 _END = delete(_t).where(_t.c.stream_id == bindparam("of"), _t.c.client_id == bindparam("by")).returning(_t.c.stream_id)
-_END_UNSEEN = (
-    delete(_t)
-    .where(_t.c.method == bindparam("method_is"), _t.c.seen_at < bindparam("before"))
-    .returning(_t.c.stream_id, _t.c.client_id)
+_END_UNSEEN = delete_at_most(_t, _t.c.method == bindparam("method_is"), _t.c.seen_at < bindparam("before")).returning(
+    _t.c.client_id
 )
 
 
@@ -84,9 +86,14 @@ def of_client(tx: Transaction, client_id: str) -> list[Stream]:
     return tx.all(_read, _OF_CLIENT, {"of": client_id})
 
 
-def every(tx: Transaction) -> list[Stream]:
-    """Every stream, client by client."""
-    return tx.all(_read, _EVERY)
+def enabled(tx: Transaction) -> list[Stream]:
+    """The streams that are enabled."""
+    return tx.all(_read, _ENABLED)
+
+
+def listed(tx: Transaction, page: Page) -> list[Stream]:
+    """One page of all streams, client by client."""
+    return tx.all(_read, _LISTED, {"most": page.size, "skipped": page.skipped})
 
 
 def pushed(tx: Transaction, last: int) -> list[Stream]:
@@ -126,5 +133,6 @@ def end(tx: Transaction, stream_id: str, client_id: str) -> bool:
 
 
 def end_unseen(tx: Transaction, method: str, before: Instant) -> list[tuple[str, str]]:
-    """Delete the streams of a method whose follower was last here before `before`; returns (stream, client) of each."""
-    return [(row.stream_id, row.client_id) for row in tx.execute(_END_UNSEEN, {"method_is": method, "before": before})]
+    """Delete some streams of a method whose follower was last here before `before`; returns (stream, client) of each."""
+    gone = tx.execute(_END_UNSEEN, {"method_is": method, "before": before, "most": AT_ONCE})
+    return [(row.stream_id, row.client_id) for row in gone]

@@ -7,6 +7,7 @@ from idp.clients.service import ClientService
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
+from idp.runtime.paging import Page
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
 from idp.signals.requests import Configuration, Delivery, Status
@@ -96,9 +97,9 @@ class StreamService:
         """A client's streams."""
         return stream_store.of_client(tx, client_id)
 
-    def every(self, tx: Transaction) -> list[Stream]:
-        """Every stream, for operators."""
-        return stream_store.every(tx)
+    def listed(self, tx: Transaction, page: Page) -> list[Stream]:
+        """One page of all streams, for operators."""
+        return stream_store.listed(tx, page)
 
     def found(self, tx: Transaction, stream_ids: Collection[str]) -> dict[str, Stream]:
         """Those of the streams that there are, by name."""
@@ -153,6 +154,8 @@ class StreamService:
         stream = self._hold(tx, client_id, stream_id)
         if stream.status != rules.ENABLED:
             raise StreamError(400, f"The stream is {stream.status}.")
+        if self._signals.is_owing(tx):
+            raise StreamError(429, "Very much ends just now, and is told of bit by bit: ask again in a moment.", retry_after=1)
         since = tx.now - (stream.verified_at or 0.0)
         # Also before it: of two that ask at once, the one that began first may have waited for the other.
         if abs(since) < self._timing.min_verification_interval:
@@ -178,20 +181,27 @@ class StreamService:
 
     def exposure(self, tx: Transaction, sid: str) -> Exposure | None:
         """How far the end of a session is known; None when nothing was told of it, or that was long ago."""
-        told = store.of_session(tx, sid)
-        if not told:
-            return None
-        streams = [stream for stream in stream_store.every(tx) if stream.status == rules.ENABLED]
-        # By every name of it that a follower hears: its tokens may stand under any of them.
-        heard = [(stream, ends) for stream in streams if (ends := [end for end in told if stream.hears(end)])]
-        waiting = [stream for stream, ends in heard if not all(self._knows(tx, stream, end) for end in ends)]
-        unseen = sum(stream.is_left(tx.now) for stream in waiting)
-        return Exposure(len(heard) - len(waiting), len(heard) - unseen, told[-1].tokens_until, unseen)
+        return self.exposures(tx, [sid]).get(sid)
 
-    def _knows(self, tx: Transaction, stream: Stream, signal: Signal) -> bool:
-        if signal.seq is None:
-            return False
-        return self._pushing.arrived(tx, stream, signal) if stream.method == rules.PUSH else not stream.owes(signal)
+    def exposures(self, tx: Transaction, sids: Collection[str]) -> dict[str, Exposure]:
+        """The same of several sessions. It takes three questions, however many sessions and followers there are."""
+        told = store.of_sessions(tx, sids)
+        streams = stream_store.enabled(tx) if told else []
+        # By every name of it that a follower hears: its tokens may stand under any of them.
+        heard = [(stream, end) for stream in streams for end in told if stream.hears(end)]
+        pushed = [(stream, end) for stream, end in heard if stream.method == rules.PUSH and end.seq is not None]
+        arrived = self._pushing.arrived(tx, pushed)
+        deaf = [(stream, end) for stream, end in heard if not _knows(stream, end, arrived)]
+        return {
+            sid: _exposure(
+                {stream.stream_id: stream for stream, end in heard if end.sid == sid},
+                {stream.stream_id for stream, end in deaf if end.sid == sid},
+                max(end.tokens_until for end in told if end.sid == sid),
+                tx.now,
+            )
+            for sid in dict.fromkeys(end.sid for end in told)
+            if sid is not None
+        }
 
     def lag(self, tx: Transaction, stream: Stream) -> Lag:
         """How far a stream is behind."""
@@ -268,6 +278,17 @@ class StreamService:
             fields = {"stream_id": stream_id, "client_id": client_id, "reason": "inactivity"}
             tx.after_commit(lambda fields=fields: audit.record("signals.stream_ended", **fields))  # type: ignore[misc]
         return len(gone)
+
+
+def _knows(stream: Stream, signal: Signal, arrived: Collection[tuple[str, str]]) -> bool:
+    if signal.seq is None:
+        return False
+    return (stream.stream_id, signal.signal_id) in arrived if stream.method == rules.PUSH else not stream.owes(signal)
+
+
+def _exposure(streams: Mapping[str, Stream], deaf: Collection[str], safe_at: Instant, now: Instant) -> Exposure:
+    unseen = sum(streams[stream_id].is_left(now) for stream_id in deaf)
+    return Exposure(len(streams) - len(deaf), len(streams) - unseen, safe_at, unseen)
 
 
 def _beginning(tx: Transaction, requested: Collection[str]) -> int:

@@ -1,34 +1,12 @@
 """Tables of what was issued."""
 
-from typing import Any
-
-from sqlalchemy import BigInteger, ColumnElement, Index, Sequence, String, Text, UniqueConstraint, and_
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import BigInteger, Index, Sequence, String, Text, UniqueConstraint, and_
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from idp.runtime.database import Base
 
-#: Gives each family its number on PostgreSQL. Nobody waits for another's transaction; one that is rolled back leaves a gap.
+#: Counts families on PostgreSQL. Nobody waits for another's transaction; one that is rolled back leaves a gap.
 STATUS_INDICES = Sequence("token_family_indices", start=0, minvalue=0, metadata=Base.metadata)
-
-
-class NextStatusIndex(ColumnElement[int]):
-    """The next status index, found inside of the `INSERT` that uses it."""
-
-    inherit_cache = True
-    type = BigInteger()
-
-
-@compiles(NextStatusIndex, "postgresql")
-def _of_the_sequence(_element: NextStatusIndex, _compiler: SQLCompiler, **_options: Any) -> str:
-    return f"nextval('{STATUS_INDICES.name}')"
-
-
-@compiles(NextStatusIndex, "sqlite")
-def _after_the_last(_element: NextStatusIndex, _compiler: SQLCompiler, **_options: Any) -> str:
-    """SQLite has one writer at a time, and reads the last entry of the index."""
-    return "(SELECT coalesce(max(status_index) + 1, 0) FROM token_families)"
 
 
 class FamilyRow(Base):
@@ -52,24 +30,58 @@ class FamilyRow(Base):
     expires_at: Mapped[float]
     ended_at: Mapped[float | None]
     end_reason: Mapped[str | None] = mapped_column(String(64))
-    status_index: Mapped[int] = mapped_column(BigInteger, default=NextStatusIndex(), unique=True)
+    status_index: Mapped[int] = mapped_column(BigInteger, unique=True)
     claims: Mapped[str | None] = mapped_column(Text)
     sector_sub: Mapped[str | None] = mapped_column(String(64))
     sector_sid: Mapped[str | None] = mapped_column(String(64))
     retried_at: Mapped[float | None]
     seen_at: Mapped[float | None]
 
-    __table_args__ = (Index("ix_token_families_subject_client_id", "subject", "client_id"),)
 
-
-# What is open is asked for by its client, and what has ended by when: each index holds only what it is asked for.
+# What is open is asked for by its person and by its client, what has ended by when: each index holds what it is asked for.
 _open = FamilyRow.ended_at.is_(None)
 _ended = FamilyRow.ended_at.is_not(None)
+Index(
+    "ix_token_families_open_subject_client_id",
+    FamilyRow.subject,
+    FamilyRow.client_id,
+    sqlite_where=_open,
+    postgresql_where=_open,
+)
 Index("ix_token_families_open_client_id", FamilyRow.client_id, sqlite_where=_open, postgresql_where=_open)
 Index("ix_token_families_ended_at", FamilyRow.ended_at, sqlite_where=_ended, postgresql_where=_ended)
 # Nobody marks an offline family that ran out. It is not asked for by `expires_at`, since each refresh would write that index.
 _offline = and_(FamilyRow.offline, _open)
 Index("ix_token_families_offline_started_at", FamilyRow.started_at, sqlite_where=_offline, postgresql_where=_offline)
+
+
+class FamilyClosingRow(Base):
+    """See `rules.FamilyClosing`. It is there only while what it says is carried out, batch by batch (docs/adr/0023)."""
+
+    __tablename__ = "family_closings"
+
+    closing_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject: Mapped[str | None] = mapped_column(String(64))
+    client_id: Mapped[str | None] = mapped_column(String(128))
+    reason: Mapped[str] = mapped_column(String(64))
+
+
+class StatusListRow(Base):
+    """A status list in which families have places: `seed` is the order in which they are drawn (docs/adr/0016)."""
+
+    __tablename__ = "status_lists"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seed: Mapped[bytes]
+
+
+class StatusCountRow(Base):
+    """How many families have been counted, in the one row of this table. SQLite alone uses it: it has no sequences."""
+
+    __tablename__ = "status_count"
+
+    only: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    given: Mapped[int] = mapped_column(BigInteger)
 
 
 class PairwiseSubjectRow(Base):

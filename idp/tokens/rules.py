@@ -19,6 +19,10 @@ _GENERATION_BYTES = 4
 FAMILY_ID_LENGTH = 22
 #: How many families one status list covers: 16 KiB before it is compressed.
 STATUS_LIST_SIZE = 65_536
+SEED_BYTES = 32
+#: With as few as 8 bits in each half, more turns are needed than the four that suffice for long ones (NIST SP 800-38G has 10).
+_TURNS = 10
+CLOSING_BYTES = 16
 #: By how many seconds those who verify tokens may take an expired one for a live one: the widest of common libraries.
 LEEWAY = 300
 
@@ -120,6 +124,19 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyClosing:
+    """The end of very many families, decided at once: those of a person, of a client, or of what one allowed the other.
+
+    None counts for anybody who asks from that commit on, and none begins until it is carried out.
+    """
+
+    closing_id: str
+    subject: str | None
+    client_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccessToken:
     """One that is given away, and for how many seconds it counts."""
 
@@ -146,6 +163,18 @@ class Statuses:
     allocated: int
     ended: frozenset[int]
     doubtful: frozenset[int]
+
+
+def drawn(seed: bytes, nth: int) -> int:
+    """The place in a status list that is drawn as its `nth`: every place once, in an order that the seed alone knows.
+
+    So nobody reads from two places which family was begun first, or how many were begun between them. It is a Feistel network
+    over the 16 bits of a place, which turns every number into another one, and no two into the same.
+    """
+    left, right = divmod(nth, 256)
+    for turn in range(_TURNS):
+        left, right = right, left ^ hmac.digest(seed, bytes((turn, right)), sha256)[0]
+    return left * 256 + right
 
 
 def pairwise_sub(key: bytes, sector: str, subject: str) -> str:

@@ -1,7 +1,7 @@
 """Issuing tokens, and judging those that come back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientError
@@ -13,11 +13,12 @@ from idp.protocol import scopes
 from idp.protocol.signatures import half_hash, switched_off
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
-from idp.runtime.database import Transaction
+from idp.runtime.database import Database, Glance, Transaction
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
+from idp.tokens.places import Places
 from idp.tokens.refresh import RefreshToken
 from idp.tokens.rules import LEEWAY, AccessToken, Authorization, Family, Policy, Statuses, Told
 from idp.tokens.subjects import Subjects
@@ -60,6 +61,7 @@ class TokenService:
         self._sessions = sessions
         self._secrets = keyring
         self.subjects = Subjects(keyring)
+        self._places = Places()
 
     @property
     def id_token_algs(self) -> tuple[str, ...]:
@@ -75,7 +77,13 @@ class TokenService:
     def start_family(
         self, tx: Transaction, family_id: str, given: Authorization, *, refreshable: bool
     ) -> tuple[Family, str | None]:
-        """Write down a family and make its first refresh token, if it is to have any."""
+        """Write down a family and make its first refresh token, if it is to have any.
+
+        Raises InvalidGrantError while all that there is of this person and client is being ended.
+        """
+        if store.is_closing(tx, given.subject, given.client_id):
+            description = "What was allowed before is just being ended: ask again in a moment."
+            raise InvalidGrantError(description)
         token = RefreshToken.first(family_id) if refreshable else None
         told = self._told_in_sector(tx, given)
         family = Family(
@@ -98,8 +106,9 @@ class TokenService:
             end_reason=None,
             sector_sub=None if told is None else told.sub,
             sector_sid=None if told is None else told.sid,
+            status_index=self._places.draw(tx),
         )
-        family = replace(family, status_index=store.add(tx, family))
+        store.add(tx, family)
         return family, None if token is None else token.text(self._secrets)
 
     def _told_in_sector(self, tx: Transaction, given: Authorization) -> Told | None:
@@ -158,7 +167,7 @@ class TokenService:
         if family is None or family.client_id != client.client_id:
             description = "The refresh token was not issued to this client."
             raise InvalidGrantError(description)
-        if family.ended_at is not None or family.expires_at <= tx.now:
+        if family.ended_at is not None or family.expires_at <= tx.now or store.open_by_id(tx, family.family_id) is None:
             description = "The refresh token has expired or was revoked."
             raise InvalidGrantError(description)
         return family
@@ -278,7 +287,7 @@ class TokenService:
         family_id = rules.family_of(token_id)
         if family_id is None:
             return Live(claims, None) if self._may_still(claims) else None
-        family = store.by_id(tx, family_id)
+        family = store.open_by_id(tx, family_id)
         if family is None or not self._goes_on(family):
             return None
         session = None if family.session_behind is None else self._sessions.alive(tx, family.session_behind)
@@ -307,7 +316,7 @@ class TokenService:
     def live_refresh_token(self, tx: Transaction, text: str) -> Live | None:
         """The refresh token, if it is the live one of a family that has not ended."""
         token = refresh.read(text, self._secrets)
-        family = None if token is None else store.by_id(tx, token.family_id)
+        family = None if token is None else store.open_by_id(tx, token.family_id)
         if token is None or family is None or family.expires_at <= tx.now or not self._counts(tx, family):
             return None
         if token.generation != family.generation or token.stored != family.secret_hash:
@@ -378,10 +387,18 @@ class TokenService:
         # What nobody marked yet comes first, what is marked last: PostgreSQL shows each statement what was committed
         # before it, so a session that the reaper ends between the two is seen by one of them at the least.
         overdue, removed = self._sessions.overdue(tx, since), self._clients.removed(tx, since)
-        unmarked = {*store.open_of_sessions(tx, overdue), *store.open_of_clients(tx, removed)}
+        unmarked = {*store.open_of_sessions(tx, overdue), *store.open_of_clients(tx, removed), *store.open_of_closed(tx)}
         doubtful = frozenset(store.of_ended_tokens(tx, tx.now - LEEWAY))
         ended = unmarked.union(store.ended_since(tx, since))
         return Statuses(self.status_indices(tx), frozenset(ended), doubtful - ended)
+
+    def is_closing(self, tx: Transaction) -> bool:
+        """Whether an end of very many families of some person is carried out just now."""
+        return store.any_closing(tx)
+
+    def any_closing(self, database: Database) -> Glance:
+        """Answers the same for next to nothing."""
+        return database.glance(store.ANY_CLOSING)
 
     def status_indices(self, tx: Transaction) -> int:
         """How many status indices have been given to families."""

@@ -20,13 +20,18 @@ from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Request, ask, 
 MOST_LISTS = 64
 #: A list for which no token was seen for so long is not fetched any more, in seconds.
 _UNUSED = 3600.0
-#: A list that cannot be had is not asked for again for so long.
-_COOL_DOWN = 5.0
+#: A list that cannot be had, or is the same still, is not asked for again for so long; sooner where it is about to be stale.
+_COOL_DOWN, _SHORTEST_COOL_DOWN = 5.0, 0.25
+#: Of the time that is left until it is stale no more than this part passes until the next try.
+_PATIENCE = 4
 #: What is due is looked for this often; more often where a list lasts for seconds only.
 _LOOK, _SHORTEST_LOOK = 1.0, 0.1
 _PLACE = "status list"
 #: What is told in whole seconds may be so much more.
 _ROUNDING = 1.0
+#: By how many seconds `max_staleness` must be above the `ttl`: what is made of whole seconds may say two seconds too much of a
+#: list that was made a `ttl` ago, and one is for asking for the next.
+MARGIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,23 @@ class ListFetcher(Follower):
                 now, lasts = self._core.clock.elapsed(), self._lasts(kept.found.ttl)
                 if now - kept.used_at > _UNUSED and self._core.clock.wall() > kept.needed_until:
                     self._leave(uri)
-                elif now - kept.current_at >= lasts and self._may_try(uri, now, min(_COOL_DOWN, lasts / 2)):
+                elif now - kept.current_at >= lasts and self._may_try(uri, now, self._cool_down(kept, now)):
                     yield from self._try(uri)
             self._core.watch()
-            shortest = min((self._lasts(kept.found.ttl) for kept in tuple(self._lists.kept.values())), default=_LOOK)
-            yield Pause(max(_SHORTEST_LOOK, min(_LOOK, shortest / 8)))
+            now = self._core.clock.elapsed()
+            pauses = (
+                min(self._lasts(kept.found.ttl) / 8, self._cool_down(kept, now)) for kept in tuple(self._lists.kept.values())
+            )
+            yield Pause(max(_SHORTEST_LOOK, min(_LOOK, *pauses, _LOOK)))
+
+    def _cool_down(self, kept: _Kept, now: float) -> float:
+        """For how long a list is left alone that was asked for.
+
+        The provider keeps one for its `ttl`, and caches do: the next may be there only just before this one is too old.
+        """
+        usual, most = min(_COOL_DOWN, self._lasts(kept.found.ttl) / 2), self._lists.max_staleness
+        left = 0.0 if most is None else most - (now - kept.current_at)
+        return usual if left <= 0 else min(usual, max(_SHORTEST_COOL_DOWN, left / _PATIENCE))
 
     def _leave(self, uri: str) -> None:
         """Follow a list no more. A socket that was to last longer than its token goes with it: nobody would hear of its end."""
@@ -161,6 +178,7 @@ class ListFetcher(Follower):
         expect(answer, uri, 200)
         text, issuer = answer.body.decode("ascii", "replace").strip(), self._core.expected.issuer
         found = yield from self._keys.reading(lambda keys: status_list.read(text, keys, issuer, uri), trusted=True)
+        self._see_that_it_is_possible(found.ttl)
         kept = _Kept(found, sent_at - made_ago(answer, found, self._core.clock.wall()))
         old = self._lists.kept.get(uri)
         if old is not None:
@@ -169,6 +187,15 @@ class ListFetcher(Follower):
             self._lists.kept[uri] = kept
             ended = found.ended_since(None if old is None else old.found)
             self._core.tell(Ending("status", place(uri, index), "status list", found.issued_at) for index in ended)
+
+    def _see_that_it_is_possible(self, ttl: float) -> None:
+        """Say so where good tokens will be refused now and then: a list is kept there for longer than it may be old here."""
+        most = self._lists.max_staleness
+        is_short = most is not None and most < ttl + MARGIN
+        words = (
+            f"max_staleness {most:g} s is too short for the provider's ttl of {ttl:g} s: it must be {ttl + MARGIN:g} s or more"
+        )
+        self._core.note("max_staleness", words if is_short else "")
 
 
 def made_ago(answer: Answer, found: status_list.StatusList, now: float) -> float:

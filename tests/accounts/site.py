@@ -26,7 +26,7 @@ from idp.runtime.headers import content_security_policy
 from idp.runtime.pages import set_up_templates
 from idp.runtime.secrets import Secrets
 from idp.sessions import ending
-from idp.sessions.models import SessionClientRow, SessionRow
+from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
 from idp.sessions.rules import Policy, Session, SignIn
 from idp.sessions.service import SessionService
 
@@ -37,6 +37,7 @@ ROWS: tuple[type[Base], ...] = (
     SignInThrottleRow,
     SessionRow,
     SessionClientRow,
+    SessionClosingRow,
     ClientRow,
     ClientOriginRow,
 )

@@ -22,6 +22,8 @@ from tests.endings.test_reaper import build
 from tests.keys.grounds import EPOCH, Clock
 from tests.support.databases import DIALECTS, fresh
 
+#: In no status list that is drawn from here.
+_FAR = 10**9
 FEW, MANY = 10, int(os.environ.get("IDP_SCALE", "2000"))
 ROUNDS = 40
 TABLES = ("pairwise_subjects", "sessions", "session_clients", "token_families", "deliveries", "authorization_codes")
@@ -86,6 +88,7 @@ def family(number: int, client: str) -> dict[str, object]:
         "expires_at": EPOCH + 86_400,
         "ended_at": None,
         "end_reason": None,
+        "status_index": _FAR + number,
     }
 
 

@@ -110,6 +110,31 @@ def compares_secrets_openly(tree: ast.Module) -> Iterator[int]:
                 yield node.lineno
 
 
+def writes_in_a_loop(tree: ast.Module) -> Iterator[int]:
+    """A loop that takes the writer's lock again and again: `runtime.batches` rests in between, so that others can write."""
+    loops = (node for node in ast.walk(tree) if isinstance(node, ast.While | ast.For | ast.comprehension))
+    for loop in loops:
+        for node in ast.walk(loop):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "writing":
+                yield node.lineno
+
+
+def deletes_without_bound(tree: ast.Module) -> Iterator[int]:
+    """A `DELETE` of everything that an instant is past: `runtime.deleting` takes so many rows at once."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and dotted(node.func).endswith("where"):
+            chain = ast.dump(node)
+            compared = {
+                each.attr
+                for part in ast.walk(node)
+                if isinstance(part, ast.Compare)
+                for each in ast.walk(part.left)
+                if isinstance(each, ast.Attribute)
+            }
+            if "id='delete'" in chain and any(name.endswith(("_at", "_until")) for name in compared):
+                yield node.lineno
+
+
 #: The one reader of what comes from outside; `protocol/jws.py`, which takes JWTs apart, calls it.
 STRICT_READER = "idp/protocol/strict_json.py"
 LENIENT = re.compile(
@@ -154,6 +179,18 @@ RULES = {
         {STRICT_READER},
         "from joserfc.jws import extract_compact\nextract_compact(b'')",
         "from joserfc.jws import JWSRegistry\nJWSRegistry.algorithms",
+    ),
+    "writes in a loop": (
+        writes_in_a_loop,
+        {"idp/runtime/batches.py", "idp/keys/keeper.py"},  # a few lines of keys, each closed once in years
+        "while left:\n  with database.writing() as tx:\n    x(tx)",
+        "with database.writing() as tx:\n  for each in x:\n    y(tx)",
+    ),
+    "deletes without a bound": (
+        deletes_without_bound,
+        set(),
+        "delete(t).where(t.c.expires_at <= bindparam('now'))",
+        "delete(t).where(t.c.client_id == bindparam('of'))",
     ),
     "asks the time of day": (
         asks_the_time,

@@ -159,7 +159,7 @@ def test_no_status_index_is_given_twice_when_everything_has_gone(world: World) -
         world.end(session)
     world.later(KEPT + 1)
     assert world.count(SessionRow) == 0
-    assert world.count(FamilyRow) == 1
+    assert world.count(FamilyRow) == 0
     assert world.index_of_the_next() not in indices
 
 

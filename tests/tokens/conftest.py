@@ -13,12 +13,19 @@ from idp.keys.rules import Policy as KeyPolicy
 from idp.keys.service import KeyService
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets
-from idp.sessions.models import SessionClientRow, SessionRow
+from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
 from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.rules import SignIn
 from idp.sessions.service import SessionService
 from idp.tokens import store
-from idp.tokens.models import EndedTokenRow, FamilyRow, PairwiseSubjectRow
+from idp.tokens.models import (
+    EndedTokenRow,
+    FamilyClosingRow,
+    FamilyRow,
+    PairwiseSubjectRow,
+    StatusCountRow,
+    StatusListRow,
+)
 from idp.tokens.rules import Authorization, Family, Policy
 from idp.tokens.service import TokenService
 from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
@@ -29,7 +36,20 @@ POLICY = Policy(ISSUER, 300, 600, 30 * 86_400, 60)
 SESSIONS = SessionPolicy(idle_timeout=7200, absolute_timeout=43_200)
 #: One key for the whole run: rotation is tested in `tests/keys`.
 KEYS = KeyPolicy(rotation_period=10**9, max_age=300, clock_skew=60, longest_life=600)
-MODELS = (ClientRow, ClientOriginRow, SigningKeyRow, SessionRow, SessionClientRow, FamilyRow, EndedTokenRow, PairwiseSubjectRow)
+MODELS = (
+    ClientRow,
+    ClientOriginRow,
+    SigningKeyRow,
+    SessionRow,
+    SessionClientRow,
+    SessionClosingRow,
+    FamilyRow,
+    FamilyClosingRow,
+    StatusListRow,
+    StatusCountRow,
+    EndedTokenRow,
+    PairwiseSubjectRow,
+)
 
 
 @dataclass

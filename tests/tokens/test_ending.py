@@ -16,15 +16,16 @@ def test_the_end_of_a_client_and_of_an_account_never_wait_for_each_other(world: 
 
     def end_client() -> int:
         with world.database.writing() as tx:
-            return ending.end_of_client(tx, client.client_id, "client_removed")
+            of_client = ending.closing("client_removed", client_id=client.client_id)
+            return len(ending.mark_some(tx, of_client, len(families) + 1))
 
     with ThreadPoolExecutor(1) as other:
         with world.database.writing() as tx:
-            assert ending.end_of_session(tx, first, "signed_out_everywhere") == 1
+            assert ending.end_of_sessions(tx, [first], "signed_out_everywhere") == 1
             removed = other.submit(end_client)
             eventually(lambda: waits_for_a_lock(world.database))
-            assert ending.end_of_session(tx, second, "signed_out_everywhere") == 1
-            assert ending.end_of_subject(tx, "alice", "account_disabled") == [lasting.family_id]
+            assert ending.end_of_sessions(tx, [second], "signed_out_everywhere") == 1
+            assert ending.mark_some(tx, ending.closing("account_disabled", subject="alice"), 10) == [lasting.family_id]
         assert removed.result(20) == 0
     reasons = [world.stored(family).end_reason for family in families]
     assert reasons == ["account_disabled", "signed_out_everywhere", "signed_out_everywhere"]

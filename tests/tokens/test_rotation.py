@@ -151,8 +151,8 @@ def test_the_end_of_a_session_ends_its_families_and_no_offline_one(world: World,
         world.allow(client, elsewhere),
     )
     with world.database.writing() as tx:
-        assert ending.end_of_session(tx, sid, "test") == 1
-        assert ending.end_of_session(tx, sid, "test") == 0
+        assert ending.end_of_sessions(tx, [sid], "test") == 1
+        assert ending.end_of_sessions(tx, [sid], "test") == 0
     assert world.stored(bound).ended_at == EPOCH
     assert world.stored(offline).ended_at is None
     with pytest.raises(InvalidGrantError):
@@ -165,11 +165,11 @@ def test_the_end_of_a_person_or_a_client_ends_the_offline_ones_too(world: World,
     other = world.add_client()
     families = [world.allow(each, None, offline=True) for each in (client, client, other)]
     with world.database.writing() as tx:
-        assert ending.end_of_client(tx, client.client_id, "test") == 2
+        assert len(ending.mark_some(tx, ending.closing("test", client_id=client.client_id), 10)) == 2
     assert world.rotate(other, families[2][1])
     with world.database.writing() as tx:
-        assert ending.end_of_subject(tx, "bob", "test") == []
-        assert len(ending.end_of_subject(tx, "alice", "test")) == 1
+        assert ending.mark_some(tx, ending.closing("test", subject="bob"), 10) == []
+        assert len(ending.mark_some(tx, ending.closing("test", subject="alice"), 10)) == 1
     for (_, token), each in zip(families, (client, client, other), strict=True):
         with pytest.raises(InvalidGrantError):
             world.rotate(each, token)
