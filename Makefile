@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP := $(VENV)/.made
 
-.PHONY: help setup demo test check bench docs format requirements clean
+.PHONY: help setup demo test quick check bench docs format requirements clean
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,12 @@ $(STAMP): requirements/dev.txt requirements/docs.txt pyproject.toml
 demo: setup ## See a session end everywhere: the provider and two apps, on ports 8000 to 8002
 	@$(BIN)/idp demo
 
-test: setup ## Run every test, on SQLite and PostgreSQL, in real browsers and servers
+test: setup ## Run every test, on SQLite and PostgreSQL, in real browsers and servers (FOR=tokens: one folder of tests/)
 	@$(BIN)/python -m tests.support.chromium --fetch
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(FOR),$(addprefix tests/,$(FOR)))
+
+quick: setup ## Run all but the slow proofs, each test on one database (FOR=tokens: one folder of tests/)
+	@$(BIN)/python -m pytest --quick -n auto --dist loadfile $(if $(FOR),$(addprefix tests/,$(FOR)))
 
 check: setup ## Format, lint, types, the import law, and no pending model change
 	@$(BIN)/ruff format --check --quiet . || (echo "Run make format" >&2; exit 1)

@@ -10,14 +10,31 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support import chromium, memory, nginx, postgres, softhsm
+from tests.support import chromium, memory, nginx, postgres, softhsm, tiers
 from tests.support.serving import Providers
+from tests.support.timing import Timing
 
 _FOLDER = pytest.StashKey[Path]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make quick` is one option."""
+    parser.addoption("--quick", action="store_true", help="leave out what is proof, and run the rest on one database each")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """See `tests.support.tiers`."""
+    tiers.mark(items)
+    kept, left = tiers.chosen(items, quick=config.getoption("--quick"))
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """What tests write lies in memory, that of the other test processes too."""
+    config.pluginmanager.register(Timing())
     if not hasattr(config, "workerinput") and (folder := memory.enter()) is not None:
         config.stash[_FOLDER] = folder
 

@@ -14,7 +14,7 @@ from tests.support.serving import Providers, RunningProvider
 __all__ = ["deploy", "deployment", "person", "receiver"]
 
 #: For what no database has a part in.
-ON_ONE_DATABASE = pytest.mark.parametrize("provider", ["sqlite"], indirect=True)
+ON_ONE_DATABASE = pytest.mark.one_database
 PASSWORD = "correct horse battery staple"
 #: Attacks fail to sign in more often than people do.
 SETTINGS = {

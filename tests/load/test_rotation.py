@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from idp.app import key_policy
 from idp.config import Settings
+from idp.provider import key_policy
 from tests.load.issuing import Issued, issue
 from tests.load.relay import relay
 from tests.load.verifiers.watch import Demands, Tally

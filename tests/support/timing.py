@@ -1,0 +1,46 @@
+"""What a run took: the seconds of each folder beside its budget, and the slowest tests."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+#: Seconds of work, on all cores together, that the whole of each folder takes on two quiet cores. A run that takes half as much
+#: again says so; machines differ, so it fails nothing.
+BUDGET: dict[str, float] = {}
+_SLOWEST = 10
+_OVER = 1.5
+_OTHERS = 10.0
+
+
+@dataclass
+class Timing:
+    """A plugin of pytest: hears of every test, in whichever process it was run."""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    tests: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up what setting up, running and tearing down took."""
+        folder = report.nodeid.split("/")[1] if "/" in report.nodeid else report.nodeid
+        self.seconds[folder] += report.duration
+        self.tests[report.nodeid] = self.tests.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count what was left out."""
+        self.left_out = max(self.left_out, len(items))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it."""
+        if len(self.tests) < _SLOWEST:
+            return
+        line = terminalreporter.write_line
+        line("")
+        line("Seconds by folder: " + ", ".join(f"{name} {took:.0f}" for name, took in self.seconds.most_common()))
+        line(f"The {_SLOWEST} slowest:")
+        for name, took in sorted(self.tests.items(), key=lambda pair: -pair[1])[:_SLOWEST]:
+            line(f"  {took:6.1f} s  {name}")
+        for name, took in self.seconds.most_common():
+            if took > max(_OTHERS, _OVER * BUDGET.get(name, took)):
+                line(f"tests/{name} took {took:.0f} s, and {BUDGET[name]:.0f} are its budget.", yellow=True)
