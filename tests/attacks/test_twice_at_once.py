@@ -68,6 +68,7 @@ READS = {
         "/account/profile",
         "/account/password",
         "/brand.css",
+        "/brand/logo",
         "/.well-known/change-password",
     )
 }
