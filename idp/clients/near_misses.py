@@ -26,6 +26,11 @@ def warnings(sent: Mapping[str, Json], known: Mapping[str, Json]) -> list[str]:
     found = [*_members(sent), *_scopes(known), *_patterns(known)]
     if known.get("insecure_uris"):
         found.append("insecure_uris: whoever is in the same network can read, and change, what goes there by http")
+    if known.get("resources") and "access_token_header_typ" not in known:
+        found.append(
+            "resources: access tokens are typ at+jwt (RFC 9068), which Spring's default JwtDecoder and Dovecot 2.3 refuse;"
+            " access_token_header_typ says which it is to be, at+jwt or JWT"
+        )
     return found[:_MOST]
 
 

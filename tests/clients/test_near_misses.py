@@ -125,12 +125,14 @@ WARNED = [
     ({"backchannel_logout_uri": "https://app.example/*"}, "wildcard"),
     ({"resources": ["https://api.example/*"]}, "wildcard"),
     ({"insecure_uris": True}, "network"),
+    ({"resources": ["https://api.example"]}, "access_token_header_typ"),
 ]
 QUIET = [
     {},
     {"scope": "openid profile email address phone"},
     {"scope": "openid offline_access", "grant_types": ["authorization_code", "refresh_token"]},
-    {"scope": "openid orders.read", "resources": ["https://api.example"]},
+    {"scope": "openid orders.read", "resources": ["https://api.example"], "access_token_header_typ": "JWT"},
+    {"scope": "openid orders.read", "resources": ["https://api.example"], "access_token_header_typ": "at+jwt"},
     {"scope": "orders.read ssf.read", "grant_types": ["client_credentials"]},
 ]
 
