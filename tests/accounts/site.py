@@ -1,6 +1,7 @@
 """The accounts room on its own: real sessions and clients, a recorded logout and pending requests, a clock that is moved."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +84,13 @@ class RecordedLogout:
         return len(ended)
 
 
+class NothingLeft:
+    """The reaper, where the recorded logout has done everything at once."""
+
+    def finish(self, _tell: Callable[[int], None]) -> None:
+        """Nothing is left, and nothing is told."""
+
+
 @dataclass
 class StoredRequests:
     """Pending authorization requests, each bound to the browser that first asks for it."""
@@ -139,6 +147,7 @@ class Site:
     accounts: AccountService
     pending: StoredRequests
     later: list["Site"] = field(default_factory=list)
+    reaper: NothingLeft = field(default_factory=NothingLeft)
 
     @classmethod
     def build(cls, url: str, clock: MovedClock | None = None, **chosen: object) -> "Site":
