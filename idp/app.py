@@ -50,6 +50,7 @@ from idp.tokens import endpoints as tokens_endpoints
 __all__ = ["MAXIMUM_BODY", "Provider", "build", "create_app", "health_lane", "poll_lane"]
 
 MAXIMUM_BODY = 64 * 1024
+_NO_DATABASE = "The database does not do its work at this moment."
 _FOR_MACHINES = (
     "/token",
     "/introspect",
@@ -225,6 +226,10 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
+        # What answers an error, or follows an answer, may need the database as well.
+        reason = getattr(error, "original_exception", None)
+        if isinstance(reason, DatabaseUnavailableError):
+            return _not_now(_NO_DATABASE, reason.retry_after)
         status = error.code or InternalServerError.code
         code = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}.get(status, "invalid_request")
         if status >= InternalServerError.code:
@@ -247,7 +252,7 @@ def _handle_errors(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailableError)
     def cannot_store(error: DatabaseUnavailableError) -> Response:
         """The log knows it already (`idp.runtime.availability`)."""
-        return _not_now("The database does not do its work at this moment.", error.retry_after)
+        return _not_now(_NO_DATABASE, error.retry_after)
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
