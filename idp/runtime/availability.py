@@ -62,7 +62,7 @@ class Availability:
                 return
             now = time.monotonic()
             self._until = now + (_PAUSE if self.watched is None else _WATCHED_PAUSE)
-            is_new, self._outage = self._outage is None or self._outage.effect is not outage.effect, outage
+            is_new, self._outage = self._outage is None, outage
             if is_new:
                 self._since = self._told_at = now
             watched = self.watched
@@ -85,7 +85,10 @@ class Availability:
     def worked(self, *, writing: bool, proven: bool = False) -> None:
         """A transaction came to its end. `proven`: it certainly wrote something."""
         outage = self._outage
-        if outage is None or (outage.effect is Effect.NO_WRITES and not (proven or (writing and self.watched is None))):
+        if outage is None:
+            return
+        # Where somebody looks after it, that one alone says that it is over: a read tells nothing of writes.
+        if not proven and (self.watched is not None or (outage.effect is Effect.NO_WRITES and not writing)):
             return
         with self._lock:
             if self._outage is None:
