@@ -39,7 +39,8 @@ def test_a_person_is_added_and_shown_without_the_password(site: Site) -> None:
     assert "argon2" not in added.output
     assert site.accounts.sign_in("alice", PASSWORD, "192.0.2.1", None).subject == record["subject"]
     shown = json.loads(run(site, "show", "alice", "--json").output)
-    assert shown == record | {"sessions": []}
+    state = {"locked": False, "locked_until_at": None, "factors": ["password"]}
+    assert shown == record | state | {"sessions": [], "session_count": 0}
     assert "Alice Miller" in run(site, "show", "ALICE").output
 
 
