@@ -44,6 +44,7 @@ SERVED = [
     ("GET", "/account/apps", 303),
     ("GET", "/ssf/streams", 401),
     ("GET", "/static/idp.css", 200),
+    ("GET", "/brand.css", 200),
 ]
 #: How a path comes here: as it is, without the issuer's path, or without a part of it that a trusted proxy names.
 WAYS = {
