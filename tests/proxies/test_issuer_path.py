@@ -45,6 +45,7 @@ SERVED = [
     ("GET", "/ssf/streams", 401),
     ("GET", "/static/idp.css", 200),
     ("GET", "/brand.css", 200),
+    ("GET", "/brand/logo", 404),  # none is set here
 ]
 #: How a path comes here: as it is, without the issuer's path, or without a part of it that a trusted proxy names.
 WAYS = {
