@@ -15,6 +15,7 @@ from idp.runtime.console import (
     concerning,
     emit,
     json_option,
+    name_of,
     only_reading,
     page_options,
     read_json,
@@ -52,7 +53,7 @@ def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyp
         with obj.database.writing() as tx:
             registration = obj.clients.add(tx, metadata)
     except MetadataError as error:
-        message = f"{file.name} cannot be registered ({error.error}): {error}."
+        message = f"{name_of(file)} cannot be registered ({error.error}): {error}."
         raise Refused(message) from None
     warn(obj.clients.warnings(metadata))
     concerning(registration.client.client_id)

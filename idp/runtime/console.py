@@ -189,12 +189,18 @@ def warn(sentences: Iterable[str]) -> None:
         click.echo(as_json_text({"warning": sentence}) if as_json else f"Warning: {replaced(sentence)}", err=True)
 
 
+def name_of(file: BinaryIO) -> str:
+    """What a file is called in a sentence; what is handed over by a pipe has no name that helps."""
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) and name != "<stdin>" else "Standard input"
+
+
 def read_json(file: BinaryIO, what: str) -> dict[str, Any]:
     """The JSON object in a file, or in standard input. Raises Refused; `what` says what it must hold."""
     try:
         return strict_json.load_object(file.read(strict_json.MAXIMUM_SIZE + 1))
     except ValueError as error:
-        message = f"{file.name} is not JSON as it is needed ({error}): it must hold {what}."
+        message = f"{name_of(file)} is not JSON as it is needed ({error}): it must hold {what}."
         raise Refused(message) from None
 
 
