@@ -158,6 +158,7 @@ WRONG: list[tuple[str, str]] = [
     ("IDP_DELIVERY_POLL_SECONDS", "inf"),
     ("IDP_OUTBOUND_CA_FILE", "/nowhere/ca.pem"),
     ("IDP_TEMPLATES_DIR", "/nowhere/templates"),
+    ("IDP_AUTHORIZATION_REQUESTS_PER_NETWORK", "0"),
     ("IDP_BRAND_LOGO", "/nowhere/logo.svg"),
     ("IDP_BRAND_ACCENT", "green"),
     ("IDP_BRAND_BACKGROUND", "#12345"),

@@ -44,6 +44,7 @@ def database(url: str) -> Iterator[Database]:
                 ),
                 {"family": FAMILY, "hash": parent().successors(SECRETS)[0].stored},
             )
+            tx.execute(text("INSERT INTO clients (client_id, metadata, created_at) VALUES ('app', '{}', 1)"))
             tx.execute(
                 text(
                     "INSERT INTO consents (consent_id, subject, client_id, scope, granted_at)"

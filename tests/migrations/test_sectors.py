@@ -39,6 +39,15 @@ def database(url: str) -> Iterator[Database]:
                     metadata["sector_identifier_uri"] = "https://sector.example/uris"
                 values = {"id": name, "metadata": json.dumps(metadata)}
                 tx.execute(text("INSERT INTO clients (client_id, metadata, created_at) VALUES (:id, :metadata, 1)"), values)
+            for person in ("alice", "bob", "carol"):
+                tx.execute(
+                    text(
+                        "INSERT INTO accounts (subject, username, username_folded, email_verified, phone_number_verified,"
+                        " password_hash, created_at, updated_at, device_generation)"
+                        " VALUES (:name, :name, :name, false, false, 'h', 1, 1, 0)"
+                    ),
+                    {"name": person},
+                )
             for sector in ("victim.example", "127.0.0.1", "sector.example"):
                 for person in ("alice", "bob", "carol"):
                     values = {"subject": person, "sector": sector, "sub": f"{person} at {sector}"}
