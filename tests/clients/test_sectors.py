@@ -160,7 +160,7 @@ def test_a_stream_hears_the_names_of_the_sector_that_its_client_has_now(world: W
             provider.logout.end_session(tx, sid, Reason.OPERATOR)
     with provider.database.reading() as tx:
         streams = provider.streams.found(tx, [before.stream_id, after.stream_id])
-        events = [signal for sid in sids for signal in signals_store.of_session(tx, sid)]
+        events = signals_store.of_sessions(tx, sids)
     assert {stream.sector for stream in streams.values()} == {"other.example"}
     for stream in streams.values():
         heard = {signal.subject["session"]["id"] for signal in events if stream.hears(signal)}
