@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from idp.runtime.console import act_of, emit, is_act, json_option, reads
+from idp.runtime.console import HELP, act_of, emit, is_act, json_option, reads
 from idp.runtime.printing import replaced
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _version(context: click.Context, _option: click.Parameter, value: bool) -> N
         context.exit()
 
 
-@click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Rooms, context_settings=HELP)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
 )

@@ -9,6 +9,7 @@ from idp.accounts.refusals import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.logout.rules import Reason
 from idp.runtime.console import (
+    HELP,
     Meter,
     Record,
     Refused,
@@ -47,7 +48,7 @@ class Needs(Protocol):
     def reaper(self) -> "Reaper": ...  # noqa: D102
 
 
-@click.group(name="user")
+@click.group(name="user", context_settings=HELP)
 def group() -> None:
     """People who sign in here."""
 

@@ -10,6 +10,7 @@ from idp.clients.metadata import MetadataError
 from idp.clients.rules import Client
 from idp.runtime.clock import Instant, in_words
 from idp.runtime.console import (
+    HELP,
     Refused,
     as_json_text,
     concerning,
@@ -36,7 +37,7 @@ _COLUMNS = (
 )
 
 
-@click.group(name="client")
+@click.group(name="client", context_settings=HELP)
 def group() -> None:
     """Relying parties."""
 

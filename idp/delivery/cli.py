@@ -8,7 +8,7 @@ import click
 
 from idp.delivery.rules import Delivery, Party, State
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, Refused, emit, json_option, page_options, reads
+from idp.runtime.console import HELP, Record, Refused, emit, json_option, page_options, reads
 from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Needs(Protocol):
     def deliveries(self) -> "DeliveryService": ...  # noqa: D102
 
 
-@click.group(name="delivery")
+@click.group(name="delivery", context_settings=HELP)
 def group() -> None:
     """What is sent to relying parties, and what became of it."""
 

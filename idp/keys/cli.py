@@ -5,7 +5,7 @@ import click
 from idp.keys.rules import Span, State
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.runtime.clock import Instant, in_words, lasting
-from idp.runtime.console import Line, Refused, draw, emit, json_option, reads
+from idp.runtime.console import HELP, Line, Refused, draw, emit, json_option, reads
 
 _BAR = 40
 #: How each state looks in a bar; readable without colours, too.
@@ -13,7 +13,7 @@ _SIGNS = {State.ANNOUNCED: ("·", "cyan"), State.SIGNING: ("█", "green"), Stat
 _NEXT = {State.PLANNED: "announced", State.ANNOUNCED: "signs", State.SIGNING: "retires", State.VERIFYING: "removed"}
 
 
-@click.group(name="key")
+@click.group(name="key", context_settings=HELP)
 def group() -> None:
     """Signing keys."""
 

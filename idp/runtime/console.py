@@ -37,6 +37,10 @@ _MAXIMUM_SECRET = 4096
 _PIPE_WIDTH = 400
 
 
+#: How help is asked for, at every command alike.
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
 class Refused(click.ClickException):
     """What was asked cannot be done: one sentence on standard error, as {"error": ...} with `--json`, and exit status 1."""
 

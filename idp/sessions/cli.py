@@ -5,12 +5,12 @@ from dataclasses import asdict
 import click
 
 from idp.runtime.clock import Instant, in_words
-from idp.runtime.console import Refused, emit, json_option, page_options, reads
+from idp.runtime.console import HELP, Refused, emit, json_option, page_options, reads
 from idp.runtime.paging import Page
 from idp.sessions.rules import Session
 
 
-@click.group(name="session")
+@click.group(name="session", context_settings=HELP)
 def group() -> None:
     """Browser sessions at this provider."""
 

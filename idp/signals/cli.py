@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from idp.runtime.clock import Instant
-from idp.runtime.console import Record, emit, json_option, page_options, reads
+from idp.runtime.console import HELP, Record, emit, json_option, page_options, reads
 from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Needs(Protocol):
     def streams(self) -> "StreamService": ...  # noqa: D102
 
 
-@click.group(name="signals")
+@click.group(name="signals", context_settings=HELP)
 def group() -> None:
     """Security events, for those who verify tokens locally."""
 

@@ -69,7 +69,7 @@ MEMBERS: list[tuple[dict[str, object], str]] = [
     ({"client_id": "x"}, "client_id of the request object must be the one beside it"),
     ({"response_type": "id_token"}, "response_type of the request object must be the one beside it"),
     ({"scope": ["openid"]}, "scope of the request object must be a string"),
-    ({"state": "\ud800"}, "state of the request object must be a string"),
+    ({"state": "\ud800"}, "state: a string holds half a character"),
     ({"max_age": 1.5}, "max_age of the request object must be a whole number of seconds"),
     ({"claims": []}, "claims of the request object must be an object"),
 ]

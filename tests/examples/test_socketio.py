@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from idp import resources
+from idp.runtime.paging import Page as PageOfAList
 from tests.support import npm
 from tests.support.browsing import Page
 from tests.support.serving import RunningProvider, free_port
@@ -103,7 +104,7 @@ class Chat:
     def streams(self) -> list[str]:
         """The streams that the provider keeps for it."""
         with self.provider.services.database.reading() as tx:
-            return [stream.stream_id for stream in self.provider.services.streams.every(tx)]
+            return [stream.stream_id for stream in self.provider.services.streams.listed(tx, PageOfAList(10_000))]
 
     def wait_until_acknowledged(self, sid: str) -> None:
         """Wait until the end of a session is known to it, as far as the provider can tell."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from idp.runtime.paging import Page
 from tests.flows.conftest import PEOPLE, person
 from tests.signals.follower import Follower
 from tests.signals.pushed import PushReceiver
@@ -52,7 +53,7 @@ def end_streams(provider: RunningProvider) -> None:
     """Nobody follows any more, and nothing is owed to anybody."""
     database, streams = provider.services.database, provider.services.streams
     with database.reading() as tx:
-        every = streams.every(tx)
+        every = streams.listed(tx, Page(10_000))
     for stream in every:
         with database.writing() as tx:
             streams.end(tx, stream.client_id, stream.stream_id)
