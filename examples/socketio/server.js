@@ -148,7 +148,9 @@ const SHORTEST_PAUSE = 500 // ms
 let pause = SHORTEST_PAUSE
 
 async function follow() {
-  stream ??= await ask('POST', ssf.configuration_endpoint, { delivery: { method: 'urn:ietf:rfc:8936' } })
+  // Named, every one: whoever names none of the provider's own events hears of CAEP's alone, and from now on.
+  const wanted = { delivery: { method: 'urn:ietf:rfc:8936' }, events_requested: Object.keys(NAMED) }
+  stream ??= await ask('POST', ssf.configuration_endpoint, wanted)
   for (let ack = [], returnImmediately = true; ;) {
     const sent = performance.now() // an answer speaks of what ended before it was asked for
     const { sets, moreAvailable } = await ask('POST', stream.delivery.endpoint_url, { ack, returnImmediately })
