@@ -119,6 +119,8 @@ class _Act:
         from idp.config import os_user
         from idp.runtime import audit
 
+        if not isinstance(context.find_root().command, Rooms):  # it was not called as `idp`, but by a program, as a test is
+            return
         act, settings = act_of(context), vars(context.obj).get("settings")
         if act is None or settings is None:  # nothing was done, not even the settings were read
             return

@@ -31,14 +31,14 @@ def test_a_person_is_added_and_shown_without_the_password(site: Site) -> None:
         stdin=f"{PASSWORD}\n",
     )
     assert added.exit_code == 0, added.output
-    record = json.loads(added.stdout)
+    record = json.loads(added.output)
     assert record["username"] == "Alice"
     assert record["email"] == "a@example.org"
     assert record["email_verified"] is False
     assert "password" not in added.output
     assert "argon2" not in added.output
     assert site.accounts.sign_in("alice", PASSWORD, "192.0.2.1", None).subject == record["subject"]
-    shown = json.loads(run(site, "show", "alice", "--json").stdout)
+    shown = json.loads(run(site, "show", "alice", "--json").output)
     state = {"locked": False, "locked_until_at": None, "factors": ["password"]}
     assert shown == record | state | {"sessions": [], "session_count": 0}
     assert "Alice Miller" in run(site, "show", "ALICE").output
@@ -46,10 +46,10 @@ def test_a_person_is_added_and_shown_without_the_password(site: Site) -> None:
 
 def test_everybody_is_listed(site: Site) -> None:
     assert run(site, "list").output == "None.\n"
-    assert json.loads(run(site, "list", "--json").stdout) == []
+    assert json.loads(run(site, "list", "--json").output) == []
     for name in ("bob", "alice"):
         site.add(name)
-    assert [record["username"] for record in json.loads(run(site, "list", "--json").stdout)] == ["alice", "bob"]
+    assert [record["username"] for record in json.loads(run(site, "list", "--json").output)] == ["alice", "bob"]
     assert "argon2" not in run(site, "list", "--json").output
     assert "alice" in run(site, "list").output
 
@@ -59,12 +59,12 @@ def test_claims_are_read_from_a_file_and_changed_by_another(site: Site, tmp_path
     file.write_text('{"nickname": "Al", "address": {"country": "FR"}, "phone_number": "+33 1 99 00 12 34"}')
     added = run(site, "add", "alice", "--password-stdin", "--claims-file", str(file), "--json", stdin=f"{PASSWORD}\n")
     assert added.exit_code == 0, added.output
-    assert json.loads(added.stdout)["phone_number"] == "+33199001234"
+    assert json.loads(added.output)["phone_number"] == "+33199001234"
     changed = run(
         site, "set", "alice", "--claims-file", "-", "--json", stdin='{"nickname": null, "phone_number_verified": true}'
     )
     assert changed.exit_code == 0, changed.output
-    shown = json.loads(changed.stdout)
+    shown = json.loads(changed.output)
     assert "nickname" not in shown
     assert shown["phone_number_verified"] is True
     assert shown["address"] == {"country": "FR"}
@@ -113,10 +113,10 @@ def test_what_cannot_be_is_refused_with_one_sentence(site: Site, name: str, pass
 def test_a_person_is_disabled_once_and_enabled_again(site: Site) -> None:
     alice = site.add()
     site.session_of(alice)
-    assert json.loads(run(site, "disable", "alice", "--json").stdout)["sessions_ended"] == 1
+    assert json.loads(run(site, "disable", "alice", "--json").output)["sessions_ended"] == 1
     again = run(site, "disable", "alice", "--json")
     assert again.exit_code == 1
-    assert "disabled already" in json.loads(again.stdout)["error"]
+    assert "disabled already" in json.loads(again.output)["error"]
     assert run(site, "enable", "alice").exit_code == 0
     assert run(site, "enable", "alice").exit_code == 1
     assert site.accounts.sign_in("alice", PASSWORD, "192.0.2.1", None).subject == alice.subject
@@ -126,7 +126,7 @@ def test_a_person_is_signed_out_everywhere(site: Site) -> None:
     alice = site.add()
     site.session_of(alice)
     site.session_of(alice)
-    assert json.loads(run(site, "sign-out", "alice", "--json").stdout)["sessions_ended"] == 2
+    assert json.loads(run(site, "sign-out", "alice", "--json").output)["sessions_ended"] == 2
     assert site.logout.calls == [("account_sessions", alice.subject, "ended_by_operator")]
 
 
@@ -143,4 +143,4 @@ def test_nobody_of_that_name_is_refused(site: Site, command: str) -> None:
     for name in ("nobody", "nul\u202e", "a" * 1000):
         refused = run(site, command, name, "--json")
         assert refused.exit_code == 1
-        assert "There is no user" in json.loads(refused.stdout)["error"]
+        assert "There is no user" in json.loads(refused.output)["error"]
