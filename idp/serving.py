@@ -44,6 +44,8 @@ def application() -> Gateway:
         audit.catch_all()
         provider = build(settings)
         web = app.create_app(provider)
+        # A process that is told to end before the gateway listens would leave its lanes held: it is told a moment later.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _END)
         provider.start()
     except OperatorError as error:  # it is started again by the process above
         audit.warn("server.process_cannot_start", note=str(error))

@@ -137,6 +137,8 @@ class Gateway:
                     before(number, frame)
 
             signal.signal(number, told)
+        # `serving` blocks them before anything begins: whoever is told to end in between hears of it now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         """Granian serves no more, and the process ends when this returns: when what runs beside the requests has stopped."""
