@@ -219,6 +219,7 @@ def _harden(app: Flask, settings: Settings) -> None:
 
 def _handle_errors(app: Flask) -> None:
     """Whatever goes wrong: JSON for machines, a page for people, and never a stack trace."""
+    audit.hide(brought_values)
 
     @app.errorhandler(CSRFError)
     def csrf(_error: CSRFError) -> Response:
@@ -256,7 +257,7 @@ def _handle_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        audit.fail("request.failed", error, hidden=brought_values(), path=request.path)
+        audit.fail("request.failed", error, path=request.path)
         return refused(InternalServerError())
 
 

@@ -29,6 +29,8 @@ _log = structlog.get_logger("idp")
 #: Standard output until `configure`: whoever builds the application without the command has said nothing of a log.
 _sink = Sink(lambda: sys.stdout)
 _LONGEST_COMPLAINT = 200
+#: What no error's text may quote, asked for when there is an error: see `hide`.
+_hidden: list[Callable[[], Collection[str]]] = []
 Field: TypeAlias = str | float | bool | None
 
 
@@ -51,10 +53,15 @@ def warn(event: str, **fields: Field) -> None:
 def fail(event: str, error: BaseException, *, hidden: Collection[str] = (), **fields: Field) -> None:
     """Log an error nobody foresaw, with its traceback: only here, never in an answer.
 
-    `hidden` is what the error's text may not quote: whatever a request brought.
+    `hidden` is what the error's text may not quote, beside the values of `hide`.
     """
     of_error: dict[str, object] = {"exc_info": error}
     _say("error", event, (fields,), **of_error, **({"hidden": hidden} if hidden else {}))
+
+
+def hide(values: Callable[[], Collection[str]]) -> None:
+    """From now on no error's text quotes `values`, whoever logs it, libraries too: what the request at hand brought."""
+    _hidden[:] = [values]
 
 
 def _say(level: str, event: str, every: Sequence[Mapping[str, Field]], **more: object) -> None:
@@ -110,7 +117,7 @@ def _traced(_logger: object, _method: str, fields: structlog.typing.EventDict) -
     if isinstance(error, tuple):
         error = error[1]
     if isinstance(error, BaseException):
-        fields["exception"] = traces.of(error, hidden)
+        fields["exception"] = traces.of(error, {*hidden, *(value for values in _hidden for value in values())})
     return fields
 
 

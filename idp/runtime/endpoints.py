@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Sequence
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, has_request_context, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from idp.protocol import errors
 from idp.protocol.parameters import MalformedParametersError, Parameters
 from idp.runtime import brought
 from idp.runtime.headers import NO_STORE
+from idp.runtime.outage import DatabaseUnavailableError
 
 FORM = "application/x-www-form-urlencoded"
 _CORS_HEADERS = "Authorization, Content-Type, DPoP"
@@ -30,7 +31,7 @@ def blueprint(name: str, *, allows_origin: Callable[[str], bool] | None = None) 
         if allows_origin is not None:
             response.vary.add("Origin")
             origin = request.headers.get("Origin")
-            if origin is not None and allows_origin(origin):
+            if origin is not None and _allowed(origin, allows_origin):
                 response.headers["Access-Control-Allow-Origin"] = origin
                 response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
                 if request.method == "OPTIONS":
@@ -40,6 +41,14 @@ def blueprint(name: str, *, allows_origin: Callable[[str], bool] | None = None) 
         return response
 
     return machines
+
+
+def _allowed(origin: str, allows_origin: Callable[[str], bool]) -> bool:
+    """Whether pages of `origin` may read the answer. Without the database nobody may; what was answered stays true."""
+    try:
+        return allows_origin(origin)
+    except DatabaseUnavailableError:
+        return False
 
 
 class UnsupportedMediaTypeError(InvalidRequestError):
@@ -68,7 +77,9 @@ def parse(encoded: bytes) -> Parameters:
 
 
 def brought_values() -> set[str]:
-    """Every value that this request brought."""
+    """Every value that this request brought; none where there is no request."""
+    if not has_request_context():
+        return set()
     try:
         body = request.get_data()
     except HTTPException:  # it is longer than anything that is read

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from flask import Flask, request
+from flask.logging import default_handler
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from werkzeug.routing import Rule
@@ -82,10 +84,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(params=FORMATS)
-def log(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+def log(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], world: World
+) -> Iterator[pytest.CaptureFixture[str]]:
+    """Both kinds of line, as `idp serve` writes them: our own, and what libraries say (Flask's logger above all)."""
     before, stream = structlog.get_config(), audit._sink.stream
+    said_past_us = [handler for handler in world.web.logger.handlers if handler is not default_handler]
     audit.configure(request.param, "debug")
+    world.web.logger.handlers[:] = [audit._Others(logging.WARNING)]
     yield capsys
+    world.web.logger.handlers[:] = said_past_us
     structlog.configure(**before)
     audit._sink.stream = stream
 
