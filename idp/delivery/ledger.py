@@ -11,13 +11,12 @@ from functools import cache, partial
 from math import ceil, floor
 from typing import NamedTuple
 
-from prometheus_client import Gauge, Histogram
-
 from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, Outcome, Party, Result, Verdict
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.figures import Gauge, Histogram
 
 #: What one worker reads at once, of all lanes together.
 READ = 1600

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from prometheus_client import Gauge
-
 from idp.keys import rules, sealing, store
 from idp.keys.holders import AbsentSigner, DatabaseHolder, Holder, Signer
 from idp.keys.ring import KeyRing
@@ -18,6 +16,7 @@ from idp.keys.rules import Key, Policy, State, Wanted
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
+from idp.runtime.figures import Gauge
 from idp.runtime.secrets import Secrets
 
 _KEYS = Gauge("idp_keys", "Signing keys by what they do now", ["alg", "state"], multiprocess_mode="livemostrecent")

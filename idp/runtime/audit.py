@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 import structlog
-from prometheus_client import Counter
 
 from idp.runtime import traces
+from idp.runtime.figures import Counter
 from idp.runtime.log_lines import console_line, json_line
 from idp.runtime.sink import Sink
 

@@ -7,9 +7,8 @@ them found out holds for the next ones, for a moment: they are refused at once, 
 import threading
 import time
 
-from prometheus_client import Counter
-
 from idp.runtime import audit
+from idp.runtime.figures import Counter
 from idp.runtime.outage import DatabaseUnavailableError, Effect, Outage
 
 #: For so many seconds nobody tries anew, where nobody looks after it (`pulse`): a command, a test.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
-from prometheus_client import Histogram
 
 from idp.keys.holders import SigningUnavailableError
 from idp.protocol import scopes
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.figures import Histogram
 from idp.signals import rules
 from idp.signals.bearer import client_of
 from idp.signals.hub import Hub

@@ -9,12 +9,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import Gauge, Histogram
-
 from idp.protocol.events import KEY_REVOKED
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.database import Database, Glance, Transaction
+from idp.runtime.figures import Gauge, Histogram
 from idp.runtime.listeners import Listeners
 from idp.runtime.supervision import SLACK, Supervised
 from idp.signals.rules import BATCH, Signal, Stream

@@ -12,10 +12,9 @@ import time
 from contextlib import suppress
 from typing import TypeVar
 
-from prometheus_client import Gauge
-
 from idp.runtime import audit
 from idp.runtime.availability import is_told
+from idp.runtime.figures import Gauge
 from idp.runtime.headers import HSTS, NO_STORE, STRICT
 from idp.runtime.lane import Answer, Desk, Request, UndoneError
 from idp.runtime.pool import Pool
