@@ -130,15 +130,16 @@ def show(obj, client_id: str, *, as_json: bool) -> None:  # type: ignore[no-unty
 @click.option("--lifetime", type=click.IntRange(1, 31_536_000), default=86_400, help="Seconds for which it is good.")
 @click.option("--list", "listing", is_flag=True, help="List those that are good, without showing them.")
 @click.option("--revoke", "revoked", metavar="ID", help="Make the one of this name in the list worthless.")
+@page_options(1000)
 @json_option
 @click.pass_obj
-def token(obj, uses: int, lifetime: int, listing: bool, revoked: str | None, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def token(obj, uses: int, lifetime: int, listing: bool, revoked: str | None, page: Page, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Make an initial access token, with which clients may register themselves, and print it: the only time it is shown."""
     if listing:
         only_reading()
         with obj.database.reading() as tx:
-            listed = [asdict(each) for each in obj.registrations.listed_tokens(tx)]
-        emit(listed, as_json=as_json, columns=("token_id", "uses_left", "created_at", "expires_at"))
+            listed = [asdict(each) for each in obj.registrations.listed_tokens(tx, page)]
+        emit(listed, as_json=as_json, columns=("token_id", "uses_left", "created_at", "expires_at"), page=page)
         return
     with obj.database.writing() as tx:
         if revoked is not None:

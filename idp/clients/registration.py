@@ -15,6 +15,7 @@ from idp.runtime import audit, secrets
 from idp.runtime.addresses import network_of
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets, b64url
 
 PURPOSE = "client registration"
@@ -148,9 +149,9 @@ class RegistrationService:
         tx.after_commit(lambda: audit.record("client.token_made", token_id=made.token_id, uses=uses))
         return made, shown
 
-    def listed_tokens(self, tx: Transaction) -> list[InitialToken]:
-        """The initial access tokens that still open something, oldest first."""
-        return store.listed_tokens(tx)
+    def listed_tokens(self, tx: Transaction, page: Page) -> list[InitialToken]:
+        """The initial access tokens that still open something, oldest first: one page of them."""
+        return store.listed_tokens(tx, page)
 
     def revoke_token(self, tx: Transaction, token_id: str) -> bool:
         """Make an initial access token worthless; False when there is none of this name."""

@@ -9,11 +9,13 @@ from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of
 from idp.runtime.deleting import delete_at_most, deleted
+from idp.runtime.paging import Page
 
 _tokens, _quotas = table_of(RegistrationTokenRow), table_of(RegistrationQuotaRow)
 _good = (_tokens.c.expires_at > bindparam("now")) & (_tokens.c.uses_left > 0)
 _ADD = insert(_tokens)
-_LISTED = select_of(RegistrationTokenRow, InitialToken).where(_good).order_by(_tokens.c.created_at)
+_LISTED = select_of(RegistrationTokenRow, InitialToken).where(_good).order_by(_tokens.c.created_at, _tokens.c.token_id)
+_LISTED = _LISTED.limit(bindparam("most")).offset(bindparam("skipped"))
 _IS_GOOD = select(_tokens.c.token_id).where(_good, _tokens.c.token_hash == bindparam("hash"))
 _USE = (
     update(_tokens)
@@ -50,9 +52,9 @@ def add_token(tx: Transaction, token: InitialToken, token_hash: str) -> None:
     tx.execute(_ADD, values | {"token_hash": token_hash})
 
 
-def listed_tokens(tx: Transaction) -> list[InitialToken]:
-    """Those that somebody may still register with, oldest first."""
-    return tx.all(InitialToken, _LISTED, {"now": tx.now})
+def listed_tokens(tx: Transaction, page: Page) -> list[InitialToken]:
+    """Those that somebody may still register with, oldest first: one page of them."""
+    return tx.all(InitialToken, _LISTED, {"now": tx.now, "most": page.size, "skipped": page.skipped})
 
 
 def is_good(tx: Transaction, token_hash: str) -> bool:

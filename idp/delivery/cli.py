@@ -96,7 +96,7 @@ def parties(needs: Needs, page: Page, *, as_json: bool) -> None:
     Nothing is sent to one whose circuit is open, save a probe now and then.
     """
     with needs.database.reading() as tx:
-        found = [*needs.deliveries.parties(tx, page), *needs.deliveries.refusing(tx)]
+        found = [*needs.deliveries.parties(tx, page), *needs.deliveries.refusing(tx, page)]
     rows = [_party(party, tx.now) for party in found]
     columns = ("client_id", "circuit", "failures", "failing_since_at", "open_until_at", "last_error")
     emit(rows, as_json=as_json, columns=columns, page=page)

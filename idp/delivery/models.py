@@ -77,6 +77,13 @@ Index(
     sqlite_where=DeliveryRow.dead_at.is_not(None),
     postgresql_where=DeliveryRow.dead_at.is_not(None),
 )
+# Whether a client ever took anything, which is asked of each that answers 400.
+Index(
+    "ix_deliveries_taken_client_id",
+    DeliveryRow.client_id,
+    sqlite_where=DeliveryRow.delivered_at.is_not(None),
+    postgresql_where=DeliveryRow.delivered_at.is_not(None),
+)
 Index(
     "ix_deliveries_dead_at",
     DeliveryRow.dead_at,

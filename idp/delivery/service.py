@@ -114,9 +114,12 @@ class DeliveryService:
         """The relying parties that do not answer, the longest first: one page of them."""
         return store.parties(tx, page)
 
-    def refusing(self, tx: Transaction) -> list[Party]:
-        """The relying parties that answered 400 and never took anything: most likely something is configured wrongly."""
-        return store.refusing(tx)
+    def refusing(self, tx: Transaction, page: Page = _FIRST) -> list[Party]:
+        """The relying parties that answered 400 and never took anything: most likely something is configured wrongly.
+
+        One page of them.
+        """
+        return store.refusing(tx, page)
 
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago, and parties for which nothing waits; returns their number."""

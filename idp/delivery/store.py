@@ -200,6 +200,8 @@ _REFUSING = (
     )
     .group_by(_t.c.client_id)
     .order_by(_t.c.client_id)
+    .limit(bindparam("most"))
+    .offset(bindparam("skipped"))
 )
 _PARTIES = (
     select_of(PartyRow, Party)
@@ -329,9 +331,9 @@ def has_taken(tx: Transaction, client_id: str) -> bool:
     return tx.execute(_HAS_TAKEN, {"of": client_id}).first() is not None
 
 
-def refusing(tx: Transaction) -> list[Party]:
-    """Who answered 400 and never took anything: how often, since when, and what the last error was."""
-    return tx.all(Party, _REFUSING, {"status": REFUSED})
+def refusing(tx: Transaction, page: Page) -> list[Party]:
+    """Who answered 400 and never took anything: how often, since when, and what the last error was. One page of it."""
+    return tx.all(Party, _REFUSING, {"status": REFUSED, "most": page.size, "skipped": page.skipped})
 
 
 def parties(tx: Transaction, page: Page) -> list[Party]:

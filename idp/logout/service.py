@@ -252,10 +252,11 @@ class LogoutService:
         """Let a client leave every live session, and tell it so; returns their number. What it has left is listed no more."""
         left = 0
         while sessions := self._sessions.listed(tx, client_id=client_id):
-            for subject in sorted({session.subject for session in sessions}):
-                parts = sessions_ending.leave(tx, subject, client_id, self._sessions.policy, len(sessions))
-                self._tell_parties(tx, [_Owed(subject, part) for part in parts], cache(partial(self._subjects.sub_in, tx)))
-                left += len(parts)
+            subjects = {session.sid: session.subject for session in sessions}
+            parts = sessions_ending.leave_these(tx, list(subjects), client_id)
+            owed = [_Owed(subjects[part.sid], part) for part in parts]
+            self._tell_parties(tx, owed, cache(partial(self._subjects.sub_in, tx)))
+            left += len(parts)
         return left
 
     def end_unused_clients(self, tx: Transaction, limit: int) -> int:

@@ -139,7 +139,7 @@ def emit(found: Record | Sequence[Record], *, as_json: bool, columns: Sequence[s
     `columns` names what people see, in that order; everything when empty. JSON always has everything. For people,
     a value under a name that ends in `_at` is an instant.
     """
-    if page is not None and len(found) == page.size:
+    if page is not None and len(found) >= page.size:  # more, where two lists are shown as one
         click.echo(f"These are {page.size}, and there may be more: see --page {page.number + 1}, or --limit.", err=True)
     if as_json:
         click.echo(as_json_text(found, indent=2))

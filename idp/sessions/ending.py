@@ -23,6 +23,11 @@ def leave(tx: Transaction, subject: str, client_id: str, policy: Policy, most: i
     return store.leave(tx, subject, client_id, policy, most)
 
 
+def leave_these(tx: Transaction, sids: Sequence[str], client_id: str) -> list[Participation]:
+    """Let a client leave these sessions; returns what it took part in."""
+    return store.leave_these(tx, sids, client_id)
+
+
 def closing(tx: Transaction, subject: str, reason: str, keep: str | None) -> SessionClosing:
     """What ends all sessions of a person that there are, save `keep`. It is not written down.
 

@@ -144,6 +144,11 @@ _LEAVE = (
     .where(_clients.c.client_id == bindparam("by"), _clients.c.sid.in_(select(_some_to_leave.c.sid)))
     .returning(*_took_part)
 )
+_LEAVE_THESE = (
+    delete(_clients)
+    .where(_clients.c.client_id == bindparam("by"), _clients.c.sid.in_(bindparam("these", expanding=True)))
+    .returning(*_took_part)
+)
 _TOOK_PART = select(*_took_part).where(_clients.c.sid == bindparam("sid"), _clients.c.client_id == bindparam("client_id"))
 _PART = {name: bindparam(name, type_=_clients.c[name].type) for name in ("sid", "client_id", "sector", "sector_sid")}
 _PART["first_used_at"] = bindparam("now", type_=_clients.c.first_used_at.type)
@@ -235,6 +240,11 @@ def taken_part_in(tx: Transaction, sids: Collection[str]) -> list[Participation]
 def leave(tx: Transaction, subject: str, client_id: str, policy: Policy, most: int) -> list[Participation]:
     """Let a client leave live sessions of a person, at most `most`: what it took part in."""
     return tx.all(Participation, _LEAVE, {"subject": subject, "by": client_id, "most": most} | _alive_at(policy, tx.now))
+
+
+def leave_these(tx: Transaction, sids: Collection[str], client_id: str) -> list[Participation]:
+    """Let a client leave these sessions: what it took part in."""
+    return tx.all(Participation, _LEAVE_THESE, {"these": sorted(sids), "by": client_id})
 
 
 # -- ending very many ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from idp.runtime.paging import Page
 from tests.clients.keys import public, rsa
 from tests.clients.registering import ISSUER, METADATA, World, refused, site
 
@@ -343,7 +344,8 @@ def test_an_initial_token_can_be_listed_and_revoked_and_is_not_in_the_database(b
     with database.writing() as tx:
         kept, token = registrations.make_token(tx, uses=5, lifetime=3600)
     with database.reading() as tx:
-        assert kept in registrations.listed_tokens(tx)
+        assert kept in registrations.listed_tokens(tx, Page(10))
+        assert registrations.listed_tokens(tx, Page(10, 2)) == []
         assert token not in json.dumps(
             [list(map(str, row)) for row in tx.connection.exec_driver_sql("SELECT * FROM registration_tokens")]
         )

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alembic import command
+
+from idp.runtime import migrations
 from idp.runtime.database import Database
 from tests.support import postgres
 
@@ -31,3 +34,15 @@ def opened(url: str) -> Iterator[Database]:
         yield database
     finally:
         database.dispose()
+
+
+@contextmanager
+def opened_at(url: str, revision: str) -> Iterator[Database]:
+    """An empty database at `url`, brought to what that revision left."""
+    with opened(url) as database:
+        with database.writing(rebuilding=True) as tx:
+            tx.connection.begin()
+            config = migrations.configuration()
+            config.attributes["connection"] = tx.connection
+            command.upgrade(config, revision)
+        yield database

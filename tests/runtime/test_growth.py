@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from idp.discovery.metrics import forget_the_dead
 from idp.logout.rules import Reason
 from idp.provider import build
 from idp.runtime import migrations
-from idp.runtime.database import Base, table_of
+from idp.runtime.database import Base, Transaction, table_of
 from idp.runtime.paging import Page
 from idp.sessions.rules import SignIn
 from idp.signals.requests import Configuration, Delivery
@@ -258,9 +258,20 @@ def test_sessions_are_listed_page_by_page(provider: Provider, asked: list[tuple[
     assert set(seen) == sids
 
 
-def test_what_died_of_a_client_is_found_by_an_index(provider: Provider, asked: list[tuple[str, object]]) -> None:
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda provider, tx: provider.deliveries.retry_of_client(tx, "app"), "ix_deliveries_dead_client_id"),
+        (lambda _, tx: outbox.has_taken(tx, "app"), "ix_deliveries_taken_client_id"),
+        (lambda provider, tx: provider.deliveries.refusing(tx), "ix_deliveries_taken_client_id"),
+    ],
+    ids=["sent again", "whether it took anything", "who refuses all"],
+)
+def test_deliveries_of_a_client_are_found_by_an_index(
+    provider: Provider, asked: list[tuple[str, object]], ask: Callable[[Provider, Transaction], object], index: str
+) -> None:
     with provider.database.writing() as tx:
-        provider.deliveries.retry_of_client(tx, "app")
+        ask(provider, tx)
     plans = ""
     with provider.database.engine.connect() as connection:
         if provider.database.dialect == "postgresql":
@@ -268,8 +279,9 @@ def test_what_died_of_a_client_is_found_by_an_index(provider: Provider, asked: l
         for sql, given in [one for one in asked if "deliveries" in one[0]]:
             prefix = "EXPLAIN QUERY PLAN " if provider.database.dialect == "sqlite" else "EXPLAIN "
             plans += "\n".join(str(row[-1]) for row in connection.exec_driver_sql(prefix + sql, given))
-    assert "ix_deliveries_dead_client_id" in plans, plans
-    assert "SCAN deliveries" not in plans, plans
+    assert index in plans, plans
+    assert "SCAN deliveries" not in plans.replace("SCAN deliveries USING INDEX ix_deliveries_dead_client_id", ""), plans
+    assert "SCAN taken" not in plans, plans
     assert "Seq Scan on deliveries" not in plans, plans
 
 
