@@ -17,6 +17,7 @@ from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import is_wellformed
 from idp.protocol.uris import origin as origin_of
 from idp.runtime import audit, secrets
+from idp.runtime.bounded import Bounded
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.outage import DatabaseUnavailableError
@@ -90,9 +91,9 @@ class ClientService:
         self._cache_seconds = cache_seconds
         self._loopback_http = loopback_http
         self._id_token_algs = tuple(id_token_algs)
-        self._cache: dict[str, tuple[Instant, Client]] = {}
+        self._cache: Bounded[str, tuple[Instant, Client]] = Bounded()
         #: Origins of clients, and when that was seen. Strangers' are not kept: they could fill the memory.
-        self._origins: dict[str, Instant] = {}
+        self._origins: Bounded[str, Instant] = Bounded()
 
     def read(self, sent: object) -> dict[str, Any]:
         """The members of `sent` that count, checked. Raises MetadataError."""
@@ -202,7 +203,7 @@ class ClientService:
         with self._database.reading() as tx:
             client = self.get(tx, client_id)
         if client is None:
-            self._cache.pop(client_id, None)
+            self._cache.forget(client_id)
         else:
             self._cache[client_id] = (now, client)
         return client
@@ -256,7 +257,7 @@ class ClientService:
         if found:
             self._origins[origin] = now
         else:
-            self._origins.pop(origin, None)
+            self._origins.forget(origin)
         return found
 
     def keys_of(self, client: Client, kid: str | None = None) -> KeySet:
@@ -345,7 +346,7 @@ class ClientService:
 
     def forget(self, client_id: str) -> None:
         """Drop what this process remembers of a client."""
-        self._cache.pop(client_id, None)
+        self._cache.forget(client_id)
 
 
 def _registered_keys(document: Mapping[str, Any]) -> KeySet:

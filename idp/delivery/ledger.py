@@ -14,6 +14,7 @@ from typing import NamedTuple
 from idp.delivery import lanes, rules, store
 from idp.delivery.rules import Delivery, Outcome, Party, Result, Verdict
 from idp.runtime import audit, secrets
+from idp.runtime.bounded import Bounded
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
 from idp.runtime.figures import Gauge, Histogram
@@ -111,7 +112,7 @@ class Ledger:
         self._unwritten: list[Finished] = []
         self._lanes: dict[str, Instant] = {}
         #: Of clients that answered 400: whether they ever took anything.
-        self._takes: dict[str, bool] = {}
+        self._takes: Bounded[str, bool] = Bounded()
         self._measured_at = self._swept_at = float("-inf")
         # When what waits is asked for again, and the lanes of ours in which more waits than was read.
         self._ask_at = float("-inf")
@@ -197,10 +198,11 @@ class Ledger:
                 self._takes[name] = True
             if result.hint is None:
                 continue
-            if name not in self._takes:  # looked up once in a process: there may be millions of deliveries
+            takes = self._takes.get(name)
+            if takes is None:
                 with self._database.reading() as tx:
-                    self._takes[name] = store.has_taken(tx, name)
-            error = result.error if self._takes[name] else f"{result.error}; {result.hint}"
+                    takes = self._takes[name] = store.has_taken(tx, name)
+            error = result.error if takes else f"{result.error}; {result.hint}"
             self._unwritten[place] = done._replace(result=replace(result, error=error, hint=None))
 
     def write_down(self) -> None:

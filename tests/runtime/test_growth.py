@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from idp.discovery.metrics import forget_the_dead
 from idp.logout.rules import Reason
 from idp.provider import build
 from idp.runtime import migrations
+from idp.runtime.bounded import Bounded
 from idp.runtime.database import Base, Transaction, table_of
 from idp.runtime.paging import Page
 from idp.sessions.rules import SignIn
@@ -296,3 +298,37 @@ def test_gauges_of_dead_processes_are_forgotten(tmp_path: Path) -> None:
     forget_the_dead(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {*names[2:], *names[3:]} - set(names[:2])
+
+
+def test_what_a_process_remembers_of_clients_does_not_grow_with_those_that_come_and_go(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that register themselves lapse, in whatever process the reaper runs: the others never heard of it."""
+    monkeypatch.setattr("idp.runtime.bounded.MOST", 5, raising=False)
+    clients = [add_client(provider) for _ in range(8)]
+    for client_id in clients:
+        assert provider.clients.find(client_id) is not None
+        assert provider.clients.allows_origin("https://app.example")
+    assert len(provider.clients._cache) == 5
+    assert provider.clients.find(clients[-1]) is provider.clients.find(clients[-1])
+
+
+def test_what_is_remembered_is_bounded_whoever_forgets_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idp.runtime.bounded.MOST", 3)
+    kept: Bounded[int, int] = Bounded()
+    for number in range(5):
+        kept[number] = number
+    assert list(kept) == [2, 3, 4]
+    kept.forget(3)
+    kept.forget(3)
+    assert (kept.get(3), kept.get(4)) == (None, 4)
+
+    def come_and_go(first: int) -> None:
+        for number in range(first, first + 20_000):
+            kept[number] = number
+            kept.forget(number - 1)
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(come_and_go, first * 100_000) for first in range(4)]:
+            done.result()
+    assert len(kept) <= 3
