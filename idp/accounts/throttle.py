@@ -70,7 +70,7 @@ class Throttle:
     def unlock(self, tx: Transaction, folded: str, subject: str, sids: Iterable[str]) -> bool:
         """Forget what failed on the account from everywhere, in these sessions of it as well; False when nothing had."""
         in_sessions = [self._in_session(sid, subject) for sid in sids]
-        return sum(throttle_store.forget(tx, bucket) for bucket in sorted([self.tag(folded), *in_sessions])) > 0
+        return throttle_store.forget(tx, self.tag(folded)) + throttle_store.forget_these(tx, in_sessions) > 0
 
     def forget(self, tx: Transaction, folded: str) -> None:
         """Forget the attempts at a password that counts no more."""

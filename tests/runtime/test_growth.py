@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select
 
+from idp.accounts import throttle_store
+from idp.accounts.models import SignInThrottleRow
 from idp.app import Provider, create_app
 from idp.authorization.models import PendingRow
 from idp.clients.models import ClientRow
@@ -332,3 +334,26 @@ def test_what_is_remembered_is_bounded_whoever_forgets_at_the_same_time(monkeypa
         for done in [threads.submit(come_and_go, first * 100_000) for first in range(4)]:
             done.result()
     assert len(kept) <= 3
+
+
+def test_the_guesses_at_one_account_are_forgotten_by_an_index_and_those_at_others_stay(
+    provider: Provider, asked: list[tuple[str, object]]
+) -> None:
+    """Strangers fill that table with whatever they type: a password change, or an unlocking, read all of it for each session."""
+    buckets = ["a", "a.", "a.b", "a.~", "a/", "a-", "ab", "A.b", "a.b.c", "_", "_.b", "x.b", "%.b"]
+    with provider.database.writing() as tx:
+        for bucket in buckets:
+            throttle_store.count(tx, bucket, 900)
+    asked.clear()
+    with provider.database.writing() as tx:
+        assert throttle_store.forget(tx, "a") == 5
+        assert throttle_store.forget(tx, "_") == 2
+        assert throttle_store.forget_these(tx, ["ab", "x", "A.b"]) == 2
+    with provider.database.reading() as tx:
+        left = set(tx.execute(select(table_of(SignInThrottleRow).c.bucket)).scalars())
+    assert left == {"a/", "a-", "x.b", "%.b"}
+    if provider.database.dialect == "sqlite":
+        with provider.database.engine.connect() as connection:
+            for sql, given in [one for one in asked if one[0].startswith("DELETE")]:
+                plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, given))
+                assert "SCAN sign_in_throttles" not in plan, plan
