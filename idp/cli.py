@@ -192,12 +192,15 @@ def cli(context: click.Context) -> None:
 @reads
 def serve(deployment: Deployment) -> None:
     """Serve the provider, with its delivery worker and key schedule inside."""
-    from idp import serving
-    from idp.runtime import audit
+    from idp.runtime.temporary import folder_of_figures
 
-    settings = deployment.settings
-    audit.configure(settings.log_format, settings.log_level)
-    serving.serve(settings)
+    with folder_of_figures() as folder:
+        from idp import serving
+        from idp.runtime import audit
+
+        settings = deployment.settings
+        audit.configure(settings.log_format, settings.log_level)
+        serving.serve(settings, folder)
 
 
 @cli.command()

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -22,7 +23,6 @@ from idp.runtime.front import Front
 from idp.runtime.gateway import Gateway
 from idp.runtime.listening import Place
 from idp.runtime.supervision import SLACK, Heartbeat, Probe
-from idp.runtime.temporary import temporary_folder
 
 _BACKLOG = 2048
 #: granian can hang when it is stopped right after its start.
@@ -30,10 +30,11 @@ _KILL_TIMEOUT = 5
 _HEADER_TIMEOUT_MS = 10_000
 #: A request makes some thousand objects, nearly all of which go without being looked for.
 _COLLECTIONS = (10_000, 20, 20)
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 #: Nobody asks a worker whether it is ready: it looks itself whether all its threads go on, and logs it.
 _LOOK_SECONDS = 5.0
 _END = {signal.SIGTERM, signal.SIGINT}
+#: What granian's parent process has handlers for.
+_TOLD = {*_END, signal.SIGHUP}
 
 
 def application() -> Gateway:
@@ -94,51 +95,79 @@ def _leave_in_peace() -> None:
     gc.set_threshold(*_COLLECTIONS)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def serve(settings: Settings, folder: str) -> None:
+    """Serve until SIGTERM or SIGINT. `folder` is that of the figures of all processes."""
     audit.catch_all()
     prepare(settings)
     place = Place("IDP_BIND", settings.bind)
     address = place.see_that_it_is_free()
     descriptors = Descriptors(settings.signals_followers, settings.delivery_concurrency)
     descriptors.allow()
-    with temporary_folder("idp-metrics-") as folder:
-        os.environ[_METRICS_FOLDER] = folder  # the workers' figures are added up there
-        # Born anew, not forked: prometheus_client looks for the folder once, when it is imported.
-        multiprocessing.set_start_method("spawn", force=True)
-        server = Server(
-            target="idp.serving:application",
-            factory=True,
-            address=address,
-            port=place.port,
-            interface=Interfaces.RSGI,
-            workers=settings.workers,
-            backlog=_BACKLOG,
-            # Connections, those too on which nothing is asked. One more is accepted when another one ends.
-            backpressure=descriptors.connections,
-            http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
-            http=HTTPModes.http1,
-            websockets=False,
-            # An access log would hold codes and states; what matters is in the audit.
-            log_access=False,
-            log_enabled=False,
-            respawn_failed_workers=True,
-            workers_kill_timeout=_KILL_TIMEOUT,
+    multiprocessing.set_start_method(_start_method(settings), force=True)
+    _watch_forks()
+    server = Server(
+        target="idp.serving:application",
+        factory=True,
+        address=address,
+        port=place.port,
+        interface=Interfaces.RSGI,
+        workers=settings.workers,
+        backlog=_BACKLOG,
+        # Connections, those too on which nothing is asked. One more is accepted when another one ends.
+        backpressure=descriptors.connections,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS),
+        http=HTTPModes.http1,
+        websockets=False,
+        # An access log would hold codes and states; what matters is in the audit.
+        log_access=False,
+        log_enabled=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_KILL_TIMEOUT,
+    )
+    audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
+    if descriptors.connections < descriptors.wanted:
+        audit.warn("server.few_descriptors", connections=descriptors.connections, wanted=descriptors.wanted)
+    for path in filter(files.is_open_to_others, settings.private_files):
+        audit.warn("server.readable_by_others", path=str(path), mend=f"chmod 600 {path}")
+    if not settings.secure:
+        audit.warn(
+            "server.insecure",
+            note="the issuer is plain http: loopback only, cookies without Secure, for development",
         )
-        audit.record("server.starting", issuer=settings.issuer, bind=settings.bind, workers=settings.workers)
-        if descriptors.connections < descriptors.wanted:
-            audit.warn("server.few_descriptors", connections=descriptors.connections, wanted=descriptors.wanted)
-        for path in filter(files.is_open_to_others, settings.private_files):
-            audit.warn("server.readable_by_others", path=str(path), mend=f"chmod 600 {path}")
-        if not settings.secure:
-            audit.warn(
-                "server.insecure",
-                note="the issuer is plain http: loopback only, cookies without Secure, for development",
-            )
-        if settings.secure and not settings.trusted_proxies:
-            audit.warn("server.no_proxy_named", note=": ".join(NO_PROXY_NAMED))
-        with _metrics(settings, folder):
-            server.serve()
+    if settings.secure and not settings.trusted_proxies:
+        audit.warn("server.no_proxy_named", note=": ".join(NO_PROXY_NAMED))
+    with _metrics(settings, folder):
+        server.serve()
+
+
+def _start_method(settings: Settings) -> Literal["fork", "spawn"]:
+    """How worker processes begin (docs/adr/0011).
+
+    A forked one has all that is imported, so it is there in half the time, and shares its memory. But it has only one of its
+    parent's threads: not those that serve `/metrics`, nor those that an HSM's library may have started.
+    """
+    is_alone = not settings.metrics_bind and settings.keys_pkcs11_module is None
+    return "fork" if sys.platform == "linux" and is_alone else "spawn"
+
+
+def _watch_forks() -> None:
+    os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals, after_in_child=_take_signals_anew)
+
+
+def _hold_signals() -> None:
+    """A signal that comes to a process while it is being forked waits until the process can take it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD)
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
+
+
+def _take_signals_anew() -> None:
+    """A signal ends the new process: the parent's handlers, which it has, would only take note of it."""
+    for number in _TOLD:
+        signal.signal(number, signal.SIG_DFL)
+    _take_signals()
 
 
 def _metrics(settings: Settings, folder: str) -> AbstractContextManager[object]:

@@ -137,8 +137,9 @@ class Gateway:
                     before(number, frame)
 
             signal.signal(number, told)
-        # `serving` blocks them before anything begins: whoever is told to end in between hears of it now.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+        # `serving` blocks them before anything begins: who is told to end in between hears of it when the loop runs. What came
+        # before that would be lost to the loop now and then, and the process would wait to be killed.
+        loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         """Granian serves no more, and the process ends when this returns: when what runs beside the requests has stopped."""

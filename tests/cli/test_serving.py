@@ -131,3 +131,29 @@ def test_what_is_there_from_the_start_is_not_looked_through_for_garbage() -> Non
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+FORKS = """
+import os, signal, time
+from idp import serving
+
+for number in serving._TOLD:
+    signal.signal(number, lambda *_: None)
+serving._watch_forks()
+for number in sorted(serving._TOLD):
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+        os.kill(child, number)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
+print("each of them ended")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked elsewhere")
+def test_a_process_that_is_told_to_end_the_moment_it_is_forked_does() -> None:
+    """It has its parent's handlers, which only take note."""
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "each of them ended", done.stderr
