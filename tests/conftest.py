@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support import chromium, memory, nginx, postgres, softhsm, tiers
+from tests.support import chromium, memory, nginx, postgres, preloaded, softhsm, tiers
 from tests.support.serving import Providers
 from tests.support.timing import Timing
 
@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Nothing of it is left."""
+    preloaded.close()
     if (folder := config.stash.get(_FOLDER, None)) is not None:
         memory.leave(folder)
 

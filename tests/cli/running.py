@@ -6,7 +6,6 @@
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import structlog
 
 from idp.cli import main
 from idp.runtime.database import Database
+from tests.support import preloaded
 from tests.support.serving import RunningProvider
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -54,16 +54,8 @@ class Said:
 
 def spawn(provider: RunningProvider, *arguments: str, stdin: str = "", **settings: str) -> Said:
     """`idp ARGUMENTS` as a process; `settings` are names without the prefix, in capitals."""
-    done = subprocess.run(
-        [sys.executable, "-m", "idp", *arguments],
-        env=_environment(provider, settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    code, out, err = preloaded.run(arguments, _environment(provider, settings), stdin.encode())
+    return Said(code, out.decode(), err.decode())
 
 
 def run(provider: RunningProvider, *arguments: str, stdin: str = "", **settings: str) -> Said:

@@ -6,8 +6,6 @@ A few rounds in `make test`; `IDP_ROUNDS=200` runs so many. Whoever sees an endi
 import contextlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,7 +23,7 @@ from idp.sessions.models import SessionClientRow, SessionRow
 from idp.sessions.rules import SignIn
 from tests.support.databases import DIALECTS
 from tests.support.relying_party import Receiver, RelyingParty
-from tests.support.serving import RunningProvider
+from tests.support.serving import Process, RunningProvider
 
 ROUNDS = int(os.environ.get("IDP_ROUNDS", "4"))
 SESSIONS = 6  # in each round; a third of them stays alive
@@ -59,10 +57,9 @@ class Scene:
     def victims(self) -> list[str]:
         return ["server", "worker"] + (["postgres"] if self.postgres is not None else [])
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
+    def _start_worker(self) -> Process:
         with self.provider.log_file.open("ab") as log:
-            command = [sys.executable, "-m", "idp", "worker"]
-            return subprocess.Popen(command, env=self.provider.environment(), stdout=log, stderr=log)
+            return self.provider.run("worker", log)
 
     def kill(self, victim: str) -> None:
         self.killed[victim] += 1

@@ -1,7 +1,5 @@
 """`kill -9` at each step of a rotation and of a revocation, and many that start at once: what is found is consistent."""
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +9,7 @@ import pytest
 
 from idp.keys.rules import State
 from idp.runtime import migrations
+from tests.support import preloaded
 from tests.support.databases import DIALECTS
 from tests.support.serving import RunningProvider
 
@@ -52,10 +51,8 @@ def test_whoever_dies_at_any_step_leaves_one_key_that_signs_and_its_successor(
     try:
         killed = "" if command == ("key", "list") else signing(provider)
         named = [killed if word == "KID" else word for word in command]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.faults.dying_key", step, *named], env=provider.environment(), capture_output=True
-        )
-        assert done.returncode == -9, done.stderr.decode()
+        code, _, said = preloaded.run([step, *named], provider.environment(), module="tests.faults.dying_key")
+        assert code == -9, said.decode()
         found = states(provider)
         counted = Counter(found.values())
         assert counted[State.SIGNING] == 1

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from tests.faults.parties import LateReceiver
 from tests.support import http
 from tests.support.browsing import Person
 from tests.support.relying_party import RelyingParty
-from tests.support.serving import RunningProvider
+from tests.support.serving import Process, RunningProvider
 
 CLIENTS = 6
 ROUNDS = 4
@@ -73,11 +71,10 @@ def wait_until_noted(provider: RunningProvider) -> None:
 
 
 @contextmanager
-def worker(provider: RunningProvider) -> Iterator[subprocess.Popen[bytes]]:
+def worker(provider: RunningProvider) -> Iterator[Process]:
     """`idp worker`, a process of its own."""
     with provider.log_file.open("ab") as log:
-        command = [sys.executable, "-m", "idp", "worker"]
-        process = subprocess.Popen(command, env=provider.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = provider.run("worker", log)
     try:
         yield process
     finally:

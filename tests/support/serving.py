@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import IO, TypeAlias
 
 import httpx
 
 from idp import app
 from idp.app import Provider
 from idp.config import Settings
-from tests.support import http
+from tests.support import http, preloaded
+
+Process: TypeAlias = subprocess.Popen[bytes] | preloaded.Process
 
 #: A machine with much else to do starts slowly. What waits for longer waits for nothing.
 START_SECONDS = 120
@@ -42,7 +45,7 @@ class RunningProvider:
     database_url: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     program: str = "idp"
     migrated: bool = False
 
@@ -77,16 +80,18 @@ class RunningProvider:
 
     def cli(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
         """Run `idp ARGUMENTS`; its standard output. The exit code must be `code`."""
-        done = subprocess.run(
-            [sys.executable, "-m", self.program, *arguments],
-            env=self.environment(),
-            input=stdin.encode(),
-            capture_output=True,
-            timeout=60,
-            check=False,
+        ended, out, err = preloaded.run(arguments, self.environment(), stdin.encode())
+        assert ended == code, f"idp {arguments}: {ended}\n{out.decode()}\n{err.decode()}"
+        return out.decode() if code == 0 else err.decode()
+
+    def run(self, command: str, log: IO[bytes]) -> Process:
+        """`idp COMMAND` as a process that goes on. What it says goes to `log`."""
+        if self.program == "idp":
+            return preloaded.start([command], self.environment(), log, log)
+        words = [sys.executable, "-m", self.program, command]
+        return subprocess.Popen(
+            words, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-        assert done.returncode == code, f"idp {arguments}: {done.returncode}\n{done.stdout.decode()}\n{done.stderr.decode()}"
-        return done.stdout.decode() if code == 0 else done.stderr.decode()
 
     def json(self, *arguments: str, stdin: str = ""):
         """Run `idp ARGUMENTS --json`; what it printed, parsed."""
@@ -98,14 +103,7 @@ class RunningProvider:
             self.cli("migrate")
             self.migrated = True
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.program, "serve"],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self.process = self.run("serve", log)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"idp serve ended:\n{self.log_file.read_text()[-4000:]}"
