@@ -30,10 +30,10 @@ demo: setup ## See a session end everywhere: the provider and two apps, on ports
 
 test: setup ## Run every test, on SQLite and PostgreSQL, in real browsers and servers (FOR=tokens: one folder of tests/)
 	@$(BIN)/python -m tests.support.chromium --fetch
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(if $(FOR),$(addprefix tests/,$(FOR)))
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(if $(FOR),$(addprefix tests/,$(FOR)))
 
 quick: setup ## Run all but the slow proofs, each test on one database (FOR=tokens: one folder of tests/)
-	@$(BIN)/python -m pytest --quick -n auto --dist loadfile $(if $(FOR),$(addprefix tests/,$(FOR)))
+	@$(BIN)/python -m pytest --quick -n auto --dist worksteal $(if $(FOR),$(addprefix tests/,$(FOR)))
 
 check: setup ## Format, lint, types, the import law, and no pending model change
 	@$(BIN)/ruff format --check --quiet . || (echo "Run make format" >&2; exit 1)

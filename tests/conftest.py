@@ -29,12 +29,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, left = tiers.chosen(items, quick=config.getoption("--quick"))
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = kept
+    items[:] = tiers.proof_first(kept)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two test processes for a core: much of the time a test waits for a server."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """What tests write lies in memory, that of the other test processes too."""
-    config.pluginmanager.register(Timing())
+    config.pluginmanager.register(Timing(quick=config.getoption("--quick")))
     if not hasattr(config, "workerinput") and (folder := memory.enter()) is not None:
         config.stash[_FOLDER] = folder
 

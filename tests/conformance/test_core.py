@@ -1,11 +1,16 @@
 """Basic, Implicit, Hybrid and their form-post siblings: the flows themselves, ID tokens, userinfo, scopes and claims."""
 
+import pytest
+
 from tests.conformance.plans import Flow
 from tests.conformance.rp import Rp
 from tests.conformance.suite import OF_SCOPES, check_userinfo, half_hash
 from tests.support import http
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
+
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
 
 
 def test_oidcc_server(rp: Rp, flow: Flow, person: Person) -> None:

@@ -20,6 +20,9 @@ from tests.support.browsing import Person
 from tests.support.relying_party import Receiver
 from tests.support.serving import RunningProvider
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 KEYS = [{"type": "RSA", "use": ["sig"]}, {"type": "RSA", "use": ["enc"]}]
 SCOPE = ("openid", "profile", "email", "offline_access")
 METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt")

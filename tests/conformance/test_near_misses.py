@@ -12,6 +12,9 @@ from tests.conformance.test_requests import shows_an_error
 from tests.support import http
 from tests.support.browsing import Person
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 #: What is sent, the error, and the words that say what was wrong and what is expected.
 REQUESTS: list[tuple[dict[str, str | None], str, tuple[str, ...]]] = [
     ({"response_type": None}, "invalid_request", ("response_type is missing", "code or id_token")),

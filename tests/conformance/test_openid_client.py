@@ -15,6 +15,9 @@ from tests.support import npm
 from tests.support.browsing import Page, Person
 from tests.support.serving import RunningProvider
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 PROGRAM = Path(__file__).parent / "openid_client"
 REDIRECT_URI = "https://node.example.org/callback"
 BYE = "https://node.example.org/bye"

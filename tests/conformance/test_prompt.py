@@ -11,6 +11,9 @@ from tests.conformance.suite import check_error
 from tests.house.code import ROOT
 from tests.support.browsing import Page, Person
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 VALUES = ("none", "login", "consent", "select_account")
 PROMPTS = [" ".join(each) for count in range(len(VALUES) + 1) for each in combinations(VALUES, count)]
 SIGNED_IN = ("nobody", "somebody")

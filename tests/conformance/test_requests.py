@@ -5,6 +5,7 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 
 import httpx
+import pytest
 
 from tests.authorization.signing import unsigned
 from tests.conformance.plans import Flow
@@ -12,6 +13,9 @@ from tests.conformance.rp import Rp
 from tests.conformance.suite import NEEDS_A_PAGE, check_error, discovery
 from tests.support import http
 from tests.support.browsing import Page, Person
+
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
 
 
 def shows_an_error(page: Page, error: str, *words: str) -> None:

@@ -18,6 +18,9 @@ from tests.cli.running import run
 from tests.support.serving import RunningProvider
 from tests.verifier.conftest import until
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 Answering = Callable[[bytes], tuple[int, dict[str, str]]]
 
 

@@ -263,6 +263,8 @@ def test_a_signals_handler_does_nothing_but_put_into_a_simple_queue() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and dotted(node.func) == "signal.signal" and known.get("signal") == "signal":
                 handler = node.args[1]
+                if dotted(handler) == "signal.SIG_DFL":
+                    continue
                 body = functions.get(handler.id) if isinstance(handler, ast.Name) else handler
                 handlers.append(f"{path}:{node.lineno}")
                 calls = {dotted(call.func) for call in ast.walk(body) if isinstance(call, ast.Call)} if body else set()

@@ -240,7 +240,7 @@ RULES = {
     "prints": (prints, set(), "print(1)", "click.echo(1)"),
     "reads the environment": (
         reads_the_environment,
-        {"idp/config.py", "idp/serving.py", "idp/discovery/endpoints.py"},
+        {"idp/config.py", "idp/runtime/temporary.py", "idp/discovery/endpoints.py"},
         "import os\nos.environ['X']",
         "import os\nos.getpid()",
     ),

@@ -301,6 +301,9 @@ class Loop:
     def __init__(self) -> None:
         self.calls: list[tuple[float, Callable[..., object], tuple[object, ...]]] = []
 
+    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
+        call(*arguments)
+
     def call_later(self, seconds: float, call: Callable[..., object], *arguments: object) -> None:
         self.calls.append((seconds, call, arguments))
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from idp.protocol import events
 from tests.signals.conftest import Follow
 from tests.signals.follower import Follower
@@ -19,6 +21,9 @@ from tests.support import http
 from tests.support.browsing import Person
 from tests.support.maven import Jar
 from tests.support.serving import RunningProvider
+
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
 
 KEYCLOAK, JACKSON = "org.keycloak", "com.fasterxml.jackson"
 JARS = [

@@ -18,6 +18,9 @@ from tests.support import http
 from tests.support.browsing import Person
 from tests.support.serving import RunningProvider
 
+#: The two databases share the cases: what is seen here is the protocol's, and each case has one of them.
+pytestmark = pytest.mark.one_database
+
 
 def changed_password(provider: RunningProvider) -> None:
     accounts, database = provider.services.accounts, provider.services.database

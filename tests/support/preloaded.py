@@ -20,7 +20,6 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -138,14 +137,22 @@ class _Origin:
         self._process.wait()
 
 
-_origin = cache(_Origin)
+_begun: list[_Origin] = []
+_beginning = threading.Lock()
+
+
+def _origin() -> _Origin:
+    """The one of this test process."""
+    with _beginning:
+        if not _begun:
+            _begun.append(_Origin())
+        return _begun[0]
 
 
 def close() -> None:
     """Give back what was started, when no process is needed any more."""
-    if _origin.cache_info().currsize:
-        _origin().close()
-        _origin.cache_clear()
+    while _begun:
+        _begun.pop().close()
 
 
 # -- in the process that has imported everything ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ class Timing:
     seconds: Counter[str] = field(default_factory=Counter)
     tests: dict[str, float] = field(default_factory=dict)
     left_out: int = 0
+    quick: bool = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what setting up, running and tearing down took."""
@@ -29,7 +31,28 @@ class Timing:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count what was left out."""
-        self.left_out = max(self.left_out, len(items))
+        self.left_out += len(items)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A test process says it to the one that prints."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["left_out"] = self.left_out
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Each test process left out the same."""
+        self.left_out = max(self.left_out, getattr(node, "workeroutput", {}).get("left_out", 0))
+
+    def _left_out(self, terminalreporter: pytest.TerminalReporter) -> str:
+        """What this run did not prove, and why."""
+        skipped = len(terminalreporter.stats.get("skipped", ()))
+        reasons = [
+            f"{self.left_out} by --quick (proofs, and the second database)" if self.left_out and self.quick else "",
+            f"{self.left_out} that no database has a part in, on the second one" if self.left_out and not self.quick else "",
+            f"{skipped} for a missing tool (see above)" if skipped else "",
+        ]
+        said = "; ".join(filter(None, reasons))
+        return f"Left out: {said}." if said else "Nothing was left out."
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say it."""
@@ -37,6 +60,7 @@ class Timing:
             return
         line = terminalreporter.write_line
         line("")
+        line(self._left_out(terminalreporter))
         line("Seconds by folder: " + ", ".join(f"{name} {took:.0f}" for name, took in self.seconds.most_common()))
         line(f"The {_SLOWEST} slowest:")
         for name, took in sorted(self.tests.items(), key=lambda pair: -pair[1])[:_SLOWEST]:
