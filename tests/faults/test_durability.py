@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from idp.runtime.database import table_of
+from idp.runtime.outage import DatabaseUnavailableError
 from idp.sessions.models import SessionClientRow, SessionRow
 from idp.sessions.rules import SignIn
 from tests.support.databases import DIALECTS
@@ -113,7 +114,7 @@ def end_all(scene: Scene, sids: list[str]) -> None:
     """End sessions, one transaction each; who cannot reach the database gives up, not knowing what became of it."""
     services = scene.provider.services
     for sid in sids:
-        with contextlib.suppress(SQLAlchemyError):
+        with contextlib.suppress(SQLAlchemyError, DatabaseUnavailableError):
             with services.database.writing() as tx:
                 services.logout.end_session(tx, sid, "signed_out")
 

@@ -1,7 +1,10 @@
 """A real provider: `idp serve` in processes of its own, on a free port, with a database of its own."""
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,11 +29,18 @@ Process: TypeAlias = subprocess.Popen[bytes] | preloaded.Process
 START_SECONDS = 120
 
 
+#: Below those that the system gives to whoever asks for any: nobody takes one of these between our look and our use.
+_PORTS = range(12_000, 32_000)
+_next_port = itertools.count(random.Random(os.getpid()).randrange(len(_PORTS)))
+
+
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on at this moment, and that this process has not handed out for long."""
+    while True:
+        port = _PORTS[next(_next_port) % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
