@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 from idp.protocol.parameters import MalformedParametersError, Parameters
 from idp.protocol.uris import form_target, origin
 from idp.runtime.clock import ago, in_iso, in_words, time_of_day
+from idp.runtime.compiled_templates import COMPILED
 from idp.runtime.headers import NO_STORE
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class PageError(Exception):
 def set_up_templates(app: Flask, folders: Sequence[str], **names: object) -> None:
     """Where the pages of `app` come from, first of all from the first of `folders`, and what each of them may use: `names`."""
     app.jinja_env.autoescape = True
+    app.jinja_env.bytecode_cache = COMPILED
     app.jinja_loader = ChoiceLoader([FileSystemLoader(folder) for folder in folders])
     app.jinja_env.filters |= {"ago": ago, "in_iso": in_iso, "in_words": in_words, "time_of_day": time_of_day}
     app.jinja_env.globals |= names

@@ -164,6 +164,7 @@ def _serve(control: socket.socket) -> None:
 
     for name in ("idp.cli", "idp.serving", "idp.doctor", "idp.housekeeping", *(f"idp.{room}.cli" for room in _ROOMS)):
         import_module(name)
+    _compile_templates()
     gc.collect()
     gc.freeze()
     endings: dict[int, int] = {}
@@ -193,6 +194,18 @@ def _serve(control: socket.socket) -> None:
             for each in streams:
                 os.close(each)
             control.send(str(pid).encode())
+
+
+def _compile_templates() -> None:
+    from flask import Flask
+
+    from idp import resources
+    from idp.runtime.pages import set_up_templates
+
+    app = Flask("idp")
+    set_up_templates(app, [str(resources.folder("templates"))])
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
 
 
 def _tell_endings(endings: dict[int, int]) -> None:
