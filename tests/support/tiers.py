@@ -13,20 +13,44 @@ import pytest
 
 from tests.support.databases import DIALECTS
 
-#: Folders in which everything is proof.
-PROOF = frozenset({"browser", "faults", "fuzz", "load", "packaging"})
+#: Where everything is proof, by why it is.
+PROOF = {
+    "a browser": ("browser",),
+    "processes that are killed, and their signals": ("faults", "cli/test_serving.py", "cli/test_start_up.py"),
+    "load, and very much of something": (
+        "load",
+        "endings/test_large.py",
+        "endings/test_scale.py",
+        "attacks/test_slow_connections.py",
+    ),
+    "everything that could be sent": ("fuzz",),
+    "wheels, and fresh interpreters": (
+        "packaging",
+        "cli/test_start.py",
+        "cli/test_deployment.py",
+        "documentation/test_deploying.py",
+    ),
+    "programs of Node or the JVM": ("examples", "conformance/test_openid_client.py", "signals/test_keycloak_reader.py"),
+    "servers and libraries of others": (
+        "proxies/test_nginx.py",
+        "conformance/test_idpyoidc.py",
+        "documentation/test_readme.py",
+    ),
+    "verifiers as programs": (
+        "verifier/test_real_provider.py",
+        "verifier/test_real_status_list.py",
+        "verifier/test_guarded_app.py",
+    ),
+}
 _TESTS = Path(__file__).resolve().parents[1]
 
 
-def folder_of(path: Path) -> str:
-    """The folder of `tests/` that a test lies in."""
-    return path.relative_to(_TESTS).parts[0]
-
-
 def mark(items: Iterable[pytest.Item]) -> None:
-    """Mark what lies in a folder of proof."""
+    """Mark what is proof by where it lies."""
+    places = {place for each in PROOF.values() for place in each}
     for item in items:
-        if folder_of(item.path) in PROOF:
+        path = item.path.relative_to(_TESTS)
+        if {path.parts[0], path.as_posix()} & places:
             item.add_marker(pytest.mark.proof)
 
 
