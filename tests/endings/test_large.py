@@ -28,7 +28,7 @@ from idp.tokens.models import FamilyClosingRow, FamilyRow, PairwiseSubjectRow
 from idp.tokens.rules import Authorization, Family
 from tests.endings.test_reaper import build
 from tests.keys.grounds import Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 AT_ONCE, MANY = 3, 10
 AGENT = SignIn("alice", "pwd", "192.0.2.1", "a browser")
@@ -108,7 +108,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(logout, "AT_ONCE", AT_ONCE)
     monkeypatch.setattr("idp.logout.reaper.AT_ONCE", AT_ONCE)
     monkeypatch.setattr("idp.runtime.batches.REST_SECONDS", 0.0)
-    clock, url = Clock(), fresh(request, tmp_path)
+    clock, url = Clock(), migrated(request, tmp_path)
     provider = build(url, clock)
     migrations.upgrade(provider.database)
     metadata: dict[str, object] = {

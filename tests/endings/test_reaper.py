@@ -15,7 +15,7 @@ from idp.logout import reaper
 from idp.runtime import migrations
 from idp.sessions.rules import Session, SignIn
 from tests.keys.grounds import EPOCH, Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 IDLE, ABSOLUTE = 3_600, 36_000
 AGENT = SignIn("alice", "pwd", "192.0.2.1", "a browser")
@@ -43,7 +43,7 @@ def build(url: str, clock: Clock) -> Provider:
 
 @pytest.fixture(params=DIALECTS)
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    clock, url = Clock(), fresh(request, tmp_path)
+    clock, url = Clock(), migrated(request, tmp_path)
     provider = build(url, clock)
     migrations.upgrade(provider.database)
     yield Deployment(clock, url, provider)

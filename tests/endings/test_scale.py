@@ -20,7 +20,7 @@ from idp.tokens.models import FamilyRow
 from idp.tokens.rules import Authorization
 from tests.endings.test_reaper import build
 from tests.keys.grounds import EPOCH, Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 #: In no status list that is drawn from here.
 _FAR = 10**9
@@ -31,7 +31,7 @@ TABLES = ("pairwise_subjects", "sessions", "session_clients", "token_families", 
 
 @pytest.fixture(params=DIALECTS)
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provider]:
-    built = build(fresh(request, tmp_path), Clock())
+    built = build(migrated(request, tmp_path), Clock())
     migrations.upgrade(built.database)
     yield built
     built.database.dispose()

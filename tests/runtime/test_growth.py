@@ -33,7 +33,7 @@ from idp.signals.requests import Configuration, Delivery
 from idp.signals.rules import PUSH
 from idp.tables import metadata
 from tests.keys.grounds import Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 DAY = 86_400
 MOST = 10
@@ -48,7 +48,7 @@ METADATA: dict[str, object] = {
 @pytest.fixture(params=DIALECTS)
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provider]:
     chosen = {
-        "database_url": fresh(request, tmp_path),
+        "database_url": migrated(request, tmp_path),
         "data_dir": tmp_path,
         "secret_key": "a secret of the tests that is long enough",
         "authorization_requests_per_network": MOST,

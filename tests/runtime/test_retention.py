@@ -22,7 +22,7 @@ from idp.tokens import store as tokens
 from idp.tokens.models import FamilyRow
 from idp.tokens.rules import Authorization, Family
 from tests.keys.grounds import Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 DAY = 86_400
 KEPT = 90 * DAY
@@ -96,7 +96,7 @@ def made(url: str, folder: Path, clock: Clock, **settings: int) -> Provider:
 @pytest.fixture(params=DIALECTS)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     clock = Clock()
-    provider = made(fresh(request, tmp_path), tmp_path, clock)
+    provider = made(migrated(request, tmp_path), tmp_path, clock)
     metadata: dict[str, object] = {
         "redirect_uris": ["https://app.example/cb"],
         "grant_types": ["authorization_code", "refresh_token"],

@@ -7,7 +7,7 @@ import pytest
 
 from tests.keys.grounds import Clock
 from tests.sessions.deployment import Deployment
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 
 
 @pytest.fixture(params=DIALECTS)
@@ -16,7 +16,7 @@ def deploy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
     built: list[Deployment] = []
 
     def start(**settings: object) -> Deployment:
-        built.append(Deployment.build(fresh(request, tmp_path), Clock(), **settings))
+        built.append(Deployment.build(migrated(request, tmp_path), Clock(), **settings))
         return built[-1]
 
     yield start

@@ -18,7 +18,7 @@ from idp.sessions.rules import SignIn
 from idp.signals import status_list_service
 from idp.tokens.rules import Authorization, Family
 from tests.keys.grounds import Clock
-from tests.support.databases import DIALECTS, fresh
+from tests.support.databases import DIALECTS, migrated
 from tests.support.status_lists import StatusList, reference
 
 ISSUER = "https://idp.example"
@@ -123,7 +123,7 @@ class Given:
 @pytest.fixture(params=DIALECTS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The clock that nobody sets stands still, unless a test moves `passed`."""
-    made = World.build(fresh(request, tmp_path), Clock())
+    made = World.build(migrated(request, tmp_path), Clock())
     monkeypatch.setattr(status_list_service, "elapsed", made.passed)
     yield made
     for each in (made, *made.others):

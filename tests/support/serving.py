@@ -22,6 +22,7 @@ from idp import app
 from idp.app import Provider
 from idp.config import Settings
 from tests.support import http, preloaded
+from tests.support.databases import migrated_file
 
 Process: TypeAlias = subprocess.Popen[bytes] | preloaded.Process
 
@@ -111,7 +112,9 @@ class RunningProvider:
         """Start serving and wait until it is ready."""
         if self.database_url and not self.migrated:
             self.cli("migrate")
-            self.migrated = True
+        elif not self.database_url and self.settings.keys().isdisjoint({"DATABASE_URL", "DATABASE_URL_FILE"}):
+            migrated_file(self.data_dir)
+        self.migrated = True
         with self.log_file.open("ab") as log:
             self.process = self.run("serve", log)
         deadline = time.monotonic() + START_SECONDS
