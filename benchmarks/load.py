@@ -26,8 +26,9 @@ _NANOSECONDS = 1e9
 
 @dataclass
 class Tally:
-    """What one load process saw in the measured time. `latencies` are nanoseconds; `moments` say when each ended, as every
-    process of this machine reads its monotonic clock.
+    """What one load process saw in the measured time.
+
+    `latencies` are nanoseconds; `moments` say when each ended, as every process of this machine reads its monotonic clock.
     """
 
     latencies: "array[int]" = field(default_factory=lambda: array("q"))

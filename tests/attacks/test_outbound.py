@@ -1,7 +1,7 @@
 """What a URL that a stranger registered may not do to us (THREATS 39, 40; OWASP SSRF prevention)."""
 
 import asyncio
-import datetime
+import datetime as dt
 import gc
 import socket
 import ssl
@@ -610,15 +610,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "rp.example")])
     alternatives = x509.SubjectAlternativeName([x509.DNSName("rp.example"), x509.IPAddress(ip_address("127.0.0.1"))])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -126,7 +126,7 @@ def test_scripts_are_our_own_files_and_only_on_the_pages_that_need_them(
     for page in (person.open("login"), person.open(app.authorization_url())):
         assert page.main == "login-page"
         assert "script-src 'self'" in page.response.headers["Content-Security-Policy"]
-        assert re.findall(r"<script.*?</script>", page.response.text, re.S) == [
+        assert re.findall(r"<script.*?</script>", page.response.text, re.DOTALL) == [
             '<script src="/static/show_password.js" defer></script>'
         ]
         assert " style=" not in page.response.text

@@ -23,7 +23,7 @@ class Key:
     @property
     def jwk(self) -> dict[str, object]:
         made = jwt.get_algorithm_by_name(self.alg).to_jwk(self.private.public_key(), as_dict=True)
-        members = {name: value for name, value in made.items() if name not in {"key_ops"}}
+        members = {name: value for name, value in made.items() if name != "key_ops"}
         return members | {"kid": self.kid, "use": "sig"}
 
     def sign(self, claims: dict[str, object], *, alg: str | None = None, **headers: object) -> str:

@@ -56,7 +56,7 @@ def test_what_is_no_colour_is_none(text: str) -> None:
 
 
 def test_the_figures_here_are_those_of_the_stylesheet() -> None:
-    light, dark = re.findall(r":root \{(.*?)\}", (ROOT / "idp/static/idp.css").read_text(), re.S)[:2]
+    light, dark = re.findall(r":root \{(.*?)\}", (ROOT / "idp/static/idp.css").read_text(), re.DOTALL)[:2]
     for scheme, block in (("light", light), ("dark", dark)):
         for name, known in (("card", rules.CARD), ("ink", rules.INK)):
             written = re.search(rf"--{name}: #([0-9a-f]{{3,6}});", block)

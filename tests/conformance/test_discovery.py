@@ -50,7 +50,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProvider]
 # -- ways of using a value: each raises RefusedError ---------------------------------------------------------------------
 
 
-def _registered(op: RunningProvider, flow: Flow = Flow(CODE), **members: object) -> Rp:
+_CODE_FLOW = Flow(CODE)
+
+
+def _registered(op: RunningProvider, flow: Flow = _CODE_FLOW, **members: object) -> Rp:
     sent = Rp.metadata(flow) | members
     answer = http.post(f"{op.issuer}/register", json=sent)
     if answer.status_code == 400:

@@ -10,7 +10,7 @@ from tests.conformance import plans
 from tests.house.code import ROOT
 
 HERE = Path(__file__).parent
-_ROW = re.compile(r"^\| `(oidcc-[^`]+)` \| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.M)
+_ROW = re.compile(r"^\| `(oidcc-[^`]+)` \| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 
 
 def rows() -> list[tuple[str, str, str, str]]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Self
 
 import httpx2
 import pytest
@@ -25,7 +26,7 @@ from tests.verifier.feeding import ToldFeed
 class Feed(ToldFeed):
     """Stands for the verifier: a test says what the provider's feed tells."""
 
-    async def __aenter__(self) -> "Feed":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

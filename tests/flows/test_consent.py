@@ -24,8 +24,8 @@ def asked(provider: RunningProvider, person: Person, scope: str, **extra: str) -
 
 def given(page: Page) -> dict[str, str]:
     """What each scope would give, in the page's words."""
-    lines = re.findall(r'<li data-scope="([^"]+)">(.*?)</li>', page.response.text, re.S)
-    texts = {scope: re.search(r'<span class="given">(.*?)</span>', inner, re.S) for scope, inner in lines}
+    lines = re.findall(r'<li data-scope="([^"]+)">(.*?)</li>', page.response.text, re.DOTALL)
+    texts = {scope: re.search(r'<span class="given">(.*?)</span>', inner, re.DOTALL) for scope, inner in lines}
     return {scope: "" if text is None else re.sub(r"</?bdi[^>]*>", "", text[1]) for scope, text in texts.items()}
 
 

@@ -139,7 +139,8 @@ class Histories(RuleBasedStateMachine):
         until = self.now[0] + seconds
         while self.now[0] < until:
             following = min([until, *(at for at in self._planned() if at > self.now[0])])
-            for self.now[0] in (max(self.now[0], following - 0.5), following):
+            for instant in (max(self.now[0], following - 0.5), following):
+                self.now[0] = instant
                 self._everybody_signs()
             self._look()
             self._everybody_signs()

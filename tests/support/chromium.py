@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, BrowserType, Error, sync_playwright
 
@@ -105,7 +106,7 @@ def main() -> None:
     if given.url is None or given.out is None:
         parser.error("give URL and OUT.png, or --fetch")
     with launched() as browser:
-        scheme = "dark" if given.dark else "light"
+        scheme: Literal["dark", "light"] = "dark" if given.dark else "light"
         page = browser.new_page(viewport={"width": given.width, "height": 900}, color_scheme=scheme)
         page.goto(given.url)
         page.screenshot(path=given.out, full_page=True)

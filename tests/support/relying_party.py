@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import httpx
@@ -136,7 +137,9 @@ class RelyingParty:
             "authorization_code", **({"code": code, "redirect_uri": self.redirect_uri, "code_verifier": self.verifier} | fields)
         )
 
-    def sign_in(self, person: Person, username: str = "alice", password: str = "correct horse battery staple", **extra: str):
+    def sign_in(
+        self, person: Person, username: str = "alice", password: str = "correct horse battery staple", **extra: str
+    ) -> Any:
         """The whole way: request, sign-in if asked, code, tokens."""
         page = person.open(self.authorization_url(**extra))
         if page.main == "login-page":
@@ -154,7 +157,8 @@ class RelyingParty:
     def introspect(self, token: str) -> dict[str, object]:
         response = http.post(f"{self.provider.issuer}/introspect", data={"token": token}, auth=self.auth)
         assert response.status_code == 200, response.text
-        return response.json()
+        told: dict[str, object] = response.json()
+        return told
 
     def revoke(self, token: str) -> httpx.Response:
         data = {"token": token} | ({"client_id": self.client_id} if self.auth is None else {})

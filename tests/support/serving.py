@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import httpx
 
@@ -104,7 +104,7 @@ class RunningProvider:
             words, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
-    def json(self, *arguments: str, stdin: str = ""):
+    def json(self, *arguments: str, stdin: str = "") -> Any:
         """Run `idp ARGUMENTS --json`; what it printed, parsed."""
         return json.loads(self.cli(*arguments, "--json", stdin=stdin))
 
@@ -174,7 +174,7 @@ class RunningProvider:
         named = {
             name.removeprefix("IDP_").lower(): value for name, value in self.environment().items() if name.startswith("IDP_")
         }
-        return app.build(Settings(**named))
+        return app.build(Settings.model_validate(named))
 
     def add_user(self, username: str = "alice", password: str = "correct horse battery staple") -> str:
         """A person; the password."""

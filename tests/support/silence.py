@@ -17,7 +17,7 @@ class Network:
         """`url` is that of the database, which may be at a Unix socket."""
         address = make_url(url)
         folder, port = address.query.get("host"), address.port or address.query.get("port") or 5432
-        self._to = f"{folder}/.s.PGSQL.{port}" if folder else (address.host or "127.0.0.1", int(port))
+        self._to = f"{folder}/.s.PGSQL.{port}" if folder else (address.host or "127.0.0.1", int(str(port)))
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.url = address.set(host="127.0.0.1", port=self._listening.getsockname()[1], query={}).render_as_string(
             hide_password=False

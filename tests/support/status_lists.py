@@ -4,6 +4,7 @@ import base64
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 
@@ -21,7 +22,7 @@ class StatusList:
         header = jwt.get_unverified_header(token)
         assert header["typ"] == "statuslist+jwt"
         key = jwt.PyJWKSet.from_dict(dict(jwks))[header["kid"]].key
-        options = {"verify_exp": False, "verify_iat": False, "require": ["sub", "iat", "exp", "ttl", "status_list"]}
+        options: Any = {"verify_exp": False, "verify_iat": False, "require": ["sub", "iat", "exp", "ttl", "status_list"]}
         claims: dict[str, object] = jwt.decode(token, key, algorithms=["RS256"], subject=uri, options=options)
         assert claims["sub"] == uri
         inside = claims["status_list"]

@@ -61,7 +61,8 @@ def proof_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 def chosen(items: Sequence[pytest.Item], *, quick: bool) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """What is run, and what is not."""
-    kept, left = [], []
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
     for item in items:
         is_out = quick and item.get_closest_marker("proof") is not None
         (left if is_out or not _is_on_its_database(item, quick=quick) else kept).append(item)

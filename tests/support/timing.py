@@ -1,6 +1,5 @@
 """What a run took: the seconds of each folder beside its budget, and the slowest tests."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ _OTHERS = 10.0
 class Timing:
     """A plugin of pytest: hears of every test, in whichever process it was run."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     tests: dict[str, float] = field(default_factory=dict)
     left_out: int = 0
     quick: bool = False
@@ -26,7 +25,7 @@ class Timing:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add up what setting up, running and tearing down took."""
         folder = report.nodeid.split("/")[1] if "/" in report.nodeid else report.nodeid
-        self.seconds[folder] += report.duration
+        self.seconds[folder] = self.seconds.get(folder, 0.0) + report.duration
         self.tests[report.nodeid] = self.tests.get(report.nodeid, 0.0) + report.duration
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -59,12 +58,13 @@ class Timing:
         if len(self.tests) < _SLOWEST:
             return
         line = terminalreporter.write_line
+        by_folder = sorted(self.seconds.items(), key=lambda pair: -pair[1])
         line("")
         line(self._left_out(terminalreporter))
-        line("Seconds by folder: " + ", ".join(f"{name} {took:.0f}" for name, took in self.seconds.most_common()))
+        line("Seconds by folder: " + ", ".join(f"{name} {took:.0f}" for name, took in by_folder))
         line(f"The {_SLOWEST} slowest:")
         for name, took in sorted(self.tests.items(), key=lambda pair: -pair[1])[:_SLOWEST]:
             line(f"  {took:6.1f} s  {name}")
-        for name, took in self.seconds.most_common():
+        for name, took in by_folder:
             if took > max(_OTHERS, _OVER * BUDGET.get(name, took)):
                 line(f"tests/{name} took {took:.0f} s, and {BUDGET[name]:.0f} are its budget.", yellow=True)
