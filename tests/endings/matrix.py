@@ -1,4 +1,4 @@
-"""What ends by what: the one table. `docs/ending.md` shows it, and every cell of it is tried over HTTP.
+"""What ends by what: `docs/ending.md` holds the one table, and every cell of it is tried over HTTP.
 
 The world in which it is tried: Alice is signed in at two browsers, `here` and `there`; Bob at one. At the app `one` she has
 tokens from both, and offline access from `here`; at the app `two` from `here`. Bob has all that at both apps, too.
@@ -6,7 +6,9 @@ tokens from both, and offline access from `here`; at the app `two` from `here`. 
 
 from collections.abc import Mapping
 
-#: What can be alive or dead, and what stands for it in the documentation.
+from tests.house.code import ROOT
+
+#: What can be alive or dead, and what it is.
 THINGS: Mapping[str, str] = {
     "cookie here": "the cookie of this session",
     "cookie there": "the cookie of the person's other session",
@@ -28,47 +30,48 @@ THINGS: Mapping[str, str] = {
     "bob's apps": "another person's sessions at apps",
 }
 
-_SESSION = {
-    "cookie here",
-    "code",
-    "access one here",
-    "refresh one here",
-    "access two here",
-    "refresh two here",
-    "app one here",
-    "app two here",
+#: The columns of the page's table: each word that may stand in a cell, and the thing that it says is dead.
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "browser here": {"cookie": "cookie here"},
+    "code in flight": {"code": "code"},
+    "app 1 here": {"access": "access one here", "refresh": "refresh one here", "session": "app one here"},
+    "app 2 here": {"access": "access two here", "refresh": "refresh two here", "session": "app two here"},
+    "browser there": {"cookie": "cookie there"},
+    "app 1 there": {"access": "access one there", "refresh": "refresh one there", "session": "app one there"},
+    "app 1 offline": {"tokens": "offline one"},
+    "Bob at app 1": {"access": "bob's access one", "offline": "bob's offline one"},
+    "Bob at app 2": {"access": "bob's access two"},
+    "Bob's sessions": {"cookie": "bob's cookie", "apps": "bob's apps"},
 }
-_OTHER_SESSION = {"cookie there", "access one there", "refresh one there", "app one there"}
-_FAMILY = {"access one here", "refresh one here"}
-_ACCESS = {*_FAMILY, "code", "access one there", "refresh one there", "offline one", "app one here", "app one there"}
 
-#: What each trigger kills. All else survives.
-DEAD: Mapping[str, frozenset[str]] = {
-    trigger: frozenset(things)
-    for trigger, things in {
-        "signing out at the provider": _SESSION,
-        "RP-initiated logout": _SESSION,
-        "another person signing in at this browser": _SESSION,
-        "`idp session end`": _SESSION,
-        "idle timeout": _SESSION,
-        "absolute timeout": _SESSION,
-        "account page: sign out there": _OTHER_SESSION,
-        "account page: sign out others": _OTHER_SESSION,
-        "account page: change the password": _OTHER_SESSION,
-        "account page: sign out everywhere": _SESSION | _OTHER_SESSION,
-        "`idp user sign-out`": _SESSION | _OTHER_SESSION,
-        "`idp user set-password`": _SESSION | _OTHER_SESSION,
-        "`idp user disable`": _SESSION | _OTHER_SESSION | {"offline one"},
-        "`idp user remove`": _SESSION | _OTHER_SESSION | {"offline one"},
-        "account page: withdraw access": _ACCESS,
-        "`idp client remove`": _ACCESS - {"app one here", "app one there"} | {"bob's access one", "bob's offline one"},
-        "refresh token used twice": _FAMILY,
-        "code used twice": _FAMILY,
-        "`/revoke` of a refresh token": _FAMILY,
-        "`/revoke` of an access token": {"access one here"},
-        "`idp key revoke`": {"access one here", "access two here", "access one there", "bob's access one", "bob's access two"},
-    }.items()
-}
+_PAGE = ROOT / "docs" / "ending.md"
+
+
+def _cell(column: str, cell: str) -> frozenset[str]:
+    """The things of a column that a cell says are dead. `KeyError`: a word that the column does not have."""
+    words = COLUMNS[column]
+    if cell == "·":
+        return frozenset()
+    return frozenset(words.values() if cell == "ends" else (words[word] for word in cell.split(", ")))
+
+
+def read(page: str) -> dict[str, frozenset[str]]:
+    """The table of the page: what each cause kills. `ValueError`: a row or a column is missing, or there is one too many."""
+    lines = [line for line in page.partition("## The matrix")[2].splitlines() if line.startswith("| ")]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    header, *rows = (row for row in table if len(row) > 2 and row[0] != "---")
+    if header != ["cause", *COLUMNS]:
+        raise ValueError(header)
+    dead: dict[str, frozenset[str]] = {}
+    for cause, *cells in rows:
+        if cause in dead or len(cells) != len(COLUMNS):
+            raise ValueError(cause)
+        dead[cause] = frozenset().union(*(_cell(column, cell) for column, cell in zip(COLUMNS, cells, strict=True)))
+    return dead
+
+
+#: What each cause kills, as the page says. All else survives.
+DEAD: Mapping[str, frozenset[str]] = read(_PAGE.read_text(encoding="utf-8"))
 
 
 #: By which name in the table an access token of the world stands.
@@ -90,11 +93,3 @@ def status(trigger: str, thing: str) -> int:
     if thing not in DEAD[trigger]:
         return 0
     return 3 if trigger == "`/revoke` of an access token" else 1
-
-
-def as_markdown() -> str:
-    """The table as the documentation shows it: what dies, by trigger, and that nothing else does."""
-    rows = [
-        f"| {trigger} | {'; '.join(THINGS[thing] for thing in THINGS if thing in dead)} |" for trigger, dead in DEAD.items()
-    ]
-    return "\n".join(["| by what | what dies; all else survives |", "| --- | --- |", *rows])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.endings.hearing import named
-from tests.endings.matrix import ACCESS, DEAD, THINGS, as_markdown, status
+from tests.endings.matrix import ACCESS, COLUMNS, DEAD, THINGS, read, status
 from tests.endings.world import ANOTHER, PASSWORD, STATUS_TTL, World
 from tests.signals.follower import Follower
 from tests.support.databases import DIALECTS
@@ -165,5 +165,13 @@ def test_every_trigger_is_tried() -> None:
     assert set(TRIGGERS) == set(DEAD)
 
 
-def test_the_documentation_shows_this_very_table() -> None:
-    assert as_markdown() in Path("docs/ending.md").read_text(encoding="utf-8")
+def test_the_page_has_a_column_for_every_thing_and_a_word_for_each() -> None:
+    things = [thing for words in COLUMNS.values() for thing in words.values()]
+    assert sorted(things) == sorted(THINGS)
+
+
+@pytest.mark.parametrize("change", [("| ends |", "| perhaps |"), ("| cause |", "| reason |"), ("| browser here |", "|")])
+def test_a_table_that_cannot_be_understood_proves_nothing(change: tuple[str, str]) -> None:
+    page = Path("docs/ending.md").read_text(encoding="utf-8")
+    with pytest.raises((KeyError, ValueError)):
+        read(page.replace(*change, 1))
