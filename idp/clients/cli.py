@@ -37,6 +37,14 @@ _COLUMNS = (
 )
 
 
+def not_registered(obj, file: BinaryIO, metadata: object, error: MetadataError) -> Refused:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Why metadata was refused, and the operator's word that would let it in, where there is one."""
+    message = f"{name_of(file)} cannot be registered ({error.error}): {error}."
+    if obj.clients.is_refused_for_safety_alone(metadata):
+        message += ' If you know that network and that device to be safe, add "insecure_uris": true.'
+    return Refused(message)
+
+
 @click.group(name="client", context_settings=HELP)
 def group() -> None:
     """Relying parties."""
@@ -54,8 +62,7 @@ def add(obj, file: BinaryIO, *, as_json: bool) -> None:  # type: ignore[no-untyp
         with obj.database.writing() as tx:
             registration = obj.clients.add(tx, metadata)
     except MetadataError as error:
-        message = f"{name_of(file)} cannot be registered ({error.error}): {error}."
-        raise Refused(message) from None
+        raise not_registered(obj, file, metadata, error) from None
     warn(obj.clients.warnings(metadata))
     concerning(registration.client.client_id)
     click.echo(as_json_text(registration.response(), indent=2))

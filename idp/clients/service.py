@@ -155,6 +155,16 @@ class ClientService:
         """What was likely meant otherwise, in sentences. Raises MetadataError."""
         return near_misses.warnings(sent, self.read(sent)) if isinstance(sent, Mapping) else []
 
+    def is_refused_for_safety_alone(self, sent: object) -> bool:
+        """Whether the metadata would be registered if the operator said `insecure_uris`."""
+        if not isinstance(sent, Mapping) or sent.get("insecure_uris"):
+            return False
+        try:
+            self.read({**sent, "insecure_uris": True})
+        except metadata.MetadataError:
+            return False
+        return True
+
     def set_metadata(self, tx: Transaction, client_id: str, sent: object) -> tuple[Client, Registration] | None:
         """Put other metadata in the place of a client's, by the operator's word: what it was, and what it is.
 

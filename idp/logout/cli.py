@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from idp.clients.cli import METADATA
+from idp.clients.cli import METADATA, not_registered
 from idp.clients.members import MetadataError
 from idp.clients.rules import registered
 from idp.clients.update import check_update
 from idp.logout.rules import Reason
-from idp.runtime.console import Meter, Refused, emit, json_option, name_of, only_reading, read_json, reads, warn
+from idp.runtime.console import Meter, Refused, emit, json_option, only_reading, read_json, reads, warn
 
 if TYPE_CHECKING:
     from idp.clients.rules import Client
@@ -99,8 +99,7 @@ def set_client(obj, client_id: str, file: BinaryIO, *, dry_run: bool, as_json: b
         with obj.database.trying() if dry_run else obj.database.writing() as tx:
             before, registration, ended = _set(obj, tx, client_id, metadata)
     except MetadataError as error:
-        message = f"{name_of(file)} cannot be registered ({error.error}): {error}."
-        raise Refused(message) from None
+        raise not_registered(obj, file, metadata, error) from None
     warn(obj.clients.warnings(metadata))
     answer, kept = registration.response(), registration.secret is None
     if dry_run:

@@ -144,6 +144,23 @@ def test_a_pattern_is_no_redirect_uri(idp: RunningProvider, uri: str) -> None:
     assert "comes twice" in run(idp, "client", "add", "--file", "-", stdin='{"scope": "a", "scope": "b"}').refusal
 
 
+@pytest.mark.parametrize(
+    ("uri", "may"),
+    [
+        ("http://192.168.1.20/cb", True),
+        ("http://nas.local/cb", True),
+        ("http://shop.example/cb", False),
+        ("https://a.example/*", False),
+    ],
+)
+def test_who_may_say_that_a_network_is_safe_is_told_how(idp: RunningProvider, uri: str, *, may: bool) -> None:
+    refused = {**METADATA, "redirect_uris": [uri]}
+    client_id = add(idp, METADATA).json["client_id"]
+    assert ("insecure_uris" in add(idp, refused).refusal) is may
+    assert ("insecure_uris" in set_(idp, client_id, refused).refusal) is may
+    assert (add(idp, {**refused, "insecure_uris": True}).code == 0) is may
+
+
 def set_(idp: RunningProvider, client_id: str, metadata: object, *options: str):
     return run(idp, "client", "set", client_id, "--file", "-", *options, stdin=json.dumps(metadata))
 
