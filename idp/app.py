@@ -155,9 +155,7 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     database, clients, tokens, settings = provider.database, provider.clients, provider.tokens, provider.settings
     authorization = provider.authorization
     browser_state = BrowserState(provider.secrets, secure=settings.secure) if settings.sessions_management else None
-    grants = GrantServices(
-        settings.issuer, clients, provider.sessions, tokens, provider.codes, provider.logout, provider.accounts
-    )
+    grants = GrantServices(settings.issuer, clients, provider.codes, provider.issuing, provider.logout)
     machines = [
         grants_endpoints.endpoints(database, AuthorizationServer(grants)),
         tokens_endpoints.endpoints(database, clients, tokens),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from idp.discovery.health import Health
     from idp.grants.service import CodeService
     from idp.housekeeping import Housekeeper
+    from idp.issuing.service import IssuingService
     from idp.keys.holders import Holder
     from idp.keys.rules import Policy as KeyPolicy
     from idp.keys.service import KeyService
@@ -345,13 +346,20 @@ class Provider:
         )
         return AuthorizationService(
             self.database,
-            Services(clients, self.accounts, self.sessions, self.tokens, self.codes, self.consents, request_objects),
+            Services(clients, self.tokens, self.codes, self.consents, self.issuing, request_objects),
             settings.authorization_request_lifetime,
             accounts_pages.browser_of_request,
             issuer=settings.issuer,
             response_types=settings.authorization_response_types,
             most_of_network=settings.authorization_requests_per_network,
         )
+
+    @cached_property
+    def issuing(self) -> IssuingService:
+        """The one door through which tokens are issued."""
+        from idp.issuing.service import IssuingService
+
+        return IssuingService(self.clients, self.accounts, self.sessions, self.tokens)
 
     @cached_property
     def worker(self) -> Worker:

@@ -21,6 +21,8 @@ from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
 
+#: How an account stands, for the door to issue (`idp.issuing.store`).
+ACCOUNT_IS_OPEN = store.IS_OPEN
 #: As many accounts as are looked at together, where nobody says how many.
 _FIRST = Page(1000)
 _NOTHING_KNOWN: dict[str, Any] = {"name": None, "email": None, "email_verified": False}

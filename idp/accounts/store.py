@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +19,8 @@ _all = columns_for(AccountRow, Account)
 _BY_SUBJECT = select_of(AccountRow, Account).where(_accounts.c.subject == bindparam("subject"))
 _BY_NAME = select_of(AccountRow, Account).where(_accounts.c.username_folded == bindparam("folded"))
 _HOLD = _BY_SUBJECT.where(_accounts.c.disabled_at.is_(None)).with_for_update(read=True)
+#: A part of somebody else's statement: whether there is such an account, and it is not disabled.
+IS_OPEN = exists().where(_accounts.c.subject == bindparam("subject"), _accounts.c.disabled_at.is_(None))
 _LISTED = (
     select_of(AccountRow, Account).order_by(_accounts.c.username_folded).limit(bindparam("most")).offset(bindparam("skipped"))
 )

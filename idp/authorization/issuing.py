@@ -6,19 +6,19 @@ the session, and a family stands behind the access token, from this moment on. W
 
 from dataclasses import dataclass, replace
 
-from idp.accounts.service import AccountService
+from idp.authorization.refusals import UntrustedRequestError
 from idp.authorization.rules import Asked
 from idp.clients import encryption
-from idp.clients.rules import Client
+from idp.clients.authentication import ClientAuthenticationError
+from idp.clients.rules import IMPLICIT, Client
 from idp.clients.service import ClientService
 from idp.grants.service import Binding, CodeService
+from idp.issuing.service import IssuingService, Permit
 from idp.protocol import scopes
 from idp.protocol.response_types import CODE, ID_TOKEN, TOKEN, gives, is_front_channel
 from idp.runtime.database import Transaction
 from idp.sessions.rules import Session
-from idp.sessions.service import SessionService
 from idp.tokens.rules import Authorization
-from idp.tokens.service import TokenService
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +36,37 @@ class Issuing:
     """Issues what one authorization response holds."""
 
     clients: ClientService
-    accounts: AccountService
-    sessions: SessionService
-    tokens: TokenService
     codes: CodeService
+    door: IssuingService
 
-    def take_part(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> bool:
-        """Let the client take part in the session, where tokens are issued at once; False when it has just ended.
+    def admit(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> Permit | None:
+        """The door's word where tokens are issued at once, and the client takes part in the session; None for a code alone.
 
         The session is held until the commit, so that its end finds those tokens. A code needs none of that: `/token` does it.
+        Raises NotIssuedError, and UntrustedRequestError for a client that was removed.
         """
         if not is_front_channel(asked.response_type):
-            return True
-        held = self.sessions.hold(tx, session.sid)
-        if held is not None:
-            self.sessions.take_part(tx, held, client)
-        return held is not None
+            return None
+        try:
+            return self.door.begin(tx, IMPLICIT, client, _online(asked, session))
+        except ClientAuthenticationError:
+            description = "The client was removed."
+            raise UntrustedRequestError("invalid_client", description) from None
 
-    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> Issued:
+    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session, permit: Permit | None) -> Issued:
         """The fields of the response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
-        given = _given(asked, session)
-        family_id, fields = self._access_token(tx, client, asked, given, session)
+        family_id = self.door.new_family_id() if gives(asked.response_type, TOKEN) else None
+        fields: dict[str, str] = {}
         if gives(asked.response_type, CODE):
             redirect_uri = asked.redirect_uri if asked.redirect_uri_given else None
             binding = Binding(redirect_uri, asked.code_challenge, asked.nonce, family_id)
-            fields["code"] = self.codes.issue(tx, session.sid, given, binding)
-        if gives(asked.response_type, ID_TOKEN):
-            # Where no access token is ever given, what the scopes ask for stands in the ID token (§5.4).
-            alone = asked.response_type == ID_TOKEN
-            about = self.accounts.claims_for_id_token(tx, client, given.subject, given.scope, given.claims, alone=alone)
-            beside = {"access_token": fields.get("access_token"), "code": fields.get("code")}
-            fields["id_token"] = self.tokens.id_token(tx, client, given, nonce=asked.nonce, about=about, **beside)
+            fields["code"] = self.codes.issue(tx, session.sid, _allowed(asked, session), binding)
+        if permit is not None:
+            id_token = gives(asked.response_type, ID_TOKEN)
+            tokens = self.door.first(
+                tx, permit, family_id, refreshable=False, id_token=id_token, nonce=asked.nonce, code=fields.get("code")
+            )
+            fields |= {name: str(value) for name, value in tokens.response().items()}
         return Issued(client, asked, session, fields)
 
     def sealed(self, issued: Issued) -> dict[str, str]:
@@ -78,28 +78,8 @@ class Issuing:
         recipient = None if id_token is None else encryption.recipient(self.clients, issued.client, "id_token")
         return issued.fields if recipient is None else issued.fields | {"id_token": recipient.seal(issued.fields["id_token"])}
 
-    def _access_token(
-        self, tx: Transaction, client: Client, asked: Asked, given: Authorization, session: Session
-    ) -> tuple[str | None, dict[str, str]]:
-        """The family and the fields of an access token, if one was asked for.
 
-        It never outlives the session: what is allowed offline comes by the code.
-        """
-        if not gives(asked.response_type, TOKEN):
-            return None, {}
-        scope = scopes.join(name for name in asked.scopes if name != scopes.OFFLINE_ACCESS)
-        online = replace(given, offline=False, scope=scope)
-        family, _ = self.tokens.start_family(tx, self.tokens.new_family_id(), online, refreshable=False)
-        access = self.tokens.access_token(tx, client, family, scope, session)
-        return family.family_id, {
-            "access_token": access.text,
-            "token_type": "Bearer",
-            "expires_in": str(access.expires_in),
-            "scope": scope,
-        }
-
-
-def _given(asked: Asked, session: Session) -> Authorization:
+def _allowed(asked: Asked, session: Session) -> Authorization:
     return Authorization(
         client_id=asked.client_id,
         subject=session.subject,
@@ -111,3 +91,9 @@ def _given(asked: Asked, session: Session) -> Authorization:
         amr=session.amr,
         claims=asked.claims,
     )
+
+
+def _online(asked: Asked, session: Session) -> Authorization:
+    """What comes through the browser never outlives the session: what is allowed offline comes by the code."""
+    scope = scopes.join(name for name in asked.scopes if name != scopes.OFFLINE_ACCESS)
+    return replace(_allowed(asked, session), offline=False, scope=scope)

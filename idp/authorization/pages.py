@@ -14,6 +14,8 @@ from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
 from idp.authorization.service import CONTINUE, ONWARD, AuthorizationService
 from idp.clients.pages import as_shown, over_page, ways_back
 from idp.clients.rules import Client
+from idp.issuing.rules import Reason
+from idp.issuing.service import NotIssuedError
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
 from idp.runtime.pages import (
@@ -39,6 +41,9 @@ _REFUSALS = {
     Step.NOT_SELECTED: ("account_selection_required", "The person was asked for an account, and selected none."),
     Step.WRONG_PERSON: ("login_required", "Another person signed in than the one id_token_hint names."),
 }
+#: What the person can do where the door to issue refuses, and what the app is told where they can do nothing.
+_MENDS = {Reason.SESSION: Step.SIGN_IN, Reason.CONSENT: Step.CONSENT}
+_AT_THE_APP = {Reason.ACCOUNT: "access_denied", Reason.CLOSING: "temporarily_unavailable"}
 
 
 def pages(database: Database, service: AuthorizationService, issuer: str, browser_state: BrowserState | None) -> Blueprint:
@@ -147,14 +152,21 @@ class Dispatcher:
     ) -> Response | Issued:
         session: Session | None = current_user.session if current_user.is_authenticated else None
         todo = self._service.next_step(tx, client, asked, progress, session)
-        if todo is Step.ISSUE and session is not None and not self._service.issuing.take_part(tx, client, asked, session):
-            todo = Step.SIGN_IN
+        permit = None
+        if todo is Step.ISSUE and session is not None:
+            try:
+                permit = self._service.issuing.admit(tx, client, asked, session)
+            except NotIssuedError as refusal:
+                if refusal.reason not in _MENDS:
+                    error = _AT_THE_APP.get(refusal.reason, refusal.reason.error)
+                    return self._ended(tx, asked, request_id, error, str(refusal.description))
+                todo = _MENDS[refusal.reason]
         if todo in _REFUSALS:
             return self._ended(tx, asked, request_id, *_REFUSALS[todo])
         if todo is Step.ISSUE and session is not None:
             if request_id is not None and not self._service.finish(tx, request_id):
                 return self._over(tx, request_id, onward=False)
-            return self._service.issuing.issue(tx, client, asked, session)
+            return self._service.issuing.issue(tx, client, asked, session, permit)
         if asked.silent:
             description = "prompt=none, but the person would have to be asked."
             return self._ended(tx, asked, request_id, SILENT_ERRORS[todo], description)

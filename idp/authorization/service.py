@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
 from idp.accounts.rules import may_be_told
-from idp.accounts.service import AccountService
 from idp.authorization import answering, request, rules, store
 from idp.authorization.issuing import Issuing
 from idp.authorization.refusals import RefusedError, RequestRefusedError
@@ -19,13 +18,13 @@ from idp.clients.showing import Over
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
+from idp.issuing.service import IssuingService
 from idp.protocol import claims, response_types, uris
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
 from idp.runtime.addresses import network_of
 from idp.runtime.database import Database, Transaction
 from idp.sessions.rules import Session
-from idp.sessions.service import SessionService
 from idp.tokens.service import TokenService
 
 REQUEST_ID_BYTES = 24
@@ -43,11 +42,10 @@ class Services:
     """What an authorization needs of the rooms below."""
 
     clients: ClientService
-    accounts: AccountService
-    sessions: SessionService
     tokens: TokenService
     codes: CodeService
     consents: ConsentService
+    issuing: IssuingService
     request_objects: RequestObjects
 
 
@@ -89,7 +87,7 @@ class AuthorizationService:
         """`most_of_network` is how many requests of one network may wait for somebody to sign in."""
         self._most_of_network = most_of_network
         self._issuer = issuer
-        self.issuing = Issuing(services.clients, services.accounts, services.sessions, services.tokens, services.codes)
+        self.issuing = Issuing(services.clients, services.codes, services.issuing)
         self._services = services
         self._lifetime = request_lifetime
         self._browser = browser

@@ -27,6 +27,8 @@ from idp.runtime.secrets import Secrets
 CLIENT_ID_BYTES = 12
 #: As many clients as are looked at together, where nobody says how many.
 _FIRST = Page(1000)
+#: What a client has registered, for the door to issue (`idp.issuing.store`).
+REGISTERED_METADATA = store.REGISTERED_METADATA
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,7 +93,8 @@ class ClientService:
         self._cache_seconds = cache_seconds
         self._loopback_http = loopback_http
         self._id_token_algs = tuple(id_token_algs)
-        self._cache: Bounded[str, tuple[Instant, Client]] = Bounded()
+        #: Each with the instant at which it was read, and with its metadata as they were stored.
+        self._cache: Bounded[str, tuple[Instant, Client, str]] = Bounded()
         #: Origins of clients, and when that was seen. Strangers' are not kept: they could fill the memory.
         self._origins: Bounded[str, Instant] = Bounded()
 
@@ -211,12 +214,20 @@ class ClientService:
         if kept is not None and now - self._cache_seconds < kept[0] <= now:
             return kept[1]
         with self._database.reading() as tx:
-            client = self.get(tx, client_id)
-        if client is None:
+            record = store.by_id(tx, client_id)
+        if record is None:
             self._cache.forget(client_id)
-        else:
-            self._cache[client_id] = (now, client)
+            return None
+        client = Client.of(record)
+        self._cache[client_id] = (now, client, record.metadata)
         return client
+
+    def as_registered(self, tx: Transaction, client: Client, registered: str) -> Client:
+        """The client as this transaction sees it, which is stored as `registered`: read again only if that has changed."""
+        kept = self._cache.get(client.client_id)
+        if kept is not None and kept[1] is client and kept[2] == registered:
+            return client
+        return self.get(tx, client.client_id) or client
 
     def find_anew(self, client: Client) -> Client | None:
         """The client as it is now, if it has another secret than this copy of it: it may have been given one just now."""

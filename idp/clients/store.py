@@ -20,6 +20,12 @@ _BY_IDS = _ALIVE.where(_clients.c.client_id.in_(bindparam("of", expanding=True))
 _LISTED = _ALIVE.order_by(_clients.c.created_at, _clients.c.client_id).limit(bindparam("most")).offset(bindparam("skipped"))
 _SEALED = _ALIVE.where(or_(_clients.c.secret_sealed.is_not(None), _clients.c.retiring_sealed.is_not(None)))
 _REMOVED_SINCE = select(_clients.c.client_id).where(_clients.c.ended_at > bindparam("since"))
+#: A part of somebody else's statement: what a client has registered, NULL when it was removed.
+REGISTERED_METADATA = (
+    select(_clients.c.metadata)
+    .where(_clients.c.client_id == bindparam("client_id"), _clients.c.ended_at.is_(None))
+    .scalar_subquery()
+)
 _INSERT = insert(_clients)
 _RETIRING = ("retiring_hash", "retiring_sealed", "retiring_until")
 _FORGOTTEN = {

@@ -12,6 +12,8 @@ from idp.runtime.database import Transaction
 from idp.runtime.paging import Page
 
 CONSENT_ID_BYTES = 16
+#: How a consent stands, for the door to issue (`idp.issuing.store`).
+CONSENT_SCOPE, CONSENT_ENDED = store.SCOPE, store.ENDED
 
 
 class Endings(Protocol):

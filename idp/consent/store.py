@@ -1,6 +1,6 @@
 """Statements on consents."""
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.consent.models import ConsentRow
@@ -23,6 +23,10 @@ _OF_PERSON = (
     .limit(bindparam("most"))
     .offset(bindparam("skipped"))
 )
+_of_pair = (_consents.c.subject == bindparam("subject"), _consents.c.client_id == bindparam("client_id"))
+#: Parts of somebody else's statement: what the person allows the client now, and whether that was less or other `since`.
+SCOPE = select(_consents.c.scope).where(*_of_pair, _consents.c.ended_at.is_(None)).scalar_subquery()
+ENDED = exists().where(*_of_pair, _consents.c.ended_at >= bindparam("since"))
 _FORGET = delete_at_most(_consents, _consents.c.ended_at < bindparam("before"), first=_consents.c.ended_at)
 _FORGET_OF_PERSON = delete_at_most(_consents, _consents.c.subject == bindparam("of"))
 _FORGET_OF_CLIENT = delete_at_most(_consents, _consents.c.client_id == bindparam("of"))

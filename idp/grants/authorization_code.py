@@ -8,7 +8,6 @@ from idp.grants.rules import Code
 from idp.grants.server import AUTH_METHODS, AuthorizationServer, KeptError, ParsedRequest, Response
 from idp.logout.rules import Reason
 from idp.protocol import pkce, scopes
-from idp.tokens.rules import Authorization
 
 
 class ReplayedCodeError(InvalidGrantError, KeptError):
@@ -25,7 +24,7 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
     def query_authorization_code(self, code: str, client: Client) -> Code:
         """Spend the code. A refusal further down rolls that back, so a wrong guess spoils nobody's sign-in."""
         services, tx = self.server.services, self.request.tx
-        spent = services.codes.spend(tx, code, client.client_id, services.tokens.new_family_id())
+        spent = services.codes.spend(tx, code, client.client_id, services.issuing.new_family_id())
         if spent is not None:
             if spent.redirect_uri not in {None, self.request.parameters.get("redirect_uri")}:
                 description = "redirect_uri must be the one of the authorization request, to the letter."
@@ -60,37 +59,16 @@ class AuthorizationCodeGrant(_AuthorizationCodeGrant):
             raise InvalidGrantError(description)
 
     def create_token_response(self) -> Response:
-        """Hold the session, let the client take part, start the family, and issue."""
-        services, tx = self.server.services, self.request.tx
-        client = self.request.client
+        """Let the client take part in the session, start the family, and issue."""
+        issuing, tx = self.server.services.issuing, self.request.tx
         code = self.request.authorization_code
-        session = services.sessions.hold(tx, code.sid)
-        if session is None or code.family_id is None:
-            description = "The session has ended."
-            raise InvalidGrantError(description)
-        services.sessions.take_part(tx, session, client)
-        given = Authorization(
-            client_id=client.client_id,
-            subject=code.subject,
-            sid=code.sid,
-            scope=code.scope,
-            offline=code.offline,
-            auth_time=code.auth_time,
-            acr=code.acr,
-            amr=code.amr,
-            claims=code.claims,
+        permit = issuing.begin(tx, self.GRANT_TYPE, self.request.client, code.authorization)
+        tokens = issuing.first(
+            tx,
+            permit,
+            code.family_id,
+            refreshable=permit.client.check_grant_type("refresh_token"),
+            id_token=scopes.OPENID in scopes.parse(code.scope),
+            nonce=code.nonce,
         )
-        refreshable = client.check_grant_type("refresh_token")
-        family, refresh_token = services.tokens.start_family(tx, code.family_id, given, refreshable=refreshable)
-        access = services.tokens.access_token(tx, client, family, family.scope, session)
-        token: dict[str, object] = {
-            "access_token": access.text,
-            "token_type": "Bearer",
-            "expires_in": access.expires_in,
-            "scope": family.scope,
-        }
-        if refresh_token is not None:
-            token["refresh_token"] = refresh_token
-        if scopes.OPENID in scopes.parse(family.scope):
-            token["id_token"] = services.id_token(tx, client, family, family.scope, nonce=code.nonce, access_token=access.text)
-        return 200, token, ()
+        return 200, tokens.response(), ()

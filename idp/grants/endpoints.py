@@ -12,12 +12,14 @@ from idp.grants.server import AuthorizationServer, ParsedRequest, check_grant_ty
 from idp.runtime.database import Database
 from idp.runtime.endpoints import blueprint, form_parameters, json_response
 
+#: The grants of this provider; each has its recipe in tests/issuing.
+GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)
 _WITH_ID_TOKEN = ("authorization_code", "refresh_token")
 
 
 def endpoints(database: Database, server: AuthorizationServer) -> Blueprint:
     """The token endpoint over the grants that this provider knows."""
-    for grant in (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant):
+    for grant in GRANTS:
         server.register_grant(grant)
     services = server.services
     routes = blueprint("grants", allows_origin=services.clients.allows_origin)

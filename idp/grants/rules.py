@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from idp.runtime.clock import Instant
+from idp.tokens.rules import Authorization
 
 CODE_BYTES = 32
 
@@ -31,6 +32,21 @@ class Code:
     family_id: str | None
     front_family_id: str | None
     claims: str | None
+
+    @property
+    def authorization(self) -> Authorization:
+        """What the person allowed, and how they had signed in."""
+        return Authorization(
+            client_id=self.client_id,
+            subject=self.subject,
+            sid=self.sid,
+            scope=self.scope,
+            offline=self.offline,
+            auth_time=self.auth_time,
+            acr=self.acr,
+            amr=self.amr,
+            claims=self.claims,
+        )
 
     # -- what Authlib's grant asks (authlib.oauth2.rfc6749.AuthorizationCodeMixin) --------------------------------
 

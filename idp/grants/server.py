@@ -22,24 +22,13 @@ from idp.clients.rules import GRANT_TYPES, Client
 from idp.clients.service import ClientService
 from idp.grants.rules import Code
 from idp.grants.service import CodeService
+from idp.issuing.service import IssuingService, Permit
 from idp.logout.service import LogoutService
 from idp.protocol import errors
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
-from idp.sessions.service import SessionService
-from idp.tokens.rules import Family
-from idp.tokens.service import Rotated, TokenService
 
 Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
-
-
-class People(Protocol):
-    """The people of this provider, as grants see them; `accounts` has them."""
-
-    def claims_for_id_token(
-        self, tx: Transaction, client: Client, subject: str, scope: str, stored: str | None
-    ) -> dict[str, object]:
-        """What stands of the person in an ID token: what was asked for there by name."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +37,9 @@ class Services:
 
     issuer: str
     clients: ClientService
-    sessions: SessionService
-    tokens: TokenService
     codes: CodeService
+    issuing: IssuingService
     logout: LogoutService
-    people: People
-
-    def id_token(
-        self, tx: Transaction, client: Client, family: Family, scope: str, *, nonce: str | None, access_token: str
-    ) -> str:
-        """An ID token, with what it is to say of the person. Nobody is looked up unless that was asked for by name."""
-        about = self.people.claims_for_id_token(tx, client, family.subject, scope, family.claims)
-        return self.tokens.id_token(tx, client, family, nonce=nonce, access_token=access_token, about=about)
 
 
 class TokenGrant(Protocol):
@@ -107,8 +87,8 @@ class ParsedRequest(OAuth2Request):
     payload: Payload
     client: Client  # type: ignore[assignment]
     authorization_code: Code
-    #: What a refresh gives: the family, its next refresh token, and the scope asked for.
-    refreshed: tuple[Rotated, str]
+    #: What the door let through (`idp.issuing`).
+    permit: Permit
 
     def __init__(self, tx: Transaction, issuer: str, client: Client, parameters: Parameters) -> None:
         # The address comes from the configuration, never from `Host`.

@@ -1,43 +1,26 @@
-"""Issuing tokens, and judging those that come back."""
+"""Judging the tokens that come back. `issuing.py` makes them, for the door in `idp.issuing` alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from authlib.oauth2.rfc6749.errors import InvalidGrantError, UnauthorizedClientError
+from authlib.oauth2.rfc6749.errors import UnauthorizedClientError
 
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.protocol import scopes
-from idp.protocol.signatures import half_hash, switched_off
-from idp.runtime import audit, secrets
+from idp.protocol.signatures import switched_off
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Glance, Transaction
 from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
-from idp.tokens.places import Places
-from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import LEEWAY, AccessToken, Authorization, Family, Policy, Statuses, Told
+from idp.tokens.rules import LEEWAY, Family, Policy, Statuses
 from idp.tokens.subjects import Subjects
 
-
-class ReusedRefreshTokenError(Exception):
-    """A refresh token came back that was spent long ago: somebody holds a copy, so its family must end (RFC 9700 §4.14)."""
-
-    def __init__(self, family_id: str) -> None:
-        super().__init__(family_id)
-        self.family_id = family_id
-
-
-class Rotated(NamedTuple):
-    """What a refresh token was spent for: its family, the successor, and the live session behind them, if one is."""
-
-    family: Family
-    successor: str
-    session: Session | None
+#: Whether what a person allowed a client is being ended, for the door to issue (`idp.issuing.store`).
+IS_CLOSING = store.IS_CLOSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,216 +33,22 @@ class Live:
 
 
 class TokenService:
-    """The provider's tokens. It never ends one: see `idp.logout`."""
+    """The provider's tokens, as they are judged. It makes none (`idp.issuing`), and ends none (`idp.logout`)."""
 
     def __init__(
         self, policy: Policy, keys: KeyService, clients: ClientService, sessions: SessionService, keyring: Secrets
     ) -> None:
         self.policy = policy
-        self._keys = keys
-        self._clients = clients
-        self._sessions = sessions
-        self._secrets = keyring
+        self.keys = keys
+        self.clients = clients
+        self.sessions = sessions
+        self.secrets = keyring
         self.subjects = Subjects(keyring)
-        self._places = Places()
 
     @property
     def id_token_algs(self) -> tuple[str, ...]:
         """The algorithms by which an ID token may be signed."""
-        return self._keys.algorithms
-
-    # -- issuing --------------------------------------------------------------------------------------------------
-
-    def new_family_id(self) -> str:
-        """A name for a family that does not exist yet, so that a code can be consumed and name it in one statement."""
-        return secrets.token(rules.FAMILY_ID_BYTES)
-
-    def start_family(
-        self, tx: Transaction, family_id: str, given: Authorization, *, refreshable: bool
-    ) -> tuple[Family, str | None]:
-        """Write down a family and make its first refresh token, if it is to have any.
-
-        Raises InvalidGrantError while all that there is of this person and client is being ended.
-        """
-        if store.is_closing(tx, given.subject, given.client_id):
-            description = "What was allowed before is just being ended: ask again in a moment."
-            raise InvalidGrantError(description)
-        token = RefreshToken.first(family_id) if refreshable else None
-        told = self._told_in_sector(tx, given)
-        family = Family(
-            family_id=family_id,
-            client_id=given.client_id,
-            subject=given.subject,
-            sid=given.sid,
-            scope=given.scope,
-            offline=given.offline,
-            auth_time=given.auth_time,
-            acr=given.acr,
-            amr=given.amr,
-            claims=given.claims,
-            generation=0,
-            secret_hash=None if token is None else token.stored,
-            started_at=tx.now,
-            rotated_at=tx.now,
-            expires_at=tx.now + self.policy.refresh_token_lifetime,
-            ended_at=None,
-            end_reason=None,
-            sector_sub=None if told is None else told.sub,
-            sector_sid=None if told is None else told.sid,
-            status_index=self._places.draw(tx),
-        )
-        store.add(tx, family)
-        return family, None if token is None else token.text(self._secrets)
-
-    def _told_in_sector(self, tx: Transaction, given: Authorization) -> Told | None:
-        """What a family says instead of the names of person and session; None, without a query, if the client knows those."""
-        client = self._clients.find(given.client_id)
-        return None if client is None or client.pairwise_sector is None else self._told(tx, client, given)
-
-    def _told(self, tx: Transaction, client: Client, given: Family | Authorization) -> Told:
-        if isinstance(given, Family):
-            return Told(given.sub, given.told_sid)
-        sid = None if given.sid is None else self._sessions.sid_for(tx, client, given.sid)
-        return Told(self.subjects.sub_in(tx, client.pairwise_sector, given.subject), sid)
-
-    def rotate(self, tx: Transaction, client: Client, text: str) -> Rotated:
-        """Spend a refresh token.
-
-        One statement decides, so of many at once one rotates. The others get the same successor for
-        `refresh_retry_window` seconds, and a client whose answer was lost gets a successor for as long as
-        `rules.when_asked_again` says. Raises InvalidGrantError, or ReusedRefreshTokenError when the family must end for it.
-        """
-        presented = refresh.read(text, self._secrets)
-        if presented is None:
-            description = "The refresh token is none of ours."
-            raise InvalidGrantError(description)
-        successors = presented.successors(self._secrets)
-        until = tx.now + self.policy.refresh_token_lifetime
-        family = store.rotate(tx, client.client_id, presented, successors[0], until)
-        if family is not None:
-            return Rotated(family, successors[0].text(self._secrets), self._session_behind(tx, family))
-        family, successor = self._asked_again(tx, client, presented)
-        return Rotated(family, successor.text(self._secrets), self._session_behind(tx, family))
-
-    def _asked_again(self, tx: Transaction, client: Client, presented: RefreshToken) -> tuple[Family, RefreshToken]:
-        """What a token gets that is not the live one. Only the parent of the live one is good for anything.
-
-        Of two lines that would go on from one parent the newest alone lives: the other one's next use ends the family.
-        """
-        while True:
-            family = self._family_of(tx, client, presented)
-            live = presented.successors(self._secrets, family.generation) if family.generation > presented.generation else []
-            given = next((each for each in live if each.stored == family.secret_hash), None)
-            answer = rules.AskedAgain.REUSED if given is None else rules.when_asked_again(self.policy, family, tx.now)
-            if answer is rules.AskedAgain.REUSED or given is None:
-                raise ReusedRefreshTokenError(family.family_id)
-            if answer is rules.AskedAgain.SAME:
-                return family, given
-            another = presented.successors(self._secrets, family.generation + 1)[0]
-            replaced = store.replace(tx, family, another)
-            if replaced is not None:
-                return replaced, another
-            # Somebody else was first, and their change is decided upon now.
-
-    def _family_of(self, tx: Transaction, client: Client, presented: RefreshToken) -> Family:
-        """The family of a refresh token, which must be alive and the client's own. Raises InvalidGrantError."""
-        family = store.by_id(tx, presented.family_id)
-        if family is None or family.client_id != client.client_id:
-            description = "The refresh token was not issued to this client."
-            raise InvalidGrantError(description)
-        if family.ended_at is not None or family.expires_at <= tx.now or store.open_by_id(tx, family.family_id) is None:
-            description = "The refresh token has expired or was revoked."
-            raise InvalidGrantError(description)
-        return family
-
-    def _session_behind(self, tx: Transaction, family: Family) -> Session | None:
-        """Refuse a family whose session is over though nobody marked it yet; note that an app used a live one."""
-        if family.session_behind is None:
-            return None
-        session = self._sessions.alive(tx, family.session_behind)
-        if session is None:
-            description = "The session has ended."
-            raise InvalidGrantError(description)
-        self._sessions.note_use_by_app(tx, session)
-        return session
-
-    def access_token(
-        self, tx: Transaction, client: Client, family: Family, scope: str, session: Session | None = None
-    ) -> AccessToken:
-        """An access token of a family (RFC 9068). `session` is the one behind it, where the caller has it at hand."""
-        if session is None and family.session_behind is not None:
-            session = self._sessions.get(tx, family.session_behind)
-        until = None if session is None or family.session_behind is None else self._sessions.runs_out(session)
-        lasts = rules.access_token_lasts(self.policy, tx.now, until)
-        token_id = rules.jti(family.family_id, family.generation, secrets.token(rules.JTI_BYTES))
-        claims = rules.access_token_claims(
-            self.policy,
-            tx.now,
-            lasts,
-            client_id=client.client_id,
-            subject=family.sub,
-            scope=scope,
-            audience=(self.policy.issuer, *client.resources),
-            token_id=token_id,
-        ) | rules.authentication_claims(family)
-        if family.session_behind is not None:
-            claims["sid"] = family.told_sid
-        if self.policy.status_list and family.status_index is not None:
-            claims["status"] = rules.status_claim(self.policy.issuer, family.status_index)
-        return AccessToken(self._sign_access_token(tx, client, claims, family.session_behind), lasts)
-
-    def client_access_token(self, tx: Transaction, client: Client, scope: str) -> AccessToken:
-        """An access token for the client itself: no person, no session and no family stand behind it."""
-        lasts = rules.access_token_lasts(self.policy, tx.now, None)
-        claims = rules.access_token_claims(
-            self.policy,
-            tx.now,
-            lasts,
-            client_id=client.client_id,
-            subject=client.client_id,
-            scope=scope,
-            audience=(self.policy.issuer, *client.resources),
-            token_id=secrets.token(rules.JTI_BYTES),
-        )
-        return AccessToken(self._sign_access_token(tx, client, claims), lasts)
-
-    def _sign_access_token(self, tx: Transaction, client: Client, claims: dict[str, object], sid: str | None = None) -> str:
-        fields = {"client_id": client.client_id, "sid": sid}
-        tx.after_commit(lambda: audit.record("token.issued", **fields))
-        return self._keys.sign(client.access_token_header_typ, claims, tx.now)
-
-    def id_token(
-        self,
-        tx: Transaction,
-        client: Client,
-        given: Family | Authorization,
-        *,
-        nonce: str | None,
-        access_token: str | None,
-        code: str | None = None,
-        about: Mapping[str, object] | None = None,
-    ) -> str:
-        """An ID token (OIDC Core §2) of what was allowed, signed as its client registered it.
-
-        It holds the hashes of the access token and the code that are issued beside it (§3.1.3.6, §3.3.2.11), and what it
-        is to say `about` the person. Raises UnauthorizedClientError when that algorithm is switched off.
-        """
-        alg = client.id_token_signed_response_alg
-        if alg not in self._keys.algorithms:
-            raise UnauthorizedClientError(switched_off(alg))
-        beside = {"at_hash": access_token, "c_hash": code}
-        self._clients.in_use(tx, client)
-        claims = rules.id_token_claims(
-            self.policy,
-            tx.now,
-            given,
-            self._told(tx, client, given),
-            nonce=nonce,
-            hashes={name: half_hash(value, alg) for name, value in beside.items() if value is not None},
-            about=about or {},
-            token_id=secrets.token(rules.JTI_BYTES),
-        )
-        return self._keys.sign(rules.ID_TOKEN_TYP, claims, tx.now, alg)
+        return self.keys.algorithms
 
     def userinfo_jwt(self, client: Client, claims: Mapping[str, object], now: Instant) -> str | None:
         """The answer of `/userinfo` as a JWT for this client alone; None for a client that did not register it so.
@@ -270,9 +59,9 @@ class TokenService:
         alg = client.userinfo_signed_response_alg
         if alg is None:
             return None
-        if alg not in self._keys.algorithms:
+        if alg not in self.keys.algorithms:
             raise UnauthorizedClientError(switched_off(alg, "userinfo_signed_response_alg"))
-        return self._keys.sign(rules.ID_TOKEN_TYP, {**claims, "iss": self.policy.issuer, "aud": client.client_id}, now, alg)
+        return self.keys.sign(rules.ID_TOKEN_TYP, {**claims, "iss": self.policy.issuer, "aud": client.client_id}, now, alg)
 
     # -- judging --------------------------------------------------------------------------------------------------
 
@@ -290,7 +79,7 @@ class TokenService:
         family = store.open_by_id(tx, family_id)
         if family is None or not self._goes_on(family):
             return None
-        session = None if family.session_behind is None else self._sessions.alive(tx, family.session_behind)
+        session = None if family.session_behind is None else self.sessions.alive(tx, family.session_behind)
         return Live(claims, family, session) if session is not None or family.session_behind is None else None
 
     def note_arrival(self, tx: Transaction, live: Live) -> None:
@@ -305,17 +94,17 @@ class TokenService:
     def note_use_of_session(self, tx: Transaction, live: Live) -> None:
         """Note that an app uses the session behind an access token. What was allowed offline has none behind it."""
         if live.session is not None:
-            self._sessions.note_use_by_app(tx, live.session)
+            self.sessions.note_use_by_app(tx, live.session)
 
     def _may_still(self, claims: Mapping[str, object]) -> bool:
         """Whether the client may still act for itself as this token of its own says: metadata may have been changed."""
-        client = self._clients.find(str(claims["client_id"]))
+        client = self.clients.find(str(claims["client_id"]))
         asked = set(scopes.parse(str(claims.get("scope", ""))))
         return client is not None and client.check_grant_type("client_credentials") and asked <= set(scopes.parse(client.scope))
 
     def live_refresh_token(self, tx: Transaction, text: str) -> Live | None:
         """The refresh token, if it is the live one of a family that has not ended."""
-        token = refresh.read(text, self._secrets)
+        token = refresh.read(text, self.secrets)
         family = None if token is None else store.open_by_id(tx, token.family_id)
         if token is None or family is None or family.expires_at <= tx.now or not self._counts(tx, family):
             return None
@@ -333,26 +122,26 @@ class TokenService:
 
     def family_of_refresh_token(self, tx: Transaction, text: str) -> Family | None:
         """The family of any refresh token that was once ours, spent or not: who revokes an old one means the line."""
-        token = refresh.read(text, self._secrets)
+        token = refresh.read(text, self.secrets)
         return None if token is None else store.by_id(tx, token.family_id)
 
     def _counts(self, tx: Transaction, family: Family) -> bool:
         """The one question behind every token: whether this session, family and client may still go on."""
         if not self._goes_on(family):
             return False
-        return family.session_behind is None or self._sessions.alive(tx, family.session_behind) is not None
+        return family.session_behind is None or self.sessions.alive(tx, family.session_behind) is not None
 
     def _goes_on(self, family: Family) -> bool:
-        return family.ended_at is None and self._clients.find(family.client_id) is not None
+        return family.ended_at is None and self.clients.find(family.client_id) is not None
 
     def _access_token_claims(self, tx: Transaction, text: str) -> dict[str, object] | None:
         """The claims of an access token of ours. An ID or logout token is none, whatever its `typ` says (RFC 8725 §3.12)."""
         for typ in (rules.ACCESS_TOKEN_TYP, rules.ID_TOKEN_TYP):
             try:
-                claims = self._keys.verify(text, typ, tx.now)
+                claims = self.keys.verify(text, typ, tx.now)
             except InvalidTokenError:
                 continue
-            client = self._clients.find(str(claims.get("client_id", "")))
+            client = self.clients.find(str(claims.get("client_id", "")))
             if (
                 client is not None
                 and client.access_token_header_typ == typ
@@ -366,7 +155,7 @@ class TokenService:
     def id_token_hint(self, tx: Transaction, text: str) -> dict[str, object] | None:
         """The claims of an ID token of ours, expired or not, given back as a hint (OIDC Core §3.1.2.1); else None."""
         try:
-            claims = self._keys.verify(text, rules.ID_TOKEN_TYP, tx.now, as_hint=True)
+            claims = self.keys.verify(text, rules.ID_TOKEN_TYP, tx.now, as_hint=True)
         except InvalidTokenError:
             return None
         # What came with no token beside it, from the authorization endpoint, has a nonce in any case.
@@ -386,7 +175,7 @@ class TokenService:
         since = tx.now - self.policy.access_token_lifetime - LEEWAY
         # What nobody marked yet comes first, what is marked last: PostgreSQL shows each statement what was committed
         # before it, so a session that the reaper ends between the two is seen by one of them at the least.
-        overdue, removed = self._sessions.overdue(tx, since), self._clients.removed(tx, since)
+        overdue, removed = self.sessions.overdue(tx, since), self.clients.removed(tx, since)
         unmarked = {*store.open_of_sessions(tx, overdue), *store.open_of_clients(tx, removed), *store.open_of_closed(tx)}
         doubtful = frozenset(store.of_ended_tokens(tx, tx.now - LEEWAY))
         ended = unmarked.union(store.ended_since(tx, since))

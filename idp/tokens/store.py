@@ -265,11 +265,10 @@ _TAKE_CLOSING = _CLOSING.where(_closings.c.closing_id > bindparam("after")).limi
 _CLOSED = delete(_closings).where(_closings.c.closing_id == bindparam("of"))
 #: Whether there are any that name a person.
 ANY_CLOSING = select(exists(select(_closings.c.closing_id).where(_closings.c.subject.is_not(None))))
-_IS_CLOSING = select(
-    exists().where(
-        or_(_closings.c.subject.is_(None), _closings.c.subject == bindparam("of")),
-        or_(_closings.c.client_id.is_(None), _closings.c.client_id == bindparam("by")),
-    )
+#: A part of somebody else's statement: whether nothing may begin just now that this person allows this client.
+IS_CLOSING = exists().where(
+    or_(_closings.c.subject.is_(None), _closings.c.subject == bindparam("subject")),
+    or_(_closings.c.client_id.is_(None), _closings.c.client_id == bindparam("client_id")),
 )
 _OPEN_OF_CLOSED = [
     select(_index).where(
@@ -348,11 +347,6 @@ def take_closing(tx: Transaction, after: str) -> FamilyClosing | None:
 def closed(tx: Transaction, closing_id: str) -> None:
     """Delete a closing: it is carried out."""
     tx.execute(_CLOSED, {"of": closing_id})
-
-
-def is_closing(tx: Transaction, subject: str, client_id: str) -> bool:
-    """Whether nothing may begin just now that this person allows this client."""
-    return bool(tx.execute(_IS_CLOSING, {"of": subject, "by": client_id}).scalar())
 
 
 def any_closing(tx: Transaction) -> bool:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from idp.authorization.rules import Asked
+from idp.issuing.service import NotIssuedError
 from tests.attacks.conftest import PASSWORD, SETTINGS
 from tests.authorization.conftest import EVERYTHING, answered, arrived, everything
 from tests.flows.conftest import PEOPLE
@@ -116,9 +117,10 @@ def test_a_session_that_ends_at_this_very_moment_gives_no_token(provider: Runnin
     with services.database.writing() as tx:
         client, session = services.clients.get(tx, app.client_id), services.sessions.get(tx, sid)
         assert client is not None and session is not None
-        assert services.authorization.issuing.take_part(tx, client, asked, session)
+        assert services.authorization.issuing.admit(tx, client, asked, session) is not None
         services.logout.end_session(tx, sid, "signed_out")
-        assert not services.authorization.issuing.take_part(tx, client, asked, session)
+        with pytest.raises(NotIssuedError, match="session has ended"):
+            services.authorization.issuing.admit(tx, client, asked, session)
 
 
 @pytest.mark.parametrize("response_type", ["id_token", "code id_token token"])

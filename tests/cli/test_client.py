@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.rules import Authorization
 from tests.cli.running import DONE, USAGE, run
 from tests.clients.keys import public, rsa
@@ -206,7 +207,7 @@ def test_what_would_end_is_said_beforehand_and_then_it_ends(idp: RunningProvider
     services = idp.services
     with services.database.writing() as tx:
         given = Authorization(client_id, "alice", None, "openid email", True, tx.now, "1", "pwd")
-        services.tokens.start_family(tx, services.tokens.new_family_id(), given, refreshable=True)
+        TokenIssuer(services.tokens).start_family(tx, TokenIssuer(services.tokens).new_family_id(), given, refreshable=True)
     narrow = wide | {"scope": "openid"}
     for _ in range(2):
         said = set_(idp, client_id, narrow, "--dry-run", "--json").json

@@ -9,8 +9,10 @@ from sqlalchemy import event
 from idp.clients.rules import Client
 from idp.grants.service import Binding
 from idp.sessions.rules import SignIn
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.rules import Authorization
 from tests.clients.registering import METADATA, World
+from tests.support.accounts import there_is
 
 REDIRECT, OTHER = "https://app.example/callback", "https://app.example/other"
 METADATA_OF_ALL = {
@@ -45,7 +47,9 @@ class Given:
                 ("without refresh", "openid profile", False),
             ):
                 allowed = Authorization(client.client_id, "alice", sid, scope, False, tx.now, "1", "pwd")
-                family, _ = provider.tokens.start_family(tx, provider.tokens.new_family_id(), allowed, refreshable=refreshable)
+                family, _ = TokenIssuer(provider.tokens).start_family(
+                    tx, TokenIssuer(provider.tokens).new_family_id(), allowed, refreshable=refreshable
+                )
                 given.families[name] = family.family_id
             for name, uri, scope in (
                 ("code", REDIRECT, "openid"),
@@ -58,7 +62,7 @@ class Given:
             assert session is not None
             provider.sessions.take_part(tx, session, client)
             if "client_credentials" in client.grant_types:
-                given.own = provider.tokens.client_access_token(tx, client, "orders.read").text
+                given.own = TokenIssuer(provider.tokens).client_access_token(tx, client, "orders.read").text
         return given
 
     def change(self, **changes: object) -> dict[str, object]:
@@ -143,9 +147,12 @@ def test_the_scope_that_a_client_takes_from_itself_is_gone_from_what_it_was_give
     with provider.database.writing() as tx:
         client = provider.clients.get(tx, own.client_id)
         assert client is not None
+        there_is(tx, "alice")
         sid = provider.sessions.start(tx, SignIn("alice", "pwd", "127.0.0.1", "test")).session.sid
         allowed = Authorization(client.client_id, "alice", sid, "openid email", False, tx.now, "1", "pwd")
-        _, refresh = provider.tokens.start_family(tx, provider.tokens.new_family_id(), allowed, refreshable=True)
+        _, refresh = TokenIssuer(provider.tokens).start_family(
+            tx, TokenIssuer(provider.tokens).new_family_id(), allowed, refreshable=True
+        )
     auth = (own.client_id, str(own.answer["client_secret"]))
     first = world.web.post("/token", data={"grant_type": "refresh_token", "refresh_token": refresh}, auth=auth)
     assert first.status_code == 200, first.text

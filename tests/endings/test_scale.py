@@ -16,6 +16,7 @@ from idp.runtime import migrations
 from idp.runtime.database import table_of
 from idp.sessions.models import SessionClientRow, SessionRow
 from idp.sessions.rules import SignIn
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.models import FamilyRow
 from idp.tokens.rules import Authorization
 from tests.endings.test_reaper import build
@@ -101,7 +102,7 @@ def sign_in(provider: Provider) -> tuple[str, str]:
         client = provider.clients.add(tx, metadata | pairwise).client
         provider.sessions.take_part(tx, started, client)
         given = Authorization(client.client_id, "alice", started.sid, "openid", False, EPOCH, "1", "pwd")
-        provider.tokens.start_family(tx, provider.tokens.new_family_id(), given, refreshable=True)
+        TokenIssuer(provider.tokens).start_family(tx, TokenIssuer(provider.tokens).new_family_id(), given, refreshable=True)
     return started.sid, client.client_id
 
 

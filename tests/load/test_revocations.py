@@ -19,6 +19,7 @@ import pytest
 from idp.clients.rules import Client
 from idp.logout.rules import Reason
 from idp.sessions.rules import SignIn
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.rules import Authorization
 from tests.load import revoking
 from tests.load.revoking import Report, Setup, Skewed
@@ -119,9 +120,9 @@ class Revoker:
         sign_in = SignIn(subject="somebody", amr="pwd", address="127.0.0.1", user_agent="load")
         session = services.sessions.start(tx, sign_in).session
         given = Authorization(client.client_id, "somebody", session.sid, "openid", False, tx.now, "0", "pwd")
-        family_id = services.tokens.new_family_id()
-        family, _ = services.tokens.start_family(tx, family_id, given, refreshable=False)
-        token = services.tokens.access_token(tx, client, family, "openid", session).text
+        family_id = TokenIssuer(services.tokens).new_family_id()
+        family, _ = TokenIssuer(services.tokens).start_family(tx, family_id, given, refreshable=False)
+        token = TokenIssuer(services.tokens).access_token(tx, client, family, "openid", session).text
         live = services.tokens.live_access_token(tx, token)
         assert live is not None
         jti, expires = str(live.claims["jti"]), float(str(live.claims["exp"]))

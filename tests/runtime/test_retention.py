@@ -19,6 +19,7 @@ from idp.runtime.database import Base, Transaction, table_of
 from idp.sessions.models import SessionClientRow, SessionRow
 from idp.sessions.rules import Session, SignIn
 from idp.tokens import store as tokens
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.models import FamilyRow
 from idp.tokens.rules import Authorization, Family
 from tests.keys.grounds import Clock
@@ -48,13 +49,15 @@ class World:
         given = Authorization(self.client.client_id, "alice", session.sid, "openid", offline, self.clock.now, "1", "pwd")
         with self.provider.database.writing() as tx:
             services = self.provider.tokens
-            family, token = services.start_family(tx, services.new_family_id(), given, refreshable=True)
+            family, token = TokenIssuer(services).start_family(
+                tx, TokenIssuer(services).new_family_id(), given, refreshable=True
+            )
         assert token is not None
         return family, token
 
     def refresh(self, token: str) -> str:
         with self.provider.database.writing() as tx:
-            return self.provider.tokens.rotate(tx, self.client, token)[1]
+            return TokenIssuer(self.provider.tokens).rotate(tx, self.client, token)[1]
 
     def end(self, session: Session) -> None:
         with self.provider.database.writing() as tx:

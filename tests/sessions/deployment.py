@@ -14,6 +14,7 @@ from idp.app import Provider
 from idp.clients.rules import Client
 from idp.config import Settings
 from idp.runtime import migrations
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.rules import Authorization
 from tests.keys.grounds import Clock
 
@@ -77,8 +78,10 @@ class Deployment:
             session = provider.sessions.hold(tx, browser.sid)
             assert session is not None
             given = Authorization(self.client.client_id, account.subject, session.sid, "openid", offline, tx.now, "1", "pwd")
-            family, refresh_token = provider.tokens.start_family(tx, provider.tokens.new_family_id(), given, refreshable=True)
-            access_token = provider.tokens.access_token(tx, self.client, family, "openid", session).text
+            family, refresh_token = TokenIssuer(provider.tokens).start_family(
+                tx, TokenIssuer(provider.tokens).new_family_id(), given, refreshable=True
+            )
+            access_token = TokenIssuer(provider.tokens).access_token(tx, self.client, family, "openid", session).text
         assert refresh_token is not None
         return {"refresh_token": refresh_token, "access_token": access_token}
 

@@ -13,11 +13,13 @@ from idp import app
 from idp.app import Provider
 from idp.clients.rules import Client
 from idp.config import Settings
+from idp.issuing.service import Tokens
 from idp.runtime import migrations
 from idp.sessions.rules import SignIn
 from idp.signals import status_list_service
 from idp.tokens.rules import Authorization, Family
 from tests.keys.grounds import Clock
+from tests.support.accounts import there_is
 from tests.support.databases import DIALECTS, migrated
 from tests.support.status_lists import StatusList, reference
 
@@ -63,30 +65,41 @@ class World:
     # -- what is given ----------------------------------------------------------------------------------------------
 
     def add_client(self) -> Client:
-        metadata = {"redirect_uris": ["https://app.example/cb"], "grant_types": ["authorization_code", "refresh_token"]}
+        metadata = {
+            "redirect_uris": ["https://app.example/cb"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "first_party": True,
+        }
         with self.provider.database.writing() as tx:
             return self.provider.clients.add(tx, metadata).client
 
     def sign_in(self, subject: str = "alice") -> str:
         with self.provider.database.writing() as tx:
+            there_is(tx, subject)
             return self.provider.sessions.start(tx, SignIn(subject, "pwd", "192.0.2.1", "a browser")).session.sid
 
     def allow(self, client: Client, sid: str, *, subject: str = "alice", offline: bool = False) -> "Given":
         """What a code exchange gives."""
-        tokens = self.provider.tokens
+        door = self.provider.issuing
         given = Authorization(client.client_id, subject, sid, "openid", offline, self.clock.now, "1", "pwd")
         with self.provider.database.writing() as tx:
-            session = self.provider.sessions.hold(tx, sid)
-            family, refresh_token = tokens.start_family(tx, tokens.new_family_id(), given, refreshable=True)
-            access_token = tokens.access_token(tx, client, family, "openid", session).text
-        assert refresh_token is not None
-        return Given(family, access_token, refresh_token)
+            permit = door.begin(tx, "authorization_code", client, given)
+            issued = door.first(tx, permit, door.new_family_id(), refreshable=True, id_token=False, nonce=None)
+        return self._given(issued)
 
     def refresh(self, client: Client, refresh_token: str) -> "Given":
-        tokens = self.provider.tokens
+        door = self.provider.issuing
         with self.provider.database.writing() as tx:
-            family, successor, session = tokens.rotate(tx, client, refresh_token)
-            return Given(family, tokens.access_token(tx, client, family, "openid", session).text, successor)
+            issued = door.next(tx, door.refresh(tx, client, refresh_token, "openid"))
+        return self._given(issued)
+
+    def _given(self, issued: Tokens) -> "Given":
+        assert issued.access is not None
+        assert issued.refresh_token is not None
+        with self.provider.database.reading() as tx:
+            family = self.provider.tokens.family_of_refresh_token(tx, issued.refresh_token)
+        assert family is not None
+        return Given(family, issued.access.text, issued.refresh_token)
 
     # -- what is heard ----------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import event, text
 
+from idp.clients.authentication import ClientAuthenticationError
 from idp.logout.rules import Reason
 from idp.runtime.database import table_of
 from idp.sessions.models import SessionRow
-from idp.tokens.rules import LEEWAY
+from idp.tokens.issuing import TokenIssuer
+from idp.tokens.rules import LEEWAY, Authorization
 from tests.keys.grounds import EPOCH
 from tests.signals.status_world import ABSOLUTE, IDLE, ISSUER, LIFETIME, TTL, Given, World, world
 from tests.support.status_lists import reference
@@ -155,13 +157,20 @@ def test_a_token_without_a_family_that_is_revoked_touches_no_list(world: World) 
     assert world.list().not_valid == {}
 
 
-def test_what_a_removed_client_is_given_by_a_process_that_still_knows_it_is_invalid(world: World) -> None:
-    """For as long as `clients_cache_seconds` a code may still be redeemed elsewhere: nobody marked that family."""
+def test_what_a_removed_client_is_given_at_the_same_moment_is_invalid(world: World) -> None:
+    """The door had decided when another process removed the client: nobody marked that family."""
     client, sid = world.add_client(), world.sign_in()
     end_client(world, world.allow(client, sid))
-    given = world.allow(client, sid)
-    assert given.family.ended_at is None
-    assert world.later(given) == INVALID
+    with pytest.raises(ClientAuthenticationError):
+        world.allow(client, sid)
+    issuer = TokenIssuer(world.provider.tokens)
+    with world.provider.database.writing() as tx:
+        allowed = Authorization(client.client_id, "alice", sid, "openid", False, tx.now, "1", "pwd")
+        family, refresh_token = issuer.start_family(tx, issuer.new_family_id(), allowed, refreshable=True)
+        access_token = issuer.access_token(tx, client, family, "openid").text
+    assert refresh_token is not None
+    assert family.ended_at is None
+    assert world.later(Given(family, access_token, refresh_token)) == INVALID
 
 
 def test_a_refresh_keeps_the_place_in_the_list(world: World) -> None:
@@ -181,17 +190,21 @@ def test_no_two_families_share_a_place_and_none_follows_the_one_before(world: Wo
 
 def test_a_place_costs_one_short_statement_and_a_refresh_none(world: World) -> None:
     client, sid = world.add_client(), world.sign_in()
-    assert world.provider.clients.find(client.client_id)  # as it is once the client has authenticated
+    found = world.provider.clients.find(client.client_id)  # as it is once the client has authenticated
+    assert found is not None
+    client = found
     world.allow(client, sid)  # the order of the list is known from now on
     statements: list[str] = []
     event.listen(world.provider.database.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: statements.append(sql))
     given = world.allow(client, sid)
     count = "INSERT" if world.provider.database.dialect == "sqlite" else "SELECT"
     asked = [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")]
-    assert asked == ["UPDATE", "SELECT", count, "INSERT"], "the session is held, and nothing of it is being ended"
+    beginning = ["UPDATE", "SELECT", "INSERT", count, "INSERT"]
+    assert asked[: len(beginning)] == beginning, "the session is held, all stands well, the app takes part, and the family"
     statements.clear()
     world.refresh(client, given.refresh_token)
-    assert [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")] == ["UPDATE", "SELECT"]
+    asked = [sql.split()[0] for sql in statements if not sql.startswith("BEGIN")]
+    assert asked[:3] == ["UPDATE", "SELECT", "SELECT"], "the family, the session, and whether all stands well"
 
 
 def test_lists_follow_each_other_and_those_beyond_are_not_there(world: World) -> None:
@@ -233,7 +246,7 @@ def test_tokens_say_nothing_of_lists_unless_it_is_switched_on(world: World) -> N
 def test_a_token_for_a_client_itself_has_no_place(world: World) -> None:
     client = world.add_client()
     with world.provider.database.writing() as tx:
-        token = world.provider.tokens.client_access_token(tx, client, "").text
+        token = TokenIssuer(world.provider.tokens).client_access_token(tx, client, "").text
     with pytest.raises(KeyError):
         reference(token)
 

@@ -18,6 +18,7 @@ from idp.sessions.rules import Policy as SessionPolicy
 from idp.sessions.rules import SignIn
 from idp.sessions.service import SessionService
 from idp.tokens import store
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.models import (
     EndedTokenRow,
     FamilyClosingRow,
@@ -64,6 +65,11 @@ class World:
     sessions: SessionService
     tokens: TokenService
 
+    @property
+    def issuer(self) -> TokenIssuer:
+        """What the door would sign with. What the door decides is tested in tests/issuing."""
+        return TokenIssuer(self.tokens)
+
     def add_client(self, **metadata: object) -> Client:
         whole: dict[str, object] = {
             "redirect_uris": ["https://app.example/cb"],
@@ -85,18 +91,18 @@ class World:
         """A family and its first refresh token."""
         given = Authorization(client.client_id, "alice", sid, scope, offline, self.clock.now, "1", "pwd")
         with self.database.writing() as tx:
-            family, token = self.tokens.start_family(tx, self.tokens.new_family_id(), given, refreshable=True)
+            family, token = self.issuer.start_family(tx, self.issuer.new_family_id(), given, refreshable=True)
         assert token is not None
         return family, token
 
     def rotate(self, client: Client, token: str) -> str:
         """Spend a refresh token as `/token` does; the successor."""
         with self.database.writing() as tx:
-            return self.tokens.rotate(tx, client, token)[1]
+            return self.issuer.rotate(tx, client, token)[1]
 
     def access_token(self, client: Client, family: Family, scope: str = "openid") -> str:
         with self.database.writing() as tx:
-            return self.tokens.access_token(tx, client, family, scope).text
+            return self.issuer.access_token(tx, client, family, scope).text
 
     def stored(self, family: Family) -> Family:
         with self.database.reading() as tx:

@@ -27,7 +27,7 @@ def id_token(world: World, client: Client, sid: str) -> str:
     family, _ = world.allow(client, sid)
     access = world.access_token(client, family)
     with world.database.writing() as tx:
-        return world.tokens.id_token(tx, client, family, nonce="n", access_token=access)
+        return world.issuer.id_token(tx, client, family, nonce="n", access_token=access)
 
 
 def test_a_live_access_token_tells_its_claims_to_its_client(world: World, client: Client) -> None:
@@ -259,7 +259,7 @@ def test_an_id_token_carries_what_relying_parties_index_by(world: World, client:
     family, _ = world.allow(client, sid)
     access = world.access_token(client, family)
     with world.database.writing() as tx:
-        claims = world.keys.verify(world.tokens.id_token(tx, client, family, nonce="n", access_token=access), "JWT", EPOCH)
+        claims = world.keys.verify(world.issuer.id_token(tx, client, family, nonce="n", access_token=access), "JWT", EPOCH)
     assert claims["sid"] == sid
     assert claims["at_hash"] == half_hash(access, "RS256")
     assert claims["aud"] == client.client_id
@@ -281,7 +281,7 @@ def test_a_hint_is_still_a_hint_when_it_has_expired(world: World, client: Client
 def test_a_token_for_a_client_itself_has_no_person_behind_it(world: World) -> None:
     machine = world.add_client(grant_types=["client_credentials"], response_types=[], scope="reports")
     with world.database.writing() as tx:
-        token = world.tokens.client_access_token(tx, machine, "reports").text
+        token = world.issuer.client_access_token(tx, machine, "reports").text
     answer = asked(world, machine, token)
     assert answer["sub"] == machine.client_id
     assert "sid" not in answer

@@ -15,8 +15,9 @@ from sqlalchemy import event
 from idp.clients.rules import Client
 from idp.runtime.database import Transaction
 from idp.tokens import ending, store
+from idp.tokens.issuing import ReusedRefreshTokenError
 from idp.tokens.rules import Family
-from idp.tokens.service import ReusedRefreshTokenError, TokenService
+from idp.tokens.service import TokenService
 from tests.tokens.conftest import POLICY, SECRET, World
 
 DAY = 86_400

@@ -7,6 +7,7 @@ from sqlalchemy import event
 
 from idp.clients.rules import Client
 from idp.tokens import rules
+from idp.tokens.issuing import TokenIssuer
 from idp.tokens.rules import STATUS_LIST_SIZE
 from idp.tokens.service import TokenService
 from tests.tokens.conftest import POLICY, World
@@ -14,12 +15,12 @@ from tests.tokens.conftest import POLICY, World
 MANY, AT_ONCE = 40, 4
 
 
-def another(world: World) -> TokenService:
+def another(world: World) -> TokenIssuer:
     """The tokens of another process over the same database."""
-    return TokenService(POLICY, world.keys, world.clients, world.sessions, world.secrets)
+    return TokenIssuer(TokenService(POLICY, world.keys, world.clients, world.sessions, world.secrets))
 
 
-def draw(world: World, tokens: TokenService) -> int:
+def draw(world: World, tokens: TokenIssuer) -> int:
     with world.database.writing() as tx:
         return tokens._places.draw(tx)
 

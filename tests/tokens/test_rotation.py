@@ -8,9 +8,9 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from idp.clients.rules import Client
 from idp.tokens import ending
-from idp.tokens.service import ReusedRefreshTokenError
+from idp.tokens.issuing import ReusedRefreshTokenError
 from tests.keys.grounds import EPOCH
-from tests.tokens.conftest import POLICY, SECRET, SESSIONS, World
+from tests.tokens.conftest import POLICY, SECRET, World
 
 WINDOW = POLICY.refresh_retry_window
 
@@ -173,28 +173,6 @@ def test_the_end_of_a_person_or_a_client_ends_the_offline_ones_too(world: World,
     for (_, token), each in zip(families, (client, client, other), strict=True):
         with pytest.raises(InvalidGrantError):
             world.rotate(each, token)
-
-
-@pytest.mark.parametrize("idle", [SESSIONS.idle_timeout, SESSIONS.absolute_timeout])
-def test_a_session_that_ran_out_takes_its_families_along_though_nobody_marked_it(
-    world: World, client: Client, idle: float
-) -> None:
-    family, token = world.allow(client, world.sign_in())
-    world.clock.now += idle
-    with pytest.raises(InvalidGrantError):
-        world.rotate(client, token)
-    assert world.stored(family).generation == 0  # the refusal spent nothing
-
-
-def test_refreshing_keeps_a_session_alive_until_its_absolute_end(world: World, client: Client) -> None:
-    sid = world.sign_in()
-    _, token = world.allow(client, sid)
-    while world.clock.now + 3600 < EPOCH + SESSIONS.absolute_timeout:
-        world.clock.now += 3600
-        token = world.rotate(client, token)
-    world.clock.now = EPOCH + SESSIONS.absolute_timeout
-    with pytest.raises(InvalidGrantError):
-        world.rotate(client, token)
 
 
 def test_families_go_on_when_the_secret_is_changed_and_the_old_one_named_beside_it(world: World, client: Client) -> None:
