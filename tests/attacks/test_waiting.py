@@ -29,7 +29,8 @@ LONG = 60
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[RunningProvider]:
     """One process, in which passwords are held until there is a file `go`."""
-    settings = SETTINGS | {"CLIENTS_REGISTRATION": "open", "DELIVERY_TIMEOUT": str(LONG)}
+    patient = {"DATABASE_LOCK_TIMEOUT": str(2 * LONG), "DATABASE_STATEMENT_TIMEOUT": str(2 * LONG)}
+    settings = SETTINGS | patient | {"CLIENTS_REGISTRATION": "open", "DELIVERY_TIMEOUT": str(LONG)}
     deployment = RunningProvider(tmp_path, settings=settings, program="tests.attacks.held_passwords")
     try:
         deployment.start()

@@ -1,6 +1,7 @@
 """Rules that the tests themselves keep."""
 
 import ast
+import re
 
 import pytest
 
@@ -35,3 +36,39 @@ def test_the_rule_sees_what_it_forbids() -> None:
         "import httpx\nhttpx.get('x')\nc = httpx.Client(timeout=1)\ndef f(c: httpx.Client) -> None: pass\npool(httpx.post)\n"
     )
     assert costly(ast.parse(source)) == {2, 3, 5}
+
+
+#: A clock that goes on while others have the processor; `time.thread_time` does not.
+ELAPSED = re.compile(r"\b(monotonic|perf_counter)\(\) - ")
+
+
+def by_the_clock(tree: ast.Module) -> set[int]:
+    """The lines at which seconds that have passed are held to a number which does not grow on a busy machine."""
+    return {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and isinstance(node.ops[-1], ast.Lt | ast.LtE)
+        and isinstance(node.comparators[-1], ast.Constant)
+        and any(ELAPSED.search(ast.unparse(each)) for each in (node.left, *node.comparators[:-1]))
+    }
+
+
+def test_no_bound_in_seconds_fails_on_a_busy_machine() -> None:
+    bad = [
+        f"{path.relative_to(ROOT)}:{line}: multiply by tests.support.pace.slowness()"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line in sorted(by_the_clock(ast.parse(path.read_text(encoding="utf-8"))))
+    ]
+    assert not bad, "\n".join(bad)
+
+
+def test_the_rule_of_the_clock_sees_what_it_forbids() -> None:
+    source = (
+        "assert time.monotonic() - began < 5\n"
+        "assert 0.9 < perf_counter() - began <= 3\n"
+        "assert time.monotonic() - began < 5 * slowness()\n"
+        "assert time.thread_time() - began < 0.5\n"
+        "assert time.monotonic() < deadline\n"
+    )
+    assert by_the_clock(ast.parse(source)) == {1, 2}
