@@ -24,8 +24,7 @@ from idp.discovery.health import HealthLane
 from idp.discovery.metrics import Scrapes
 from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
-from idp.grants.server import AuthorizationServer
-from idp.grants.server import Services as GrantServices
+from idp.grants.server import AuthorizationServer, GrantServices
 from idp.keys.holders import SigningUnavailableError
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages

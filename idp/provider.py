@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from idp.accounts.service import AccountService
     from idp.authorization.service import AuthorizationService
     from idp.clients.registration import RegistrationService
-    from idp.clients.registration_rules import Policy as RegistrationPolicy
+    from idp.clients.registration_rules import RegistrationPolicy
     from idp.clients.service import ClientService
     from idp.consent.service import ConsentService
     from idp.delivery.service import DeliveryService
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from idp.housekeeping import Housekeeper
     from idp.issuing.service import IssuingService
     from idp.keys.holders import Holder
-    from idp.keys.rules import Policy as KeyPolicy
+    from idp.keys.rules import KeyPolicy
     from idp.keys.service import KeyService
     from idp.logout.check import Checker
     from idp.logout.reaper import Reaper
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from idp.signals.hub import Hub
     from idp.signals.push import Pushing
     from idp.signals.service import SignalService
-    from idp.signals.status_list_service import StatusLists
+    from idp.signals.status_list_service import StatusListService
     from idp.signals.streams import StreamService
     from idp.tokens.service import TokenService
 
@@ -207,7 +207,7 @@ class Provider:
     @cached_property
     def sessions(self) -> SessionService:
         """Browser sessions."""
-        from idp.sessions.rules import Policy as SessionPolicy
+        from idp.sessions.rules import SessionPolicy
         from idp.sessions.service import SessionService
 
         settings = self.settings
@@ -226,7 +226,7 @@ class Provider:
     @cached_property
     def tokens(self) -> TokenService:
         """Tokens."""
-        from idp.tokens.rules import Policy as TokenPolicy
+        from idp.tokens.rules import TokenPolicy
         from idp.tokens.service import TokenService
 
         settings = self.settings
@@ -252,11 +252,11 @@ class Provider:
         return Pushing(self.settings.issuer, self.deliveries, self.keys, self.secrets, self._delivery_lifetime)
 
     @cached_property
-    def status_lists(self) -> StatusLists:
+    def status_lists(self) -> StatusListService:
         """Status lists."""
-        from idp.signals.status_list_service import StatusLists
+        from idp.signals.status_list_service import StatusListService
 
-        return StatusLists(self.database, self.tokens, self.keys, ttl=self.settings.signals_status_ttl)
+        return StatusListService(self.database, self.tokens, self.keys, ttl=self.settings.signals_status_ttl)
 
     @cached_property
     def signals(self) -> SignalService:
@@ -338,7 +338,7 @@ class Provider:
         from idp.accounts import pages as accounts_pages
         from idp.authorization.request_object import RequestObjects
         from idp.authorization.request_uri import Documents
-        from idp.authorization.service import AuthorizationService, Services
+        from idp.authorization.service import AuthorizationService, AuthorizationServices
 
         settings, clients = self.settings, self.clients
         request_objects = RequestObjects(
@@ -346,7 +346,7 @@ class Provider:
         )
         return AuthorizationService(
             self.database,
-            Services(clients, self.tokens, self.codes, self.consents, self.issuing, request_objects),
+            AuthorizationServices(clients, self.tokens, self.codes, self.consents, self.issuing, request_objects),
             settings.authorization_request_lifetime,
             accounts_pages.browser_of_request,
             issuer=settings.issuer,
@@ -440,7 +440,7 @@ def build(settings: Settings, clock: Clock = system_clock) -> Provider:
 
 def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
-    from idp.keys.rules import Policy
+    from idp.keys.rules import KeyPolicy
     from idp.logout.rules import LOGOUT_TOKEN_LIFETIME
     from idp.signals import status_list_rules
 
@@ -449,7 +449,7 @@ def key_policy(settings: Settings) -> KeyPolicy:
         LOGOUT_TOKEN_LIFETIME,
         status_list_rules.lifetime(settings.signals_status_ttl) if settings.signals_status_list else 0,
     )
-    return Policy(
+    return KeyPolicy(
         settings.keys_rotation_period,
         settings.keys_jwks_max_age,
         settings.keys_clock_skew,
@@ -465,9 +465,9 @@ def _longest_token(settings: Settings) -> int:
 
 def registration_policy(settings: Settings) -> RegistrationPolicy:
     """Who may register clients, and how many."""
-    from idp.clients.registration_rules import Policy
+    from idp.clients.registration_rules import RegistrationPolicy
 
-    return Policy(
+    return RegistrationPolicy(
         settings.clients_registration,
         settings.clients_registration_limit,
         settings.clients_registration_hourly,

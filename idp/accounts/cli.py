@@ -23,7 +23,7 @@ from idp.runtime.console import (
 from idp.runtime.paging import Page
 
 if TYPE_CHECKING:
-    from idp.accounts.service import AccountService, Endings
+    from idp.accounts.service import AccountEndings, AccountService
     from idp.logout.reaper import Reaper
     from idp.runtime.database import Database, Transaction
     from idp.sessions.service import SessionService
@@ -33,7 +33,7 @@ _MOST_SESSIONS = 100
 _COLUMNS = ("username", "subject", "name", "email", "created_at", "disabled_at")
 
 
-class Needs(Protocol):
+class AccountNeeds(Protocol):
     """What these commands use of the application."""
 
     @property
@@ -43,7 +43,7 @@ class Needs(Protocol):
     @property
     def sessions(self) -> "SessionService": ...  # noqa: D102
     @property
-    def logout(self) -> "Endings": ...  # noqa: D102
+    def logout(self) -> "AccountEndings": ...  # noqa: D102
     @property
     def reaper(self) -> "Reaper": ...  # noqa: D102
 
@@ -63,7 +63,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 def add(
-    needs: Needs,
+    needs: AccountNeeds,
     username: str,
     email: str | None,
     name: str | None,
@@ -90,7 +90,7 @@ def add(
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, page: Page, *, as_json: bool) -> None:
+def list_(needs: AccountNeeds, page: Page, *, as_json: bool) -> None:
     """List everybody, by name."""
     with needs.database.reading() as tx:
         accounts = needs.accounts.listed(tx, page)
@@ -102,7 +102,7 @@ def list_(needs: Needs, page: Page, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 @reads
-def show(needs: Needs, username: str, *, as_json: bool) -> None:
+def show(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """Show one person: whether they are locked out, what they sign in with, and the live sessions that they used last."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
@@ -128,7 +128,7 @@ def show(needs: Needs, username: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def set_(
-    needs: Needs,
+    needs: AccountNeeds,
     username: str,
     new_username: str | None,
     name: str | None,
@@ -166,7 +166,7 @@ def set_(
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
-def unlock(needs: Needs, username: str, *, as_json: bool) -> None:
+def unlock(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """Forget a person's failed sign-ins, so that they can try again now."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
@@ -187,7 +187,7 @@ def unlock(needs: Needs, username: str, *, as_json: bool) -> None:
 @click.option("--password-stdin", is_flag=True, required=True, help="Read the password from standard input.")
 @json_option
 @click.pass_obj
-def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: bool) -> None:  # noqa: ARG001
+def set_password(needs: AccountNeeds, username: str, *, password_stdin: bool, as_json: bool) -> None:  # noqa: ARG001
     """Give a person another password, and end their sessions: whoever had the old one is signed out by that."""
     with needs.database.reading() as tx:
         account = _named(needs, tx, username)
@@ -207,7 +207,7 @@ def set_password(needs: Needs, username: str, *, password_stdin: bool, as_json: 
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
-def disable(needs: Needs, username: str, *, as_json: bool) -> None:
+def disable(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """Bar a person from signing in, and end everything that they have open, offline access too."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
@@ -224,7 +224,7 @@ def disable(needs: Needs, username: str, *, as_json: bool) -> None:
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
-def enable(needs: Needs, username: str, *, as_json: bool) -> None:
+def enable(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """Let a disabled person sign in again."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
@@ -239,7 +239,7 @@ def enable(needs: Needs, username: str, *, as_json: bool) -> None:
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
-def remove(needs: Needs, username: str, *, as_json: bool) -> None:
+def remove(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """Remove a person for good, and end everything that they have open, offline access too."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
@@ -252,7 +252,7 @@ def remove(needs: Needs, username: str, *, as_json: bool) -> None:
 @click.argument("username", metavar="NAME")
 @json_option
 @click.pass_obj
-def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
+def sign_out(needs: AccountNeeds, username: str, *, as_json: bool) -> None:
     """End every session of a person. What they allowed offline stays allowed."""
     with needs.database.writing() as tx:
         account = _named(needs, tx, username)
@@ -261,7 +261,7 @@ def sign_out(needs: Needs, username: str, *, as_json: bool) -> None:
     emit({"username": account.username, "subject": account.subject, "sessions_ended": ended}, as_json=as_json)
 
 
-def _named(needs: Needs, tx: "Transaction", username: str) -> Account:
+def _named(needs: AccountNeeds, tx: "Transaction", username: str) -> Account:
     account = needs.accounts.find(tx, username)
     if account is None:
         message = f"There is no user {username!r}: see `idp user list`."

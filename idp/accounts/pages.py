@@ -17,7 +17,7 @@ from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.requests import RequestsOfPages
 from idp.accounts.rules import Account
-from idp.accounts.service import AccountService, Endings
+from idp.accounts.service import AccountEndings, AccountService
 from idp.accounts.sessions_shown import sessions_of
 from idp.accounts.signed_in import SignedIn
 from idp.clients.pages import as_shown, over_page
@@ -61,7 +61,7 @@ _QUESTIONS = {
 }
 
 
-class Needs(Protocol):
+class AccountPageNeeds(Protocol):
     """What these pages use of the application."""
 
     @property
@@ -75,13 +75,13 @@ class Needs(Protocol):
     @property
     def accounts(self) -> AccountService: ...
     @property
-    def logout(self) -> Endings: ...
+    def logout(self) -> AccountEndings: ...
 
 
 # -- who is at this browser -------------------------------------------------------------------------------------------
 
 
-def install(app: Flask, needs: Needs, pending: PendingRequests) -> None:
+def install(app: Flask, needs: AccountPageNeeds, pending: PendingRequests) -> None:
     """Teach the application who is signed in, and register the pages."""
     manager = LoginManager()
     manager.session_protection = None  # the session is the server's; an address may change under way
@@ -108,7 +108,7 @@ def install(app: Flask, needs: Needs, pending: PendingRequests) -> None:
     app.register_blueprint(pages(needs, pending))
 
 
-def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
+def pages(needs: AccountPageNeeds, pending: PendingRequests) -> Blueprint:
     """Every page of this room."""
     routes = blueprint("accounts")
     entry, own = SignInPage(needs, pending), AccountPage(needs)
@@ -142,7 +142,7 @@ def pages(needs: Needs, pending: PendingRequests) -> Blueprint:
 class SignInPage:
     """`/login`: a step of a stored authorization request, or on its own. It goes back to where the request goes on."""
 
-    def __init__(self, needs: Needs, pending: PendingRequests) -> None:
+    def __init__(self, needs: AccountPageNeeds, pending: PendingRequests) -> None:
         self._needs = needs
         self._pending = pending
         self._requests = RequestsOfPages(needs.database, pending)
@@ -324,7 +324,7 @@ def _notice(given: Parameters, found: PendingSignIn | None, person: SignedIn | N
 class AccountPage:
     """`/account`: where one is signed in, and ending it there."""
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: AccountPageNeeds) -> None:
         self._needs = needs
         self._at = Addresses(needs.settings)
 

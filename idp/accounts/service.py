@@ -28,7 +28,7 @@ _FIRST = Page(1000)
 _NOTHING_KNOWN: dict[str, Any] = {"name": None, "email": None, "email_verified": False}
 
 
-class Endings(Protocol):
+class AccountEndings(Protocol):
     """The one door, as this room sees it; `logout` has it."""
 
     def end_session(self, tx: Transaction, sid: str, reason: str) -> Session | None:
@@ -47,7 +47,7 @@ class Endings(Protocol):
 class AccountService:
     """The people of this provider. Argon2 never runs inside a transaction: SQLite has one writer."""
 
-    def __init__(self, database: Database, settings: Settings, keys: Secrets, logout: Endings) -> None:
+    def __init__(self, database: Database, settings: Settings, keys: Secrets, logout: AccountEndings) -> None:
         self._database = database
         self._min_length = settings.accounts_password_min_length
         self._keys = keys

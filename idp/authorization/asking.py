@@ -11,7 +11,7 @@ from typing import Protocol
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
 
-from idp.authorization.refusals import RefusedError
+from idp.authorization.refusals import AuthorizationError
 from idp.authorization.rules import PROMPTS
 from idp.clients.rules import Client
 from idp.protocol import claims as claims_parameter
@@ -43,7 +43,7 @@ def check_names(given: Parameters) -> None:
         raise InvalidRequestError(errors.description(f"{min(given.repeated)} is given more than once."))
     if "registration" in given:
         description = "The parameter registration is not supported: register the client, and send its client_id."
-        raise RefusedError("registration_not_supported", description)
+        raise AuthorizationError("registration_not_supported", description)
 
 
 def response_type(given: Parameters, client: Client, switched_on: Collection[str]) -> str:
@@ -53,7 +53,7 @@ def response_type(given: Parameters, client: Client, switched_on: Collection[str
         raise InvalidRequestError(description)
     asked = response_types.canonical(given["response_type"])
     if asked not in switched_on:
-        raise RefusedError("unsupported_response_type", f"response_type must be {_one_of(switched_on)}.")
+        raise AuthorizationError("unsupported_response_type", f"response_type must be {_one_of(switched_on)}.")
     if not client.check_response_type(asked):
         description = f"The client did not register response_type {asked}; it registered {', '.join(client.response_types)}."
         raise UnauthorizedClientError(errors.description(description))
@@ -167,7 +167,7 @@ def claims(given: Parameters, client: Client) -> str | None:
     acr = asked.get(claims_parameter.ID_TOKEN, {}).get("acr")
     if acr is not None and acr.essential and not acr.accepts(ACR):
         description = f"claims: acr is essential and none of its values can be reached; there is {ACR}."
-        raise RefusedError("unmet_authentication_requirements", description)
+        raise AuthorizationError("unmet_authentication_requirements", description)
     allowed = scopes.claims_of(scopes.parse(client.scope)) | claims_parameter.OF_THE_SIGN_IN
     return claims_parameter.dump(asked, allowed)
 
@@ -188,7 +188,7 @@ def subject_required(given: Parameters, client: Client, asked: str | None, subje
         description = "id_token_hint and claims name several persons: name one."
         raise InvalidRequestError(description)
     if None in found:
-        raise RefusedError("login_required", "claims: sub names nobody whom this client could know.")
+        raise AuthorizationError("login_required", "claims: sub names nobody whom this client could know.")
     return found.pop() if found else None
 
 

@@ -7,7 +7,7 @@ the session, and a family stands behind the access token, from this moment on. W
 from dataclasses import dataclass, replace
 
 from idp.authorization.refusals import UntrustedRequestError
-from idp.authorization.rules import Asked
+from idp.authorization.rules import AuthorizationRequest
 from idp.clients import encryption
 from idp.clients.authentication import ClientAuthenticationError
 from idp.clients.rules import IMPLICIT, Client
@@ -26,7 +26,7 @@ class Issued:
     """What goes to a client, and for which request in which session."""
 
     client: Client
-    asked: Asked
+    asked: AuthorizationRequest
     session: Session
     fields: dict[str, str]
 
@@ -39,7 +39,7 @@ class Issuing:
     codes: CodeService
     door: IssuingService
 
-    def admit(self, tx: Transaction, client: Client, asked: Asked, session: Session) -> Permit | None:
+    def admit(self, tx: Transaction, client: Client, asked: AuthorizationRequest, session: Session) -> Permit | None:
         """The door's word where tokens are issued at once, and the client takes part in the session; None for a code alone.
 
         The session is held until the commit, so that its end finds those tokens. A code needs none of that: `/token` does it.
@@ -53,7 +53,9 @@ class Issuing:
             description = "The client was removed."
             raise UntrustedRequestError("invalid_client", description) from None
 
-    def issue(self, tx: Transaction, client: Client, asked: Asked, session: Session, permit: Permit | None) -> Issued:
+    def issue(
+        self, tx: Transaction, client: Client, asked: AuthorizationRequest, session: Session, permit: Permit | None
+    ) -> Issued:
         """The fields of the response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
         family_id = self.door.new_family_id() if gives(asked.response_type, TOKEN) else None
         fields: dict[str, str] = {}
@@ -79,7 +81,7 @@ class Issuing:
         return issued.fields if recipient is None else issued.fields | {"id_token": recipient.seal(issued.fields["id_token"])}
 
 
-def _allowed(asked: Asked, session: Session) -> Authorization:
+def _allowed(asked: AuthorizationRequest, session: Session) -> Authorization:
     return Authorization(
         client_id=asked.client_id,
         subject=session.subject,
@@ -93,7 +95,7 @@ def _allowed(asked: Asked, session: Session) -> Authorization:
     )
 
 
-def _online(asked: Asked, session: Session) -> Authorization:
+def _online(asked: AuthorizationRequest, session: Session) -> Authorization:
     """What comes through the browser never outlives the session: what is allowed offline comes by the code."""
     scope = scopes.join(name for name in asked.scopes if name != scopes.OFFLINE_ACCESS)
     return replace(_allowed(asked, session), offline=False, scope=scope)

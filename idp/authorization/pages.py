@@ -10,11 +10,11 @@ from idp.authorization import answering
 from idp.authorization.browser_state import BrowserState
 from idp.authorization.issuing import Issued
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
-from idp.authorization.rules import SILENT_ERRORS, Asked, Progress, Step
+from idp.authorization.rules import SILENT_ERRORS, AuthorizationRequest, RequestProgress, Step
 from idp.authorization.service import CONTINUE, ONWARD, AuthorizationService
 from idp.clients.pages import as_shown, over_page, ways_back
 from idp.clients.rules import Client
-from idp.issuing.rules import Reason
+from idp.issuing.rules import Refusal
 from idp.issuing.service import NotIssuedError
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
@@ -42,14 +42,14 @@ _REFUSALS = {
     Step.WRONG_PERSON: ("login_required", "Another person signed in than the one id_token_hint names."),
 }
 #: What the person can do where the door to issue refuses, and what the app is told where they can do nothing.
-_MENDS = {Reason.SESSION: Step.SIGN_IN, Reason.CONSENT: Step.CONSENT}
-_AT_THE_APP = {Reason.ACCOUNT: "access_denied", Reason.CLOSING: "temporarily_unavailable"}
+_MENDS = {Refusal.SESSION: Step.SIGN_IN, Refusal.CONSENT: Step.CONSENT}
+_AT_THE_APP = {Refusal.ACCOUNT: "access_denied", Refusal.CLOSING: "temporarily_unavailable"}
 
 
 def pages(database: Database, service: AuthorizationService, issuer: str, browser_state: BrowserState | None) -> Blueprint:
     """The authorization endpoint, and what keeps apps informed of the browser's session where that is switched on."""
     routes = blueprint("authorization", open_to_others=True)
-    answer = Answer(issuer, browser_state)
+    answer = Responder(issuer, browser_state)
     dispatcher = Dispatcher(database, service, answer)
     routes.route("/authorize", methods=["GET", "POST"])(dispatcher.authorize)
 
@@ -97,7 +97,7 @@ def _inform(routes: Blueprint, browser_state: BrowserState) -> None:
 class Dispatcher:
     """Decides each next step of a request, and nothing else does."""
 
-    def __init__(self, database: Database, service: AuthorizationService, answer: "Answer") -> None:
+    def __init__(self, database: Database, service: AuthorizationService, answer: "Responder") -> None:
         self._database = database
         self._service = service
         self._answer = answer
@@ -123,7 +123,7 @@ class Dispatcher:
             if request.method == "POST":
                 # A POST from another site brings no cookie (SameSite=Lax); the GET that follows brings it.
                 return see_other(self._service.location(self._service.store(tx, asked, _address(), bound=False), onward=True))
-            return self._step(tx, client, asked, Progress(tx.now), None)
+            return self._step(tx, client, asked, RequestProgress(tx.now), None)
 
     def _resumed(self, tx: Transaction, request_id: str, *, onward: bool) -> Response | Issued:
         found = self._service.resume(tx, request_id)
@@ -148,7 +148,7 @@ class Dispatcher:
         return over_page(over, self._answer.issuer, 400)
 
     def _step(
-        self, tx: Transaction, client: Client, asked: Asked, progress: Progress, request_id: str | None
+        self, tx: Transaction, client: Client, asked: AuthorizationRequest, progress: RequestProgress, request_id: str | None
     ) -> Response | Issued:
         session: Session | None = current_user.session if current_user.is_authenticated else None
         todo = self._service.next_step(tx, client, asked, progress, session)
@@ -174,13 +174,15 @@ class Dispatcher:
         page = {Step.SIGN_IN: "login", Step.SELECT_ACCOUNT: "login/select", Step.CONSENT: "consent"}[todo]
         return see_other(f"{page}?request={stored}")
 
-    def _ended(self, tx: Transaction, asked: Asked, request_id: str | None, error: str, description: str) -> Response:
+    def _ended(
+        self, tx: Transaction, asked: AuthorizationRequest, request_id: str | None, error: str, description: str
+    ) -> Response:
         if request_id is not None:
             self._service.finish(tx, request_id)
         return self._answer.error(OAuth2Error(description, error=error), asked.redirect_uri, asked.response_mode, asked.state)
 
 
-def _pauses(asked: Asked) -> bool:
+def _pauses(asked: AuthorizationRequest) -> bool:
     """Whether a page stands between a form of ours and the app. A silent request shows none, and form_post is one itself."""
     return moves_on_to(asked.redirect_uri) and not asked.silent and asked.response_mode != "form_post"
 
@@ -189,14 +191,14 @@ def _address() -> str:
     return request.remote_addr or "unknown"
 
 
-class Answer:
+class Responder:
     """Sends the person back to the app: by query, by fragment or by form, always with `iss` (RFC 9207)."""
 
     def __init__(self, issuer: str, browser_state: BrowserState | None) -> None:
         self.issuer = issuer
         self._browser_state = browser_state
 
-    def success(self, issued: Mapping[str, str], asked: Asked, session: Session) -> Response:
+    def success(self, issued: Mapping[str, str], asked: AuthorizationRequest, session: Session) -> Response:
         """The authorization response (OIDC Core §3.1.2.5, §3.2.2.5, §3.3.2.5)."""
         fields = list(issued.items())
         if self._browser_state is not None:

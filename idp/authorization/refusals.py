@@ -31,7 +31,7 @@ class RequestRefusedError(Exception):
         self.state = state
 
 
-class RefusedError(OAuth2Error):
+class AuthorizationError(OAuth2Error):
     """An error that Authlib has no class for (OIDC Core §3.1.2.6). The text may quote what was sent."""
 
     def __init__(self, error: str, description: str) -> None:

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from idp.authorization import asking
 from idp.authorization.asking import SubjectOf
 from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
-from idp.authorization.rules import Asked
+from idp.authorization.rules import AuthorizationRequest
 from idp.clients import showing
 from idp.clients.rules import Client
 from idp.protocol import response_types, scopes
@@ -33,7 +33,7 @@ class Reader:
     id_token_algs: Collection[str]
 
 
-def read(sent: Parameters, reader: Reader) -> tuple[Client, Asked]:
+def read(sent: Parameters, reader: Reader) -> tuple[Client, AuthorizationRequest]:
     """The request, valid. Raises UntrustedRequestError or RequestRefusedError."""
     client = _client(sent, reader.find)
     try:
@@ -94,14 +94,14 @@ def _refused(error: OAuth2Error, given: Parameters, redirect_uri: str) -> Reques
     return RequestRefusedError(error, redirect_uri, mode if known else usual, given.get("state"))
 
 
-def _asked(given: Parameters, client: Client, redirect_uri: str, reader: Reader) -> Asked:
+def _asked(given: Parameters, client: Client, redirect_uri: str, reader: Reader) -> AuthorizationRequest:
     """Everything else, checked. Raises OAuth2Error."""
     asking.check_names(given)
     response_type = asking.response_type(given, client, reader.response_types)
     asking.check_algorithm(client, reader.id_token_algs)
     scope = asking.scope(given, client, response_type)
     claims = asking.claims(given, client)
-    return Asked(
+    return AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         redirect_uri_given="redirect_uri" in given,

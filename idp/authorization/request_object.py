@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
-from idp.authorization.refusals import RefusedError
+from idp.authorization.refusals import AuthorizationError
 from idp.authorization.request_uri import Documents
 from idp.clients import signed
 from idp.clients.keys import ClientKeysError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.signed import BadSignatureError, Unverified
+from idp.clients.signed import BadClientSignatureError, Unverified
 from idp.protocol import response_types
 from idp.protocol.parameters import Parameters
 from idp.protocol.signatures import ALGORITHMS
@@ -67,7 +67,7 @@ class RequestObjects:
         given = [name for name in (BY_VALUE, BY_REFERENCE) if name in sent]
         for name in given:
             if name not in self.switched_on:
-                raise RefusedError(f"{name}_not_supported", f"The parameter {name} is not supported here.")
+                raise AuthorizationError(f"{name}_not_supported", f"The parameter {name} is not supported here.")
             if name in sent.repeated:
                 raise InvalidRequestError(f"{name} is given more than once.")
         if not given:
@@ -83,12 +83,12 @@ class RequestObjects:
         try:
             found = signed.take_apart(text)
             self._check_signature(found, client)
-        except BadSignatureError as error:
-            raise RefusedError(_ERROR, f"The request object cannot be used: {error}.") from None
+        except BadClientSignatureError as error:
+            raise AuthorizationError(_ERROR, f"The request object cannot be used: {error}.") from None
         except ClientKeysError as error:
-            raise RefusedError(_ERROR, str(error)) from None
+            raise AuthorizationError(_ERROR, str(error)) from None
         if found.typ not in _TYPES:
-            raise RefusedError(_ERROR, "The typ of a request object must be oauth-authz-req+jwt or JWT.")
+            raise AuthorizationError(_ERROR, "The typ of a request object must be oauth-authz-req+jwt or JWT.")
         _check_purpose(found.claims, client, self.issuer)
         _check_time(found.claims, self.clock())
         return found.claims
@@ -101,24 +101,24 @@ class RequestObjects:
         registered = client.request_object_signing_alg
         if registered == _UNSIGNED:
             if found.alg != _UNSIGNED or found.signature:
-                raise BadSignatureError("its alg must be none, with an empty signature, as the client registered")
+                raise BadClientSignatureError("its alg must be none, with an empty signature, as the client registered")
             return
         signed.verify(found, lambda kid: self.clients.keys_of(client, kid), (registered,) if registered else ALGORITHMS)
 
 
 def _check_purpose(claims: Mapping[str, object], client: Client, issuer: str) -> None:
     if claims.get("iss", client.client_id) != client.client_id:
-        raise RefusedError(_ERROR, "The iss of the request object must be the client_id.")
+        raise AuthorizationError(_ERROR, "The iss of the request object must be the client_id.")
     audience = claims.get("aud", issuer)
     if issuer not in (audience if isinstance(audience, list) else [audience]):
-        raise RefusedError(_ERROR, f"The aud of the request object must be {issuer}.")
+        raise AuthorizationError(_ERROR, f"The aud of the request object must be {issuer}.")
     if claims.get("sub") == client.client_id:
-        raise RefusedError(
+        raise AuthorizationError(
             _ERROR, "The sub of a request object must not be the client_id: it could be taken for a client assertion."
         )
     for name in (BY_VALUE, BY_REFERENCE):
         if name in claims:
-            raise RefusedError(_ERROR, f"A request object must not hold {name}.")
+            raise AuthorizationError(_ERROR, f"A request object must not hold {name}.")
 
 
 def _check_time(claims: Mapping[str, object], now: Instant) -> None:
@@ -126,22 +126,22 @@ def _check_time(claims: Mapping[str, object], now: Instant) -> None:
     instants = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     for name, value in instants.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise RefusedError(_ERROR, f"The {name} of the request object must be a number of seconds.")
+            raise AuthorizationError(_ERROR, f"The {name} of the request object must be a number of seconds.")
         if name == "exp" and value <= now - _SKEW:
-            raise RefusedError(_ERROR, "The exp of the request object lies in the past.")
+            raise AuthorizationError(_ERROR, "The exp of the request object lies in the past.")
         if name != "exp" and value > now + _SKEW:
-            raise RefusedError(_ERROR, f"The {name} of the request object lies in the future.")
+            raise AuthorizationError(_ERROR, f"The {name} of the request object lies in the future.")
 
 
 def _merged(sent: Parameters, claims: Mapping[str, object]) -> Parameters:
     """What was sent, with the object's values in place of those around it."""
     inside = {name: _text(name, claims[name]) for name in ("client_id", *_HELD) if claims.get(name) is not None}
     if inside.pop("client_id", sent["client_id"]) != sent["client_id"]:
-        raise RefusedError(_ERROR, "The client_id of the request object must be the one beside it.")
+        raise AuthorizationError(_ERROR, "The client_id of the request object must be the one beside it.")
     outside = {name: value for name, value in sent.items() if name not in {BY_VALUE, BY_REFERENCE}}
     types = {response_types.canonical(each["response_type"]) for each in (inside, outside) if "response_type" in each}
     if len(types) > 1:
-        raise RefusedError(_ERROR, "The response_type of the request object must be the one beside it.")
+        raise AuthorizationError(_ERROR, "The response_type of the request object must be the one beside it.")
     return Parameters({name: value for name, value in (outside | inside).items() if value}, sent.repeated)
 
 
@@ -153,5 +153,5 @@ def _text(name: str, value: object) -> str:
         value = str(value)
     if not isinstance(value, str):
         expected = {"claims": "an object", "registration": "an object", "max_age": "a whole number of seconds"}.get(name)
-        raise RefusedError(_ERROR, f"The {name} of the request object must be {expected or 'a string'}.")
+        raise AuthorizationError(_ERROR, f"The {name} of the request object must be {expected or 'a string'}.")
     return value

@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 
-from idp.authorization.refusals import RefusedError
+from idp.authorization.refusals import AuthorizationError
 from idp.clients.rules import Client
 from idp.runtime import audit
-from idp.runtime.outbound import Answer, OutboundError
+from idp.runtime.outbound import HttpReply, OutboundError
 from idp.runtime.secrets import b64url, same
 
 #: OIDC Core §6.2: in ASCII characters.
@@ -27,7 +27,7 @@ _ERROR = "invalid_request_uri"
 class Documents:
     """What stands at the `request_uri`s of clients. `get` is the guarded client's."""
 
-    def __init__(self, get: Callable[[str], Answer]) -> None:
+    def __init__(self, get: Callable[[str], HttpReply]) -> None:
         self._get = get
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._guard = threading.Lock()
@@ -36,11 +36,11 @@ class Documents:
     def fetch(self, uri: str, client: Client) -> str:
         """The document. Raises OAuth2Error. It may wait for the client's server: never call it inside a transaction."""
         if len(uri) > MAXIMUM_URI:
-            raise RefusedError(_ERROR, f"request_uri is longer than {MAXIMUM_URI} characters.")
+            raise AuthorizationError(_ERROR, f"request_uri is longer than {MAXIMUM_URI} characters.")
         address, _, promised = uri.partition("#")
         if address not in {registered.partition("#")[0] for registered in client.request_uris}:
             description = "request_uri is not one of the request_uris that the client registered; only its fragment may differ."
-            raise RefusedError(_ERROR, description)
+            raise AuthorizationError(_ERROR, description)
         with self._guard:
             kept = self._kept.get(uri)
         return kept if kept is not None else self._fetched(uri, address, promised)
@@ -48,7 +48,7 @@ class Documents:
     def _fetched(self, uri: str, address: str, promised: str) -> str:
         if not self._waiting.acquire(blocking=False):
             description = "Too many request objects are being fetched at this moment: try again in a few seconds."
-            raise RefusedError("temporarily_unavailable", description)
+            raise AuthorizationError("temporarily_unavailable", description)
         try:
             document = self._read(address)
         finally:
@@ -72,4 +72,4 @@ class Documents:
             reason = str(error)
         audit.warn("authorization.request_uri_not_fetched", uri=address, reason=reason)
         description = "request_uri cannot be fetched: it must answer 200 with the request object, within a few seconds."
-        raise RefusedError(_ERROR, description)
+        raise AuthorizationError(_ERROR, description)

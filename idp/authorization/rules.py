@@ -11,7 +11,7 @@ PROMPTS = ("none", "login", "consent", "select_account")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorizationRequest:
     """A valid authorization request (OIDC Core §3.1.2.1), parsed once. `claims` is what it asks for by name (§5.5).
 
     `ui_locales` holds those languages only in which the client can be shown.
@@ -53,7 +53,7 @@ class Asked:
         return json.dumps(asdict(self))
 
     @classmethod
-    def load(cls, stored: str) -> "Asked":
+    def load(cls, stored: str) -> "AuthorizationRequest":
         """The request again."""
         values = strict_json.stored(stored)
         return cls(**values | {name: tuple(values[name]) for name in ("prompt", "ui_locales")})
@@ -89,7 +89,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RequestProgress:
     """What happened since the request began. A request that is not stored has just begun."""
 
     began_at: Instant
@@ -121,12 +121,14 @@ class Step(Enum):
 SILENT_ERRORS = {Step.SIGN_IN: "login_required", Step.CONSENT: "consent_required"}
 
 
-def took_part(progress: Progress, person: Person) -> bool:
+def took_part(progress: RequestProgress, person: Person) -> bool:
     """Whether this very person did something for the request: nothing is answered behind their back then."""
     return person.subject in {progress.signed_in_by, progress.selected_by}
 
 
-def next_step(asked: Asked, progress: Progress, person: Person | None, now: Instant, *, consent_needed: bool) -> Step:
+def next_step(
+    asked: AuthorizationRequest, progress: RequestProgress, person: Person | None, now: Instant, *, consent_needed: bool
+) -> Step:
     """The next step of a request.
 
     A sign-in counts for `prompt=login` and `max_age` when it was done for this request, or came after it: the first does

@@ -8,10 +8,10 @@ from idp.accounts.pages import PendingSignIn
 from idp.accounts.rules import may_be_told
 from idp.authorization import answering, request, rules, store
 from idp.authorization.issuing import Issuing
-from idp.authorization.refusals import RefusedError, RequestRefusedError
+from idp.authorization.refusals import AuthorizationError, RequestRefusedError
 from idp.authorization.request import Reader
 from idp.authorization.request_object import RequestObjects
-from idp.authorization.rules import Asked, Pending, Person, Progress, Step
+from idp.authorization.rules import AuthorizationRequest, Pending, Person, RequestProgress, Step
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.clients.showing import Over
@@ -38,7 +38,7 @@ ONWARD = "onward"
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class AuthorizationServices:
     """What an authorization needs of the rooms below."""
 
     clients: ClientService
@@ -50,7 +50,7 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
-class Subjects:
+class HintedSubjects:
     """See `asking.SubjectOf`."""
 
     database: Database
@@ -76,7 +76,7 @@ class AuthorizationService:
     def __init__(
         self,
         database: Database,
-        services: Services,
+        services: AuthorizationServices,
         request_lifetime: int,
         browser: Callable[[], str],
         *,
@@ -94,22 +94,26 @@ class AuthorizationService:
         self._reader = Reader(
             find=services.clients.find,
             unfold=services.request_objects.unfold,
-            subject_of=Subjects(database, services.tokens),
+            subject_of=HintedSubjects(database, services.tokens),
             response_types=response_types,
             id_token_algs=services.tokens.id_token_algs,
         )
 
-    def read(self, parameters: Parameters) -> tuple[Client, Asked]:
+    def read(self, parameters: Parameters) -> tuple[Client, AuthorizationRequest]:
         """The request, valid. Raises UntrustedRequestError or RequestRefusedError. It may wait for a `request_uri`."""
         return request.read(parameters, self._reader)
 
-    def next_step(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, session: Session | None) -> Step:
+    def next_step(
+        self, tx: Transaction, client: Client, asked: AuthorizationRequest, progress: RequestProgress, session: Session | None
+    ) -> Step:
         """What must happen next."""
         person = None if session is None else Person(session.subject, session.auth_time)
         needed = person is not None and self._consent_needed(tx, client, asked, progress, person)
         return rules.next_step(asked, progress, person, tx.now, consent_needed=needed)
 
-    def _consent_needed(self, tx: Transaction, client: Client, asked: Asked, progress: Progress, person: Person) -> bool:
+    def _consent_needed(
+        self, tx: Transaction, client: Client, asked: AuthorizationRequest, progress: RequestProgress, person: Person
+    ) -> bool:
         """A person who is not asked for a client of the provider's own has signed in for it, or knows where it listens."""
         origin = _unassured_origin(client, asked)
         if client.first_party and (origin is None or rules.took_part(progress, person)):
@@ -119,7 +123,7 @@ class AuthorizationService:
 
     # -- stored requests ------------------------------------------------------------------------------------------
 
-    def store(self, tx: Transaction, asked: Asked, address: str, *, bound: bool) -> str:
+    def store(self, tx: Transaction, asked: AuthorizationRequest, address: str, *, bound: bool) -> str:
         """Store a request, bound to this browser, or to the first that goes on with it. Returns its identifier.
 
         `address` is where it comes from: anybody can make requests, and nobody may fill the disk with them.
@@ -132,21 +136,21 @@ class AuthorizationService:
         store.add(tx, pending, self._most_of_network)
         return request_id
 
-    def resume(self, tx: Transaction, request_id: str) -> tuple[Client, Asked, Progress] | None:
+    def resume(self, tx: Transaction, request_id: str) -> tuple[Client, AuthorizationRequest, RequestProgress] | None:
         """A stored request of this browser; None when it is unknown, expired, used, or another browser's."""
         pending = store.bind(tx, request_id, secrets.digest(self._browser()))
         return None if pending is None else self._read_pending(tx, pending)
 
-    def _find(self, tx: Transaction, request_id: str) -> tuple[Client, Asked, Progress] | None:
+    def _find(self, tx: Transaction, request_id: str) -> tuple[Client, AuthorizationRequest, RequestProgress] | None:
         pending = store.of_browser(tx, request_id, secrets.digest(self._browser()))
         return None if pending is None else self._read_pending(tx, pending)
 
-    def _read_pending(self, tx: Transaction, pending: Pending) -> tuple[Client, Asked, Progress] | None:
-        asked = Asked.load(pending.asked)
+    def _read_pending(self, tx: Transaction, pending: Pending) -> tuple[Client, AuthorizationRequest, RequestProgress] | None:
+        asked = AuthorizationRequest.load(pending.asked)
         client = self._services.clients.get(tx, asked.client_id)
         if client is None or not client.check_redirect_uri(asked.redirect_uri):
             return None  # removed or changed while the person was away
-        progress = Progress(
+        progress = RequestProgress(
             pending.created_at,
             signed_in_by=pending.signed_in_by,
             selected_by=pending.selected_by,
@@ -170,7 +174,7 @@ class AuthorizationService:
         pending = store.known_to_browser(tx, request_id, secrets.digest(self._browser()))
         if pending is None or (pending.used_at is None and pending.expires_at > tx.now):
             return None
-        asked, answered = Asked.load(pending.asked), pending.used_at is not None
+        asked, answered = AuthorizationRequest.load(pending.asked), pending.used_at is not None
         client = self._services.clients.get(tx, asked.client_id)
         if client is None:
             return None
@@ -185,7 +189,11 @@ class AuthorizationService:
         """The refusal that takes the person back to the app from a request that expired; None for any other."""
         over = self.over(tx, request_id)
         pending = store.known_to_browser(tx, request_id, secrets.digest(self._browser()))
-        return None if over is None or over.error_at is None or pending is None else _too_late(Asked.load(pending.asked))
+        return (
+            None
+            if over is None or over.error_at is None or pending is None
+            else _too_late(AuthorizationRequest.load(pending.asked))
+        )
 
     # -- as the sign-in page sees it (accounts.pages.PendingRequests) ---------------------------------------------
 
@@ -248,12 +256,12 @@ class AuthorizationService:
         return f"authorize?{CONTINUE}={request_id}" + (f"&{ONWARD}=1" if onward else "")
 
 
-def _too_late(asked: Asked) -> RequestRefusedError:
+def _too_late(asked: AuthorizationRequest) -> RequestRefusedError:
     """Keycloak's answer to the same, too: the app may ask again, and nothing says that the person refused."""
-    error = RefusedError("temporarily_unavailable", _TOOK_TOO_LONG)
+    error = AuthorizationError("temporarily_unavailable", _TOOK_TOO_LONG)
     return RequestRefusedError(error, asked.redirect_uri, asked.response_mode, asked.state)
 
 
-def _unassured_origin(client: Client, asked: Asked) -> str | None:
+def _unassured_origin(client: Client, asked: AuthorizationRequest) -> str | None:
     """Where the answer would go to whichever program listens there; None where it reaches the client alone."""
     return None if client.is_assured_at(asked.redirect_uri) else uris.origin(asked.redirect_uri)

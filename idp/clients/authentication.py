@@ -16,7 +16,7 @@ from idp.clients import assertions, signed
 from idp.clients.keys import ClientKeysError
 from idp.clients.rules import AUTH_METHODS, Client
 from idp.clients.service import ClientService
-from idp.clients.signed import BadSignatureError, Unverified
+from idp.clients.signed import BadClientSignatureError, Unverified
 from idp.protocol import errors
 from idp.runtime import audit
 
@@ -109,7 +109,7 @@ def _asserted(clients: ClientService, form: Mapping[str, str]) -> Presented:
         raise InvalidRequestError(description)
     try:
         assertion = signed.take_apart(form["client_assertion"])
-    except BadSignatureError as error:
+    except BadClientSignatureError as error:
         raise _refused(str(error)) from None
     if assertion.typ not in assertions.TYPES:
         raise _refused("its typ must be client-authentication+jwt or JWT, or be left out")
@@ -127,7 +127,7 @@ def _check_assertion(clients: ClientService, client: Client, method: str, assert
     """By a key of this very client, and never again."""
     try:
         clients.verify_assertion(client, method, assertion)
-    except (BadSignatureError, ClientKeysError) as error:
+    except (BadClientSignatureError, ClientKeysError) as error:
         audit.record("client.refused", client_id=client.client_id, reason=str(error))
         raise ClientAuthenticationError from None
     if not clients.spend(client, str(assertion.claims["jti"])):

@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 
 from idp.clients import rules
 from idp.clients.members import MetadataError
-from idp.clients.outside import BusyError
+from idp.clients.outside import RegistrationBusyError
 from idp.clients.registration import Ends, EndsWithdrawn, NotAllowedError, Registered, RegistrationService, TooManyError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
@@ -30,7 +30,9 @@ def endpoints(
     routes.register_error_handler(MetadataError, _unfit)
     routes.register_error_handler(NotAllowedError, _not_allowed)
     routes.register_error_handler(TooManyError, _too_many)
-    routes.register_error_handler(BusyError, lambda _error: _too_many(TooManyError("Too many register at this moment.", 5)))
+    routes.register_error_handler(
+        RegistrationBusyError, lambda _error: _too_many(TooManyError("Too many register at this moment.", 5))
+    )
 
     @routes.post("/register")
     def register() -> Response:

@@ -20,7 +20,7 @@ _OK = 200
 NOT_CONTACTED = "its host is not one that can be contacted from here: it must have a name, and public addresses only"
 
 
-class BusyError(Exception):
+class RegistrationBusyError(Exception):
     """Too many registrations are waiting for other servers at this moment."""
 
 
@@ -32,7 +32,7 @@ class Outside:
         self._waiting = threading.BoundedSemaphore(_MAXIMUM_WAITING)
 
     def check(self, known: Mapping[str, Json], *, by_operator: bool) -> None:
-        """Raise MetadataError for what cannot be registered, and BusyError. An operator is told why."""
+        """Raise MetadataError for what cannot be registered, and RegistrationBusyError. An operator is told why."""
         named = [(name, known[name]) for name in _CONTACTED if name in known]
         hosts = {urlsplit(uri).netloc: uri for uri in known.get("request_uris", [])}
         if len(hosts) > _MAXIMUM_HOSTS:
@@ -42,12 +42,12 @@ class Outside:
         if not named:
             return
         if not self._waiting.acquire(blocking=False):
-            raise BusyError
+            raise RegistrationBusyError
         try:
             self._check_addresses(named, by_operator=by_operator)
             self._check_sector(known, by_operator=by_operator)
-        except outbound.BusyError:
-            raise BusyError from None
+        except outbound.OutboundBusyError:
+            raise RegistrationBusyError from None
         finally:
             self._waiting.release()
 
@@ -87,7 +87,7 @@ class Outside:
                 if isinstance(found, list) and all(isinstance(each, str) for each in found):
                     return found
             reason = f"the answer was {answer.status}, or no array of strings"
-        except outbound.BusyError:
+        except outbound.OutboundBusyError:
             raise
         except (OutboundError, JsonError) as error:
             reason = str(error)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from math import ceil
 
 from idp.clients import registration_store as store
-from idp.clients.registration_rules import WINDOW, InitialToken, Policy, check_reach
+from idp.clients.registration_rules import WINDOW, InitialToken, RegistrationPolicy, check_reach
 from idp.clients.rules import Client
 from idp.clients.service import ClientService, Lease, Registration
 from idp.runtime import audit, secrets
@@ -48,7 +48,7 @@ class Registered:
 class RegistrationService:
     """Clients that register themselves. Each holds a registration access token, which opens its own registration alone."""
 
-    def __init__(self, database: Database, clients: ClientService, policy: Policy, own: Secrets) -> None:
+    def __init__(self, database: Database, clients: ClientService, policy: RegistrationPolicy, own: Secrets) -> None:
         self._database = database
         self._clients = clients
         self._secrets = own

@@ -18,7 +18,7 @@ _FOR_A_PERSON = frozenset({"authorization_code", "refresh_token", "implicit"})
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RegistrationPolicy:
     """What the operator decided. `limit` is how many registrations may live, `hourly` how many tries an address has."""
 
     mode: Mode

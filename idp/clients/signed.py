@@ -19,7 +19,7 @@ _REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _MAXIMUM_TRIED = 4
 
 
-class BadSignatureError(ValueError):
+class BadClientSignatureError(ValueError):
     """A JWT that is not what the client signed. Its text says why, for the client's developer, without the token."""
 
 
@@ -46,27 +46,28 @@ class Unverified:
 
 
 def take_apart(token: str) -> Unverified:
-    """The parts of a JWT in compact form. Raises BadSignatureError for what is none, or is written ambiguously."""
+    """The parts of a JWT in compact form. Raises BadClientSignatureError for what is none, or is written ambiguously."""
     try:
         parts = jws.take_apart(token, MAXIMUM_LENGTH)
         header, claims = parts.header, parts.claims()
     except JwsError as error:
-        raise BadSignatureError(str(error)) from None
+        raise BadClientSignatureError(str(error)) from None
     tempting = sorted(_REFUSED_HEADERS & set(header))
     if tempting:
-        raise BadSignatureError(f"its header must not hold {tempting[0]}: only registered keys count")
+        raise BadClientSignatureError(f"its header must not hold {tempting[0]}: only registered keys count")
     return Unverified(header, claims, parts.signed, parts.signature, parts.typ)
 
 
 def verify(
     token: Unverified, keys_for: Callable[[str | None], KeySet], algorithms: Collection[str], *, is_secret: bool = False
 ) -> None:
-    """Raise BadSignatureError unless one of the keys signed it, by one of `algorithms`. `keys_for` is asked with its `kid`.
+    """Raise BadClientSignatureError unless one of the keys signed it, by one of `algorithms`.
 
+    `keys_for` is asked with its `kid`.
     `is_secret` says that the key is a shared secret: never is a public key taken for one, whatever the token says.
     """
     if token.alg == "none" or token.alg not in algorithms:
-        raise BadSignatureError(f"its alg must be {' or '.join(algorithms)}")
+        raise BadClientSignatureError(f"its alg must be {' or '.join(algorithms)}")
     model = JWSRegistry.algorithms[token.alg]
     suitable = [key for key in keys_for(token.kid).keys if _may_verify(key, token, is_secret=is_secret)]
     for key in suitable[:_MAXIMUM_TRIED]:
@@ -76,8 +77,8 @@ def verify(
         except (JoseError, ValueError, TypeError):
             continue
     if not suitable:
-        raise BadSignatureError("none of the client's keys has its kid and suits its alg")
-    raise BadSignatureError("its signature does not fit the client's keys")
+        raise BadClientSignatureError("none of the client's keys has its kid and suits its alg")
+    raise BadClientSignatureError("its signature does not fit the client's keys")
 
 
 def _may_verify(key: Key, token: Unverified, *, is_secret: bool) -> bool:

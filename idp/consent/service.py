@@ -16,7 +16,7 @@ CONSENT_ID_BYTES = 16
 CONSENT_SCOPE, CONSENT_ENDED = store.SCOPE, store.ENDED
 
 
-class Endings(Protocol):
+class AccessEndings(Protocol):
     """The one door, as this room sees it; `logout` has it."""
 
     def end_access(self, tx: Transaction, subject: str, client_id: str, reason: str) -> None:
@@ -26,7 +26,7 @@ class Endings(Protocol):
 class ConsentService:
     """What people allowed clients."""
 
-    def __init__(self, endings: Endings) -> None:
+    def __init__(self, endings: AccessEndings) -> None:
         self._endings = endings
 
     def find(self, tx: Transaction, subject: str, client_id: str) -> Consent | None:

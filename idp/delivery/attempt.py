@@ -14,7 +14,7 @@ from idp.delivery.rules import REFUSED, SOON, Composer, Delivery, Result, Verdic
 from idp.delivery.rules import judge as judge_status
 from idp.protocol import strict_json
 from idp.runtime.clock import Clock, Instant
-from idp.runtime.outbound import Answer, BusyError, Line, OutboundError, RefusedError
+from idp.runtime.outbound import HttpReply, Line, OutboundBusyError, OutboundError, OutboundRefusedError
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 #: An OAuth error code. A token that a hostile party echoes as its "error" does not fit (dots, capitals, length).
@@ -49,10 +49,10 @@ async def attempt(
         return Result(Verdict.RETRY, error="its message was made too late", ours=True, again_in=SOON)
     try:
         answer = await line.post(delivery.uri, body=message.body, content_type=message.content_type, headers=message.headers)
-    except RefusedError as error:
+    except OutboundRefusedError as error:
         # A name may resolve to a forbidden address for a moment only, and what has a place lets nothing pass for that.
         return Result(Verdict.DEAD if delivery.place is None else Verdict.RETRY, error=str(error))
-    except BusyError as error:
+    except OutboundBusyError as error:
         return Result(Verdict.RETRY, error=str(error), ours=True, again_in=SOON)
     except OutboundError as error:
         return Result(Verdict.RETRY, error=str(error))
@@ -62,7 +62,7 @@ async def attempt(
     return replace(result, hint=message.hint) if result.verdict is Verdict.DEAD and result.status == REFUSED else result
 
 
-def read(answer: Answer, now: Instant, judge: Callable[[Answer], Verdict] | None = None) -> Result:
+def read(answer: HttpReply, now: Instant, judge: Callable[[HttpReply], Verdict] | None = None) -> Result:
     """What an answer that arrived at `now` comes to."""
     verdict = judge_status(answer.status) if judge is None else judge(answer)
     if verdict is Verdict.DELIVERED:

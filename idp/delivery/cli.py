@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from idp.delivery.rules import Delivery, Party, State
+from idp.delivery.rules import Delivery, DeliveryState, Party
 from idp.runtime.clock import Instant
 from idp.runtime.console import HELP, Record, Refused, emit, json_option, page_options, reads
 from idp.runtime.paging import Page
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("delivery_id", "state", "kind", "client_id", "sid", "created_at", "attempts", "last_status", "last_error")
 
 
-class Needs(Protocol):
+class DeliveryNeeds(Protocol):
     """What these commands use of the application."""
 
     @property
@@ -33,15 +33,15 @@ def group() -> None:
 
 
 @group.command(name="list")
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
+@click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only those in this state.")
 @page_options(100)
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, state: str | None, page: Page, *, as_json: bool) -> None:
+def list_(needs: DeliveryNeeds, state: str | None, page: Page, *, as_json: bool) -> None:
     """List deliveries, the newest first."""
     with needs.database.reading() as tx:
-        found = needs.deliveries.listed(tx, State(state) if state else None, page.size, page.number)
+        found = needs.deliveries.listed(tx, DeliveryState(state) if state else None, page.size, page.number)
     emit([_record(one, tx.now) for one in found], as_json=as_json, columns=_COLUMNS, page=page)
 
 
@@ -50,7 +50,7 @@ def list_(needs: Needs, state: str | None, page: Page, *, as_json: bool) -> None
 @json_option
 @click.pass_obj
 @reads
-def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
+def show(needs: DeliveryNeeds, delivery_id: str, *, as_json: bool) -> None:
     """Show one delivery."""
     with needs.database.reading() as tx:
         found = needs.deliveries.get(tx, delivery_id)
@@ -65,7 +65,7 @@ def show(needs: Needs, delivery_id: str, *, as_json: bool) -> None:
 @click.option("--client", "client_id", help="Everything of this client that died.")
 @json_option
 @click.pass_obj
-def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_json: bool) -> None:
+def retry(needs: DeliveryNeeds, delivery_id: str | None, client_id: str | None, *, as_json: bool) -> None:
     """Send a dead or waiting delivery again, now; or with --client all that died for want of an answer."""
     from idp.delivery.service import DeliveryError  # noqa: PLC0415 - when the command runs, not when it is described
     from idp.runtime.batches import in_batches  # noqa: PLC0415
@@ -90,7 +90,7 @@ def retry(needs: Needs, delivery_id: str | None, client_id: str | None, *, as_js
 @json_option
 @click.pass_obj
 @reads
-def parties(needs: Needs, page: Page, *, as_json: bool) -> None:
+def parties(needs: DeliveryNeeds, page: Page, *, as_json: bool) -> None:
     """List the relying parties that do not answer, or that answered 400 and never took anything.
 
     Nothing is sent to one whose circuit is open, save a probe now and then.

@@ -87,7 +87,7 @@ class Round(NamedTuple):
     spent: float
 
 
-class Ledger:
+class OutboxSession:
     """One worker's. `lease` is in seconds; at most `concurrency` lanes are held at once."""
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from zlib import crc32
 
 from idp.runtime.clock import Instant
-from idp.runtime.outbound import Answer
+from idp.runtime.outbound import HttpReply
 
 ID_BYTES = 16
 FIRST_WAIT = 0.5
@@ -31,7 +31,7 @@ _TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 
 
-class State(StrEnum):
+class DeliveryState(StrEnum):
     """Where a delivery stands. It is derived from its instants, and never stored."""
 
     WAITING = "waiting"
@@ -93,13 +93,13 @@ class Delivery:
     last_status: int | None
     last_error: str | None
 
-    def state(self, now: Instant) -> State:
+    def state(self, now: Instant) -> DeliveryState:
         """Where it stands at `now`. An attempt whose lease ran out is waiting again."""
         if self.delivered_at is not None:
-            return State.DELIVERED
+            return DeliveryState.DELIVERED
         if self.dead_at is not None:
-            return State.DEAD
-        return State.WAITING if self.leased_until is None or self.leased_until <= now else State.IN_FLIGHT
+            return DeliveryState.DEAD
+        return DeliveryState.WAITING if self.leased_until is None or self.leased_until <= now else DeliveryState.IN_FLIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Message:
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    judge: Callable[[Answer], Verdict] | None = None
+    judge: Callable[[HttpReply], Verdict] | None = None
     hint: str | None = None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 
 from idp.delivery import lanes, rules, store
-from idp.delivery.rules import Delivery, NewDelivery, Party, Queue, State
+from idp.delivery.rules import Delivery, DeliveryState, NewDelivery, Party, Queue
 from idp.runtime import audit, secrets
 from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
@@ -52,7 +52,9 @@ class DeliveryService:
         """The delivery."""
         return store.by_id(tx, delivery_id)
 
-    def listed(self, tx: Transaction, state: State | None = None, limit: int = _FIRST.size, page: int = 1) -> list[Delivery]:
+    def listed(
+        self, tx: Transaction, state: DeliveryState | None = None, limit: int = _FIRST.size, page: int = 1
+    ) -> list[Delivery]:
         """The newest deliveries, of one state if named: one page of `limit`."""
         return store.listed(tx, state, Page(limit, page))
 

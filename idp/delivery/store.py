@@ -29,7 +29,7 @@ from idp.delivery import rules
 from idp.delivery.lanes import held, pending
 from idp.delivery.lease_clock import instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
-from idp.delivery.rules import REFUSED, Delivery, Outcome, Party, Queue, State
+from idp.delivery.rules import REFUSED, Delivery, DeliveryState, Outcome, Party, Queue
 from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, columns_for, select_of, table_of
@@ -219,10 +219,10 @@ def _failing(insert: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postg
 
 _FAILED = {"sqlite": _failing(sqlite.insert(_parties)), "postgresql": _failing(postgresql.insert(_parties))}
 _IN_STATE = {
-    State.WAITING: _waiting,
-    State.IN_FLIGHT: _leased,
-    State.DELIVERED: _t.c.delivered_at.is_not(None),
-    State.DEAD: and_(_t.c.dead_at.is_not(None), _t.c.delivered_at.is_(None)),
+    DeliveryState.WAITING: _waiting,
+    DeliveryState.IN_FLIGHT: _leased,
+    DeliveryState.DELIVERED: _t.c.delivered_at.is_not(None),
+    DeliveryState.DEAD: and_(_t.c.dead_at.is_not(None), _t.c.delivered_at.is_(None)),
 }
 
 
@@ -388,14 +388,14 @@ def failed(tx: Transaction, dialect: str, parties: Collection[Party]) -> None:
     tx.execute(_FAILED[dialect], [asdict(party) for party in sorted(parties, key=attrgetter("client_id"))])
 
 
-def listed(tx: Transaction, state: State | None, page: Page) -> list[Delivery]:
+def listed(tx: Transaction, state: DeliveryState | None, page: Page) -> list[Delivery]:
     """The deliveries, of one state if named: newest first, the dead by the moment of their death; one page of them."""
-    order = _t.c.dead_at if state is State.DEAD else _t.c.created_at
+    order = _t.c.dead_at if state is DeliveryState.DEAD else _t.c.created_at
     query = select_of(DeliveryRow, Delivery).order_by(order.desc(), _t.c.delivery_id).limit(page.size).offset(page.skipped)
     if state is None:
         return tx.all(Delivery, query)
     query = query.where(_IN_STATE[state])
-    return tx.all(Delivery, query, {"now": tx.now} if state in {State.WAITING, State.IN_FLIGHT} else {})
+    return tx.all(Delivery, query, {"now": tx.now} if state in {DeliveryState.WAITING, DeliveryState.IN_FLIGHT} else {})
 
 
 # Found by the index of `created_at`: hardly anything is old and not done with.

@@ -23,7 +23,7 @@ import uvloop
 
 from idp.delivery.attempt import attempt
 from idp.delivery.composing import Composing
-from idp.delivery.ledger import Finished, Ledger, Round, Underway
+from idp.delivery.ledger import Finished, OutboxSession, Round, Underway
 from idp.delivery.rules import Composer, Delivery, Result, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
@@ -109,7 +109,7 @@ class Worker:
         if lease <= outbound.timeout:
             message = "a lease must be longer than the time-out of an attempt: two workers would attempt at once"
             raise ValueError(message)
-        self._ledger = Ledger(
+        self._ledger = OutboxSession(
             database,
             concurrency=concurrency,
             poll_seconds=poll_seconds,

@@ -6,6 +6,6 @@ The provider is `idp serve` in a process of its own; the apps are `examples/`, e
 """
 
 from idp.demo.cli import command, run
-from idp.demo.options import Options
+from idp.demo.options import DemoOptions
 
-__all__ = ["Options", "command", "run"]
+__all__ = ["DemoOptions", "command", "run"]

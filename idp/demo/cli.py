@@ -8,7 +8,7 @@ import click
 
 from idp.config import SettingsError
 from idp.demo import start
-from idp.demo.options import APPS, DemoError, Options
+from idp.demo.options import APPS, DemoError, DemoOptions
 from idp.demo.screen import JsonScreen, Screen
 from idp.demo.stage import Stage
 from idp.runtime.console import json_option, reads
@@ -27,14 +27,14 @@ _PORT = click.IntRange(1, 65535)
 @reads
 def command(port: int, notes_port: int, arena_port: int, data_dir: Path | None, *, as_json: bool) -> None:
     """Start the provider and two apps, and show what happens between them. Ctrl-C leaves nothing behind."""
-    options = Options(port, notes_port, arena_port, data_dir, as_json)
+    options = DemoOptions(port, notes_port, arena_port, data_dir, as_json)
     if len(set(options.ports.values())) < len(options.ports):
         message = "the provider and the two apps need three different ports"
         raise click.UsageError(message)
     sys.exit(run(options))
 
 
-def run(options: Options) -> int:
+def run(options: DemoOptions) -> int:
     """Run until SIGINT, SIGTERM or SIGHUP: 0. Where something cannot start, or dies: 1, having said why."""
     screen = JsonScreen() if options.as_json else Screen()
     began = time.monotonic()

@@ -13,7 +13,7 @@ class DemoError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What may be chosen. Without `data_dir` the state is in a temporary folder that is removed at the end."""
 
     port: int = 8000

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from idp import files
 from idp.config import Settings
-from idp.demo.options import APPS, DemoError, Options
+from idp.demo.options import APPS, DemoError, DemoOptions
 from idp.protocol import strict_json
 
 USERNAME = "alice"
@@ -22,7 +22,7 @@ CREDENTIALS_FILE = "demo.json"
 Clients: TypeAlias = dict[str, dict[str, str]]
 
 
-def clients(options: Options, settings: Settings, examples: Path) -> Clients:
+def clients(options: DemoOptions, settings: Settings, examples: Path) -> Clients:
     """Each app's credentials: kept from an earlier run with the same addresses, or new ones. Raises DemoError."""
     path = settings.data_dir / CREDENTIALS_FILE
     kept: Clients = strict_json.stored(path.read_text(encoding="utf-8"))["clients"] if path.is_file() else {}
@@ -62,7 +62,7 @@ def _registered(
         provider.database.dispose()
 
 
-def _metadata(options: Options, examples: Path, app: str) -> Mapping[str, object]:
+def _metadata(options: DemoOptions, examples: Path, app: str) -> Mapping[str, object]:
     """What examples/APP/client.json says, at the address that the app has today."""
     text = (examples / app / "client.json").read_text(encoding="utf-8")
     metadata: Mapping[str, object] = strict_json.loads(text.replace(f"http://localhost:{APPS[app]}", options.address(app)))

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from idp.demo.options import PROVIDER, Options
+from idp.demo.options import PROVIDER, DemoOptions
 from idp.demo.registration import PASSWORD, USERNAME
 from idp.demo.stage import Event
 from idp.runtime.clock import system_clock
@@ -71,7 +71,7 @@ class Screen:
         self._out = Console(highlight=False, soft_wrap=True)
         self._names: Mapping[str, str] = {}
 
-    def ready(self, options: Options, names: Mapping[str, str], seconds: float) -> None:
+    def ready(self, options: DemoOptions, names: Mapping[str, str], seconds: float) -> None:
         """The addresses, the ready-made person, and what to try. `names` are the apps' by `client_id`."""
         self._names = names
         self._out.print(f"\n[bold]idp demo[/] [dim]ready after {seconds:.1f} s[/]\n")
@@ -95,7 +95,7 @@ class Screen:
 class JsonScreen:
     """The same for programs: `{"from": ..., "event": ..., ...}` a line, first an event `ready` of the demo's own."""
 
-    def ready(self, options: Options, names: Mapping[str, str], seconds: float) -> None:
+    def ready(self, options: DemoOptions, names: Mapping[str, str], seconds: float) -> None:
         """The addresses, the ready-made person, the apps' names by `client_id`, the seconds that the start took."""
         addresses = {name: options.address(name) for name in _WHAT}
         person = {"username": USERNAME, "password": PASSWORD}

@@ -13,14 +13,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from idp import resources
 from idp.config import Settings
 from idp.demo import registration
-from idp.demo.options import APPS, PROVIDER, DemoError, Options
+from idp.demo.options import APPS, PROVIDER, DemoError, DemoOptions
 from idp.demo.stage import Stage
 
 START_SECONDS = 30
 _POLL_SECONDS = 0.05
 
 
-def check_ports(options: Options) -> None:
+def check_ports(options: DemoOptions) -> None:
     """Raise DemoError for a port that is taken, on whichever address `localhost` may mean."""
     for name, port in options.ports.items():
         option = "--port" if name == PROVIDER else f"--{name}-port"
@@ -38,7 +38,7 @@ def check_ports(options: Options) -> None:
                     raise DemoError(message) from None  # anything else: there is no IPv6 here
 
 
-def everything(stage: Stage, options: Options) -> dict[str, str]:
+def everything(stage: Stage, options: DemoOptions) -> dict[str, str]:
     """Start all and return when all are ready: the apps' names by `client_id`. Raises DemoError."""
     examples = _examples()
     settings = _settings(options, (options.data_dir or stage.scratch / "state").resolve())
@@ -79,7 +79,7 @@ class _DemoSettings(Settings):
         return (init_settings,)
 
 
-def _settings(options: Options, data_dir: Path) -> Settings:
+def _settings(options: DemoOptions, data_dir: Path) -> Settings:
     bind = f"127.0.0.1:{options.port}"
     return _DemoSettings(issuer=options.address(PROVIDER), bind=bind, data_dir=data_dir, log_format="json", workers=1)
 
@@ -94,7 +94,7 @@ def _inherited_environment() -> dict[str, str]:
     return kept | dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1")
 
 
-def _wait(stage: Stage, options: Options) -> None:
+def _wait(stage: Stage, options: DemoOptions) -> None:
     """Return when the apps have said that they started, and the provider answers that it is ready."""
     waiting = dict.fromkeys([PROVIDER, *APPS], "has not started")
     deadline = time.monotonic() + START_SECONDS

@@ -8,7 +8,7 @@ from idp.discovery import store
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
-from idp.runtime.lane import Answer, Request
+from idp.runtime.lane import Answer, WaitingRequest
 from idp.runtime.pool import Pool
 from idp.runtime.pulse import Pulse
 
@@ -68,7 +68,7 @@ class HealthLane:
         """Whether it is a question for our health."""
         return path in self._live or path in self._ready
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: WaitingRequest) -> Answer:
         """Answer it."""
         if request.method not in _METHODS:
             description = f"{request.method[:20]} is not possible here: use GET or HEAD."
@@ -92,7 +92,7 @@ class HealthLane:
             audit.warn("health.unknown", error=type(error).__name__)
             return "It cannot be found out whether this instance is well."
 
-    def _json(self, request: Request, status: int, body: object, more: Sequence[tuple[str, str]] = ()) -> Answer:
+    def _json(self, request: WaitingRequest, status: int, body: object, more: Sequence[tuple[str, str]] = ()) -> Answer:
         content = json.dumps(body).encode()
         described = [("content-type", "application/json"), ("content-length", str(len(content)))]
         return status, [*described, *self._headers, *more], b"" if request.method == "HEAD" else content

@@ -15,7 +15,7 @@ from idp.clients.rules import (
 from idp.config import Settings
 from idp.protocol import pkce, response_types, scopes
 from idp.protocol.signatures import ALGORITHMS
-from idp.runtime.front import Ready
+from idp.runtime.front import CachedDocument
 from idp.sessions.rules import ACR
 from idp.signals.status_list_rules import aggregation_uri
 
@@ -114,6 +114,6 @@ def metadata_of(settings: Settings) -> dict[str, object]:
     )
 
 
-def document(metadata: Mapping[str, object]) -> Ready:
+def document(metadata: Mapping[str, object]) -> CachedDocument:
     """The metadata as it is sent."""
-    return Ready(json.dumps(metadata, separators=(",", ":")).encode(), MAX_AGE)
+    return CachedDocument(json.dumps(metadata, separators=(",", ":")).encode(), MAX_AGE)

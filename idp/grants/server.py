@@ -32,7 +32,7 @@ Response: TypeAlias = tuple[int, object, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class Services:
+class GrantServices:
     """What grants need of the rooms below."""
 
     issuer: str
@@ -113,7 +113,7 @@ class ParsedRequest(OAuth2Request):
 class AuthorizationServer(_AuthorizationServer):
     """Authlib's server over our services."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: GrantServices) -> None:
         super().__init__()
         self.services = services
 

@@ -13,7 +13,7 @@ REFRESH_TOKEN = "refresh_token"
 PERSONAL = frozenset(scopes.SUPPORTED)
 
 
-class Reason(Enum):
+class Refusal(Enum):
     """Why nothing is issued: the error of RFC 6749 §5.2, and a description for whoever writes the client."""
 
     CLIENT_REMOVED = ("invalid_client", "The client was removed.")
@@ -61,7 +61,7 @@ class Wish:
     scope: str
 
 
-def reason_against(wish: Wish, standing: Standing, *, session_is_alive: bool) -> Reason | None:
+def reason_against(wish: Wish, standing: Standing, *, session_is_alive: bool) -> Refusal | None:
     """Why nothing may be issued; None when everything is as it must be.
 
     What is wrong with the client comes first, since that is what its developer can mend.
@@ -69,14 +69,14 @@ def reason_against(wish: Wish, standing: Standing, *, session_is_alive: bool) ->
     client, authorization = wish.client, wish.authorization
     asked = set(scopes.parse(wish.scope))
     problems = {
-        Reason.CLIENT_REMOVED: standing.registered is None,
-        Reason.GRANT_TYPE: not client.check_grant_type(wish.grant_type),
-        Reason.SCOPE_OF_AUTHORIZATION: not asked <= set(scopes.parse(authorization.scope)),
-        Reason.SCOPE_OF_CLIENT: not asked <= set(scopes.parse(client.scope)),
-        Reason.ACCOUNT: not standing.account_is_open,
-        Reason.SESSION: not session_is_alive,
-        Reason.CONSENT: not client.first_party and not _is_allowed(authorization, standing),
-        Reason.CLOSING: standing.is_closing,
+        Refusal.CLIENT_REMOVED: standing.registered is None,
+        Refusal.GRANT_TYPE: not client.check_grant_type(wish.grant_type),
+        Refusal.SCOPE_OF_AUTHORIZATION: not asked <= set(scopes.parse(authorization.scope)),
+        Refusal.SCOPE_OF_CLIENT: not asked <= set(scopes.parse(client.scope)),
+        Refusal.ACCOUNT: not standing.account_is_open,
+        Refusal.SESSION: not session_is_alive,
+        Refusal.CONSENT: not client.first_party and not _is_allowed(authorization, standing),
+        Refusal.CLOSING: standing.is_closing,
     }
     return next((reason for reason, is_so in problems.items() if is_so), None)
 

@@ -9,7 +9,7 @@ from idp.clients.authentication import ClientAuthenticationError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.issuing import rules, store
-from idp.issuing.rules import Reason, Wish
+from idp.issuing.rules import Refusal, Wish
 from idp.protocol import errors, scopes
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
@@ -25,7 +25,7 @@ __all__ = ["IssuingService", "NotIssuedError", "Permit", "ReusedRefreshTokenErro
 class NotIssuedError(OAuth2Error):
     """Nothing is issued: RFC 6749 §5.2's error with its description, and the reason for our own code."""
 
-    def __init__(self, reason: Reason, grant_type: str, client: Client) -> None:
+    def __init__(self, reason: Refusal, grant_type: str, client: Client) -> None:
         super().__init__(errors.description(reason.description(grant_type, client)), error=reason.error)
         self.reason = reason
 
@@ -110,7 +110,7 @@ class IssuingService:
         if standing.registered is not None:
             client = self._clients.as_registered(tx, client, standing.registered)
         reason = rules.reason_against(replace(wish, client=client), standing, session_is_alive=session_is_alive)
-        if reason is Reason.CLIENT_REMOVED:
+        if reason is Refusal.CLIENT_REMOVED:
             raise ClientAuthenticationError
         if reason is not None:
             raise NotIssuedError(reason, wish.grant_type, client)
@@ -178,7 +178,7 @@ class IssuingService:
         and InvalidScopeError.
         """
         if not client.check_grant_type(rules.CLIENT_CREDENTIALS):
-            raise NotIssuedError(Reason.GRANT_TYPE, rules.CLIENT_CREDENTIALS, client)
+            raise NotIssuedError(Refusal.GRANT_TYPE, rules.CLIENT_CREDENTIALS, client)
         allowed, wanted = rules.scopes_for_itself(client), scopes.parse(scope)
         if not set(wanted) <= set(allowed):
             description = f"scope may hold: {scopes.join(allowed) or 'nothing, for this client'}."

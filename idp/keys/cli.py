@@ -2,15 +2,15 @@
 
 import click
 
-from idp.keys.rules import Span, State
+from idp.keys.rules import KeyLifetime, KeyState
 from idp.protocol.signatures import ALGORITHMS, DEFAULT_ALG
 from idp.runtime.clock import Instant, in_words, lasting
 from idp.runtime.console import HELP, Line, Refused, draw, emit, json_option, reads
 
 _BAR = 40
 #: How each state looks in a bar; readable without colours, too.
-_SIGNS = {State.ANNOUNCED: ("·", "cyan"), State.SIGNING: ("█", "green"), State.VERIFYING: ("▒", "yellow")}
-_NEXT = {State.PLANNED: "announced", State.ANNOUNCED: "signs", State.SIGNING: "retires", State.VERIFYING: "removed"}
+_SIGNS = {KeyState.ANNOUNCED: ("·", "cyan"), KeyState.SIGNING: ("█", "green"), KeyState.VERIFYING: ("▒", "yellow")}
+_NEXT = {KeyState.PLANNED: "announced", KeyState.ANNOUNCED: "signs", KeyState.SIGNING: "retires", KeyState.VERIFYING: "removed"}
 
 
 @click.group(name="key", context_settings=HELP)
@@ -31,7 +31,7 @@ def list_(obj, *, with_ended: bool, as_json: bool) -> None:  # type: ignore[no-u
     if as_json:
         emit([_record(span, now) for span in spans], as_json=True)
         return
-    ended = {State.REMOVED, State.REVOKED}
+    ended = {KeyState.REMOVED, KeyState.REVOKED}
     shown = [span for span in spans if with_ended or span.state(now) not in ended]
     first, last = _window(shown, now)
     lines = [line for span in shown for line in ([(f"{span.key.kid}  {span.key.alg}", "bold")], _line(span, now, first, last))]
@@ -64,7 +64,7 @@ def reseal(obj, *, as_json: bool) -> None:  # type: ignore[no-untyped-def]  # no
     emit({"resealed": done.resealed, "keys": done.keys}, as_json=as_json)
 
 
-def _record(span: Span, now: Instant) -> dict[str, object]:
+def _record(span: KeyLifetime, now: Instant) -> dict[str, object]:
     key = span.key
     return {
         "kid": key.kid,
@@ -81,7 +81,7 @@ def _record(span: Span, now: Instant) -> dict[str, object]:
     }
 
 
-def _line(span: Span, now: Instant, first: Instant, last: Instant) -> Line:
+def _line(span: KeyLifetime, now: Instant, first: Instant, last: Instant) -> Line:
     """What a key does over time, and in words what it does now and what comes next."""
     state, change = span.state(now), span.next_change(now)
     words = str(state) if span.key.revoked_reason is None else f"{state}: {span.key.revoked_reason}"
@@ -90,7 +90,7 @@ def _line(span: Span, now: Instant, first: Instant, last: Instant) -> Line:
     return [*_bar(span, now, first, last), (f" {words}", "")]
 
 
-def _window(spans: list[Span], now: Instant) -> tuple[Instant, Instant]:
+def _window(spans: list[KeyLifetime], now: Instant) -> tuple[Instant, Instant]:
     """The time that the bars show: everything that is planned, what led to it, and a little of what follows."""
     instants = [
         instant
@@ -102,7 +102,7 @@ def _window(spans: list[Span], now: Instant) -> tuple[Instant, Instant]:
     return first, last + max(60.0, (last - first) / 8)
 
 
-def _bar(span: Span, now: Instant, first: Instant, last: Instant) -> Line:
+def _bar(span: KeyLifetime, now: Instant, first: Instant, last: Instant) -> Line:
     cell = (last - first) / _BAR
     signs = [_SIGNS.get(span.state(first + (index + 0.5) * cell), (" ", "")) for index in range(_BAR)]
     return [("|" if index == int((now - first) / cell) else sign, style) for index, (sign, style) in enumerate(signs)]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from idp.keys import rules, store
-from idp.keys.rules import Key, Policy
+from idp.keys.rules import Key, KeyPolicy
 from idp.runtime.database import Transaction
 
 
@@ -16,7 +16,7 @@ class RevokedKey:
     successor: str | None
 
 
-def mark_revoked(tx: Transaction, policy: Policy, kid: str, reason: str, spare: Key | None) -> RevokedKey | None:
+def mark_revoked(tx: Transaction, policy: KeyPolicy, kid: str, reason: str, spare: Key | None) -> RevokedKey | None:
     """Revoke a key, and let its successor sign at once; None when it was revoked already, or never was.
 
     The successor is the one that is announced, else the `spare`. It signs from a little before now, so that an instance
@@ -40,6 +40,6 @@ def mark_revoked(tx: Transaction, policy: Policy, kid: str, reason: str, spare: 
     return RevokedKey(kid, key.alg, successor.kid)
 
 
-def _line_of(tx: Transaction, kid: str) -> list[rules.Span]:
+def _line_of(tx: Transaction, kid: str) -> list[rules.KeyLifetime]:
     keys = store.every(tx)
     return rules.timeline(keys, next(key.alg for key in keys if key.kid == kid))

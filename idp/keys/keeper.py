@@ -11,8 +11,8 @@ from functools import partial
 
 from idp.keys import rules, sealing, store
 from idp.keys.holders import AbsentSigner, DatabaseHolder, Holder, Signer
-from idp.keys.ring import KeyRing
-from idp.keys.rules import Key, Policy, State, Wanted
+from idp.keys.ring import SigningKeyring
+from idp.keys.rules import Key, KeyPolicy, KeyState, WantedKeys
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
@@ -33,22 +33,28 @@ class Resealed:
     keys: int
 
 
-class Keeper:
+class KeySchedule:
     """Keeps one deployment's keys. `ring` is what this process knows of them."""
 
     def __init__(
-        self, database: Database, secrets: Secrets, policy: Policy, rsa_bits: int, algorithms: Sequence[str], hsm: Holder | None
+        self,
+        database: Database,
+        secrets: Secrets,
+        policy: KeyPolicy,
+        rsa_bits: int,
+        algorithms: Sequence[str],
+        hsm: Holder | None,
     ) -> None:
         self.policy = policy
         self.algorithms = tuple(algorithms)
-        self.ring = KeyRing([], {}, policy, self.algorithms)
+        self.ring = SigningKeyring([], {}, policy, self.algorithms)
         self._database = database
         self._secrets = secrets
         local = DatabaseHolder(rsa_bits)
         self._maker = hsm or local
         self._holders: dict[str, Holder] = {each.name: each for each in (local, self._maker)}
         self._destroyed: set[str] = set()
-        self._states: dict[str, State] = {}
+        self._states: dict[str, KeyState] = {}
         self._loading = threading.Lock()
 
     def open(self) -> None:
@@ -68,9 +74,9 @@ class Keeper:
                 keys = store.every(tx)
             if keys == self.ring.keys:
                 return
-            ring = KeyRing(keys, self.ring.private, self.policy, self.algorithms)
+            ring = SigningKeyring(keys, self.ring.private, self.policy, self.algorithms)
             now = self._database.clock()
-            needed = [span.key for span in ring.spans if span.state(now) not in {State.REMOVED, State.REVOKED}]
+            needed = [span.key for span in ring.spans if span.state(now) not in {KeyState.REMOVED, KeyState.REVOKED}]
             ring.private = {key.kid: self.ring.private.get(key.kid) or self._open(key) for key in needed}
             self.ring = ring
 
@@ -88,7 +94,7 @@ class Keeper:
         self._clear_away(now)
         self._tell(now)
 
-    def wanted(self, alg: str, now: Instant) -> Wanted | None:
+    def wanted(self, alg: str, now: Instant) -> WantedKeys | None:
         """The next key of a line to create."""
         caches = rules.announcement_of(self.ring.spans, now)
         return rules.wanted(self.ring.lines.get(alg, ()), self.policy, now, caches=caches)
@@ -189,7 +195,7 @@ class Keeper:
     def _end_lines_that_are_switched_off(self, now: Instant) -> None:
         """A line that lived out its time is closed, so that whoever switches it on again announces a new key first."""
         for alg, line in self.ring.lines.items():
-            if alg not in self.algorithms and line and line[-1].state(now) is State.REMOVED:
+            if alg not in self.algorithms and line and line[-1].state(now) is KeyState.REMOVED:
                 with self._database.writing() as tx:
                     store.revoke(tx, line[-1].key.kid, rules.SWITCHED_OFF)
 
@@ -221,7 +227,7 @@ class Keeper:
                     _tell_of(span.key, states[span.key.kid])
         self._states = states
         for alg, line in self.ring.lines.items():
-            for state in State:
+            for state in KeyState:
                 _KEYS.labels(alg, state).set(sum(states[span.key.kid] is state for span in line))
         change = rules.next_change(self.ring.spans, now)
         _NEXT_CHANGE.set(change - now if change is not None else float("inf"))
@@ -231,18 +237,18 @@ def _tell_of_new(key: Key) -> None:
     audit.record("key.created", kid=key.kid, alg=key.alg, active_at=key.active_at, holder=key.holder)
 
 
-def _tell_of(key: Key, become: State) -> None:
+def _tell_of(key: Key, become: KeyState) -> None:
     """One constant name for each event, so that a log can be searched for them."""
     match become:
-        case State.ANNOUNCED:
+        case KeyState.ANNOUNCED:
             audit.record("key.announced", kid=key.kid, alg=key.alg, active_at=key.active_at)
-        case State.SIGNING:
+        case KeyState.SIGNING:
             audit.record("key.signing", kid=key.kid, alg=key.alg)
-        case State.VERIFYING:
+        case KeyState.VERIFYING:
             audit.record("key.verifying", kid=key.kid, alg=key.alg)
-        case State.REMOVED:
+        case KeyState.REMOVED:
             audit.record("key.removed", kid=key.kid, alg=key.alg)
-        case State.REVOKED:
+        case KeyState.REVOKED:
             audit.warn("key.revoked", kid=key.kid, alg=key.alg, reason=key.revoked_reason)
-        case State.PLANNED:
+        case KeyState.PLANNED:
             audit.record("key.planned", kid=key.kid, alg=key.alg, published_at=key.published_at)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from idp.keys import rules
-from idp.keys.rules import Key, Policy, Span, State
+from idp.keys.rules import Key, KeyLifetime, KeyPolicy, KeyState
 from idp.protocol import strict_json
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.clock import Instant
-from idp.runtime.front import Ready
+from idp.runtime.front import CachedDocument
 
 if TYPE_CHECKING:
     from idp.keys.holders import Signer
@@ -53,10 +53,12 @@ def public_jwk(key: Jwk, alg: str) -> PublicJwk:
     return members | {"kid": key.thumbprint(), "alg": alg, "use": "sig"}
 
 
-class KeyRing:
+class SigningKeyring:
     """A snapshot of the keys, one line for each algorithm. It is replaced as a whole, so that readers need no lock."""
 
-    def __init__(self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: Policy, algorithms: Sequence[str]) -> None:
+    def __init__(
+        self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: KeyPolicy, algorithms: Sequence[str]
+    ) -> None:
         """`algorithms` are those that are switched on. Other lines live out their time."""
         known = {key.alg for key in keys} | set(algorithms)
         self.lines = {
@@ -71,10 +73,10 @@ class KeyRing:
         self._public = {
             kid: TYPES[span.key.alg].import_key(strict_json.stored(span.key.public)) for kid, span in self._spans.items()
         }
-        self._document: tuple[Instant, Instant, Ready] | None = None
+        self._document: tuple[Instant, Instant, CachedDocument] | None = None
 
     @property
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[KeyLifetime]:
         """Every key, line by line."""
         return [span for line in self.lines.values() for span in line]
 
@@ -88,11 +90,11 @@ class KeyRing:
 
         `also_removed` is for hints, which prove nothing but who once issued them.
         """
-        accepted = {State.SIGNING, State.VERIFYING} | ({State.REMOVED} if also_removed else set())
+        accepted = {KeyState.SIGNING, KeyState.VERIFYING} | ({KeyState.REMOVED} if also_removed else set())
         span = self._spans.get(kid)
         return self._public[kid] if span is not None and span.key.alg == alg and span.state(now) in accepted else None
 
-    def document(self, now: Instant) -> Ready:
+    def document(self, now: Instant) -> CachedDocument:
         """The JWKS at `now`. It may be cached until it changes, though never for longer than the policy says.
 
         Its bytes are made anew only when a key changes its state; its `max-age` (RFC 9111 §5.2.2.1) near a change.
@@ -105,7 +107,7 @@ class KeyRing:
         left = (rules.next_publication(spans, now) or float("inf")) - now
         public = [strict_json.stored(span.key.public) for span in rules.published(spans, now)]
         max_age = longest if left > longest else max(1, int(left))
-        document = Ready(json.dumps({"keys": public}, separators=(",", ":")).encode(), max_age)
+        document = CachedDocument(json.dumps({"keys": public}, separators=(",", ":")).encode(), max_age)
         # Within `longest` of a change it is made anew each second, by and by allowing less.
         self._document = (now, now + (left - longest if left > longest else min(1.0, left)), document)
         return document

@@ -21,7 +21,7 @@ REVOCATION_GRACE = 60
 SWITCHED_OFF = "switched off"
 
 
-class State(StrEnum):
+class KeyState(StrEnum):
     """What a key does at some moment; derived, never stored."""
 
     PLANNED = "planned"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class KeyPolicy:
     """What an operator decides, in seconds; the bounds that must hold follow from it and cannot be set apart.
 
     `verifier_cooldown` is how long a verifier waits after *any* fetch of a JWKS before an unknown `kid` makes it fetch
@@ -93,24 +93,24 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class KeyLifetime:
     """A key with all of its instants. `retired_at` and `removed_at` are None while no successor is planned."""
 
     key: Key
     retired_at: Instant | None
     removed_at: Instant | None
 
-    def state(self, now: Instant) -> State:
+    def state(self, now: Instant) -> KeyState:
         """What the key does at `now`. A revocation is a fact for whoever knows of it, whatever their clock says."""
         if self.key.revoked_at is not None:
-            return State.REVOKED
+            return KeyState.REVOKED
         if now < self.key.published_at:
-            return State.PLANNED
+            return KeyState.PLANNED
         if now < self.key.active_at:
-            return State.ANNOUNCED
+            return KeyState.ANNOUNCED
         if self.retired_at is None or now < self.retired_at:
-            return State.SIGNING
-        return State.VERIFYING if self.removed_at is not None and now < self.removed_at else State.REMOVED
+            return KeyState.SIGNING
+        return KeyState.VERIFYING if self.removed_at is not None and now < self.removed_at else KeyState.REMOVED
 
     def next_change(self, now: Instant) -> Instant | None:
         """The next instant after `now` at which its state changes."""
@@ -120,7 +120,7 @@ class Span:
         return min((instant for instant in instants if instant is not None and instant > now), default=None)
 
 
-def timeline(keys: Sequence[Key], alg: str, *, ends_after: float | None = None) -> list[Span]:
+def timeline(keys: Sequence[Key], alg: str, *, ends_after: float | None = None) -> list[KeyLifetime]:
     """One algorithm's line of keys, from each to its successor, each key with all of its instants.
 
     A key retires when a later one becomes active that was not revoked before that. A line that was switched off has no
@@ -134,7 +134,7 @@ def timeline(keys: Sequence[Key], alg: str, *, ends_after: float | None = None) 
             other.active_at for other in line[index + 1 :] if other.revoked_at is None or other.active_at < other.revoked_at
         ]
         retired = min(began, default=last)
-        spans.append(Span(key, retired, None if retired is None else retired + key.retention))
+        spans.append(KeyLifetime(key, retired, None if retired is None else retired + key.retention))
     return spans
 
 
@@ -147,22 +147,22 @@ def _chain(keys: Sequence[Key]) -> list[Key]:
     return line
 
 
-def signing(spans: Sequence[Span], now: Instant) -> Span | None:
+def signing(spans: Sequence[KeyLifetime], now: Instant) -> KeyLifetime | None:
     """The one key of the line that signs at `now`."""
-    return next((span for span in spans if span.state(now) is State.SIGNING), None)
+    return next((span for span in spans if span.state(now) is KeyState.SIGNING), None)
 
 
-def published(spans: Sequence[Span], now: Instant) -> list[Span]:
+def published(spans: Sequence[KeyLifetime], now: Instant) -> list[KeyLifetime]:
     """The keys of the line that stand in the JWKS at `now`."""
-    return [span for span in spans if span.state(now) in {State.ANNOUNCED, State.SIGNING, State.VERIFYING}]
+    return [span for span in spans if span.state(now) in {KeyState.ANNOUNCED, KeyState.SIGNING, KeyState.VERIFYING}]
 
 
-def next_change(spans: Sequence[Span], now: Instant) -> Instant | None:
+def next_change(spans: Sequence[KeyLifetime], now: Instant) -> Instant | None:
     """The next instant after `now` at which any of these keys changes its state."""
     return min((change for span in spans if (change := span.next_change(now)) is not None), default=None)
 
 
-def next_publication(spans: Sequence[Span], now: Instant) -> Instant | None:
+def next_publication(spans: Sequence[KeyLifetime], now: Instant) -> Instant | None:
     """The next instant after `now` at which the JWKS gains or loses a key."""
     instants = [
         instant
@@ -174,14 +174,14 @@ def next_publication(spans: Sequence[Span], now: Instant) -> Instant | None:
     return min(instants, default=None)
 
 
-def is_disposable(span: Span, now: Instant) -> bool:
+def is_disposable(span: KeyLifetime, now: Instant) -> bool:
     """Whether nobody can be signing with the key any more, not even an instance that has yet to hear of its revocation."""
     revoked_at = span.key.revoked_at
-    return span.state(now) is State.REMOVED or (revoked_at is not None and revoked_at + REVOCATION_GRACE <= now)
+    return span.state(now) is KeyState.REMOVED or (revoked_at is not None and revoked_at + REVOCATION_GRACE <= now)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedKeys:
     """A key that should exist and does not."""
 
     predecessor: str
@@ -189,7 +189,7 @@ class Wanted:
     active_at: Instant
 
 
-def wanted(spans: Sequence[Span], policy: Policy, now: Instant, *, caches: float | None = None) -> Wanted | None:
+def wanted(spans: Sequence[KeyLifetime], policy: KeyPolicy, now: Instant, *, caches: float | None = None) -> WantedKeys | None:
     """The next key of a line to create, or None when one signs and its successor is already planned.
 
     A key that nobody has fetched never signs, save where none is there to sign before it: at the very first start, which
@@ -202,40 +202,40 @@ def wanted(spans: Sequence[Span], policy: Policy, now: Instant, *, caches: float
     if not living:
         at_once = _emergency(spans) if spans else caches is None
         began = now - policy.clock_skew  # so that an instance whose clock is behind can sign with it, too
-        return Wanted(tail, began, began) if at_once else Wanted(tail, now, now + announcement)
+        return WantedKeys(tail, began, began) if at_once else WantedKeys(tail, now, now + announcement)
     newest = living[-1]
     if newest.active_at > now + min(LEAD, policy.announcement):
         return None
     published_at = max(newest.active_at, now)
-    return Wanted(tail, published_at, max(newest.active_at + policy.rotation_period, published_at + announcement))
+    return WantedKeys(tail, published_at, max(newest.active_at + policy.rotation_period, published_at + announcement))
 
 
-def _emergency(spans: Sequence[Span]) -> bool:
+def _emergency(spans: Sequence[KeyLifetime]) -> bool:
     """Whether a line, of which no key is left, has signed and was not switched off: somebody waits for its next key."""
     signed = any(span.key.active_at < span.key.revoked_at for span in spans if span.key.revoked_at is not None)
     return signed and spans[-1].key.revoked_reason != SWITCHED_OFF
 
 
-def announcement_of(spans: Sequence[Span], now: Instant) -> float | None:
+def announcement_of(spans: Sequence[KeyLifetime], now: Instant) -> float | None:
     """The longest announcement that any policy asked for under which these keys have lived; None where there are none."""
-    lived = [span.key.announcement for span in spans if span.state(now) is not State.REMOVED]
+    lived = [span.key.announcement for span in spans if span.state(now) is not KeyState.REMOVED]
     return max(lived, default=0.0) if spans else None
 
 
-def earliest_rotation(spans: Sequence[Span], policy: Policy, now: Instant) -> tuple[Key, Instant] | None:
+def earliest_rotation(spans: Sequence[KeyLifetime], policy: KeyPolicy, now: Instant) -> tuple[Key, Instant] | None:
     """The announced successor, and the first instant at which it may sign; None when there is none.
 
     By then every verifier can know it, and every instance has heard of the change, by whatever clock it has: who has not
     would go on signing with a key whose time to be removed is counted already.
     """
-    announced = next((span.key for span in spans if span.state(now) is State.ANNOUNCED), None)
+    announced = next((span.key for span in spans if span.state(now) is KeyState.ANNOUNCED), None)
     if announced is None:
         return None
     needed = max(policy.announcement, announcement_of(spans, now) or 0.0)
     return announced, max(now + policy.clock_skew + 2 * REFRESH_SECONDS, announced.published_at + needed)
 
 
-def successor(spans: Sequence[Span], kid: str) -> Key | None:
+def successor(spans: Sequence[KeyLifetime], kid: str) -> Key | None:
     """The key that is to sign when `kid` no longer does: the next in its line that is not revoked."""
     following = [span.key for span in spans][next(i for i, span in enumerate(spans) if span.key.kid == kid) + 1 :]
     return next((key for key in following if key.revoked_at is None), None)

@@ -10,15 +10,15 @@ from joserfc.jws import JWSRegistry
 
 from idp.keys import rules
 from idp.keys.holders import Holder, SigningUnavailableError
-from idp.keys.keeper import Keeper, Resealed
-from idp.keys.rules import REFRESH_SECONDS, Key, Policy, Span, State
+from idp.keys.keeper import KeySchedule, Resealed
+from idp.keys.rules import REFRESH_SECONDS, Key, KeyLifetime, KeyPolicy, KeyState
 from idp.protocol import jws
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
-from idp.runtime.front import Ready
+from idp.runtime.front import CachedDocument
 from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.periodic import Periodic
 from idp.runtime.secrets import Secrets, b64url
@@ -44,14 +44,14 @@ class KeyService:
         self,
         database: Database,
         secrets: Secrets,
-        policy: Policy,
+        policy: KeyPolicy,
         rsa_bits: int,
         *,
         algorithms: Sequence[str] = (DEFAULT_ALG,),
         hsm: Holder | None = None,
     ) -> None:
         """`hsm` makes every new key where it is given; the database keeps those that it has."""
-        self._keeper = Keeper(database, secrets, policy, rsa_bits, algorithms, hsm)
+        self._keeper = KeySchedule(database, secrets, policy, rsa_bits, algorithms, hsm)
         self._database = database
         self.rounds = Periodic("idp-keys", REFRESH_SECONDS, self.keep_up, _failed)
         self.policy = policy
@@ -109,11 +109,11 @@ class KeyService:
             raise InvalidTokenError(message) from None
         return claims
 
-    def document(self) -> Ready:
+    def document(self) -> CachedDocument:
         """The JWKS as it is sent now."""
         return self._keeper.ring.document(self._database.clock())
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[KeyLifetime]:
         """Every key with all of its instants, line by line, in the order of succession."""
         return self._keeper.ring.spans
 
@@ -126,11 +126,11 @@ class KeyService:
     def _problem_of(self, alg: str, now: Instant) -> str | None:
         ring = self._keeper.ring
         line = ring.lines.get(alg, [])
-        if rules.signing(line, now) is None and not any(span.state(now) is State.ANNOUNCED for span in line):
+        if rules.signing(line, now) is None and not any(span.state(now) is KeyState.ANNOUNCED for span in line):
             return f"No {alg} key can sign."
         if self._keeper.wanted(alg, now - _OVERDUE) is not None:
             return f"The successor of the {alg} key that signs is overdue."
-        living = {State.PLANNED, State.ANNOUNCED, State.SIGNING}
+        living = {KeyState.PLANNED, KeyState.ANNOUNCED, KeyState.SIGNING}
         signers = [ring.private.get(span.key.kid) for span in line if span.state(now) in living]
         return next((problem for signer in signers if signer is not None and (problem := signer.problem())), None)
 
@@ -153,11 +153,11 @@ class KeyService:
         self._keeper.keep_up()
 
     def rotate(self, alg: str = DEFAULT_ALG) -> tuple[str, Instant]:
-        """See `Keeper.rotate`."""
+        """See `KeySchedule.rotate`."""
         return self._keeper.rotate(alg)
 
     def reseal(self) -> Resealed:
-        """See `Keeper.reseal`."""
+        """See `KeySchedule.reseal`."""
         return self._keeper.reseal()
 
     def under_an_older_secret(self) -> int:

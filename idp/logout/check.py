@@ -19,7 +19,7 @@ from idp.protocol import strict_json
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
-from idp.runtime.outbound import Answer, Outbound, OutboundError
+from idp.runtime.outbound import HttpReply, Outbound, OutboundError
 from idp.runtime.secrets import b64url
 from idp.tokens.rules import JTI_BYTES
 
@@ -107,7 +107,7 @@ class Checker:
         found = document.get("issuer") if isinstance(document, dict) else None
         return _printable(found) if isinstance(found, str) and found != self.issuer else None
 
-    def _judge_valid(self, answer: Answer, seconds: float) -> tuple[str, str]:
+    def _judge_valid(self, answer: HttpReply, seconds: float) -> tuple[str, str]:
         verdict, words = _judge_valid(answer, seconds)
         said = _said(answer)
         others = {url.rstrip(".") for url in _URL.findall(said)} - {self.issuer}
@@ -125,7 +125,7 @@ class Checker:
         alg = client.id_token_signed_response_alg
         return self.keys.sign(rules.LOGOUT_TOKEN_TYP, claims, now, alg if self.keys.can_sign(alg) else DEFAULT_ALG)
 
-    def _send(self, uri: str, what: str, token: str, judge: Callable[[Answer, float], tuple[str, str]]) -> Check:
+    def _send(self, uri: str, what: str, token: str, judge: Callable[[HttpReply, float], tuple[str, str]]) -> Check:
         began = perf_counter()
         try:
             body = urlencode({"logout_token": token}).encode()
@@ -137,7 +137,7 @@ class Checker:
         return Check(what, str(answer.status), round(seconds * 1000), verdict, words, _said(answer))
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: HttpReply) -> str:
     """The receiver's own `error` and `error_description` (§2.8), on one line and no longer than one."""
     try:
         document = strict_json.loads(answer.body)
@@ -151,13 +151,13 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text[:_LONGEST_SAYING])
 
 
-def _judge_named(answer: Answer, _seconds: float) -> tuple[str, str]:
+def _judge_named(answer: HttpReply, _seconds: float) -> tuple[str, str]:
     if answer.status in _GOOD:
         return "wrong", "this one was taken: it demands a sub, so register backchannel_logout_include_sub for this client"
     return "note", "it was not taken either: a sub is not what it wants"
 
 
-def _judge_valid(answer: Answer, seconds: float) -> tuple[str, str]:
+def _judge_valid(answer: HttpReply, seconds: float) -> tuple[str, str]:
     if 300 <= answer.status < 400:  # noqa: PLR2004 - a class of HTTP statuses
         return "wrong", "redirects are not followed: answer at the registered address itself"
     if answer.status not in _GOOD:
@@ -169,7 +169,7 @@ def _judge_valid(answer: Answer, seconds: float) -> tuple[str, str]:
     return "good", "taken"
 
 
-def _judge_again(answer: Answer, _seconds: float) -> tuple[str, str]:
+def _judge_again(answer: HttpReply, _seconds: float) -> tuple[str, str]:
     if answer.status == _REFUSED or answer.status in _GOOD:
         return (
             "good",
@@ -178,7 +178,7 @@ def _judge_again(answer: Answer, _seconds: float) -> tuple[str, str]:
     return "wrong", "answer 200, or 400 where you remember each jti (step 8)"
 
 
-def _judge_broken(why: str, answer: Answer, _seconds: float) -> tuple[str, str]:
+def _judge_broken(why: str, answer: HttpReply, _seconds: float) -> tuple[str, str]:
     if answer.status == _REFUSED:
         return "good", "refused"
     if answer.status in _GOOD:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from idp.delivery.rules import State
+from idp.delivery.rules import DeliveryState
 from idp.runtime.clock import Instant
 
 LOGOUT_TOKEN_TYP = "logout+jwt"
@@ -63,7 +63,7 @@ class Heard(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AppProgress:
     """An app, and how far it has been told."""
 
     name: str
@@ -75,9 +75,9 @@ def initiator(reason: str) -> str:
     return _INITIATORS.get(reason, "user")
 
 
-def heard(state: State) -> Heard:
+def heard(state: DeliveryState) -> Heard:
     """What a delivery's state means to a person."""
-    return {State.DELIVERED: Heard.TOLD, State.DEAD: Heard.UNREACHABLE}.get(state, Heard.WAITING)
+    return {DeliveryState.DELIVERED: Heard.TOLD, DeliveryState.DEAD: Heard.UNREACHABLE}.get(state, Heard.WAITING)
 
 
 def logout_token_claims(issuer: str, now: Instant, payload: Mapping[str, str]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from idp.keys.ending import RevokedKey
 from idp.keys.rules import Key
 from idp.keys.service import KeyService
 from idp.logout import rules
-from idp.logout.rules import Heard, Told
+from idp.logout.rules import AppProgress, Heard
 from idp.logout.withdrawal import Withdrawal, withdrawn
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import with_parameters
@@ -367,7 +367,7 @@ class LogoutService:
 
     # -- who was told ---------------------------------------------------------------------------------------------
 
-    def told(self, tx: Transaction, sids: Sequence[str]) -> list[Told]:
+    def told(self, tx: Transaction, sids: Sequence[str]) -> list[AppProgress]:
         """How far the apps of ended sessions have been told, in the order in which they took part."""
         now = tx.now
         states = {
@@ -377,7 +377,7 @@ class LogoutService:
         parts = self._sessions.taken_part_in(tx, sids)
         clients = self._clients.get_each(tx, {part.client_id for each in parts.values() for part in each})
         return [
-            Told(clients[part.client_id].name, states.get((sid, part.client_id), Heard.UNTOLD))
+            AppProgress(clients[part.client_id].name, states.get((sid, part.client_id), Heard.UNTOLD))
             for sid in sids
             for part in parts[sid]
             if part.client_id in clients

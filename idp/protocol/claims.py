@@ -29,7 +29,7 @@ class ClaimsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClaimRequest:
     """How a claim is asked for (§5.5.1). `values` is empty where any will do; one `value` stands there as well."""
 
     essential: bool = False
@@ -40,7 +40,7 @@ class Wanted:
         return not self.values or value in self.values
 
 
-def parse(text: str) -> dict[str, dict[str, Wanted]]:
+def parse(text: str) -> dict[str, dict[str, ClaimRequest]]:
     """What the parameter asks for, by place and name; unknown members are ignored (§5.5). Raises ClaimsError."""
     if len(text) > MAXIMUM_LENGTH:
         message = f"claims is longer than {MAXIMUM_LENGTH} characters."
@@ -53,14 +53,14 @@ def parse(text: str) -> dict[str, dict[str, Wanted]]:
     return _by_place(sent)
 
 
-def _by_place(sent: object) -> dict[str, dict[str, Wanted]]:
+def _by_place(sent: object) -> dict[str, dict[str, ClaimRequest]]:
     if not isinstance(sent, dict):
         message = "claims must be a JSON object with the members userinfo and id_token."
         raise ClaimsError(message)
     return {place: found for place in PLACES if (found := _place(place, sent.get(place)))}
 
 
-def dump(asked: Mapping[str, Mapping[str, Wanted]], allowed: Collection[str] | None = None) -> str | None:
+def dump(asked: Mapping[str, Mapping[str, ClaimRequest]], allowed: Collection[str] | None = None) -> str | None:
     """What is stored of it: canonical JSON in ASCII, or None for nothing. `allowed` leaves out every other name."""
     kept = {
         place: {name: _written(wanted) for name, wanted in names.items() if allowed is None or name in allowed}
@@ -70,7 +70,7 @@ def dump(asked: Mapping[str, Mapping[str, Wanted]], allowed: Collection[str] | N
     return json.dumps(kept, sort_keys=True, separators=(",", ":")) if kept else None
 
 
-def requested(stored: str | None, place: str) -> dict[str, Wanted]:
+def requested(stored: str | None, place: str) -> dict[str, ClaimRequest]:
     """What a stored text asks for in one place."""
     return {} if stored is None else _by_place(strict_json.stored(stored)).get(place, {})
 
@@ -86,7 +86,7 @@ def scopes_behind(stored: str | None) -> tuple[str, ...]:
     return tuple(scope for scope, claims in scopes.CLAIMS.items() if wanted & set(claims))
 
 
-def _place(place: str, sent: object) -> dict[str, Wanted]:
+def _place(place: str, sent: object) -> dict[str, ClaimRequest]:
     if sent is None:
         return {}
     if not isinstance(sent, dict) or len(sent) > MAXIMUM_CLAIMS:
@@ -98,9 +98,9 @@ def _place(place: str, sent: object) -> dict[str, Wanted]:
     return {name: _wanted(f"{place}.{name}", asked) for name, asked in sent.items()}
 
 
-def _wanted(where: str, sent: object) -> Wanted:
+def _wanted(where: str, sent: object) -> ClaimRequest:
     if sent is None:
-        return Wanted()
+        return ClaimRequest()
     if not isinstance(sent, dict):
         message = f"claims: {where} must be null or an object."
         raise ClaimsError(message)
@@ -115,9 +115,9 @@ def _wanted(where: str, sent: object) -> Wanted:
     if not all(isinstance(value, _SINGLE) for value in found):
         message = f"claims: {where} may ask for strings, numbers and booleans."
         raise ClaimsError(message)
-    return Wanted(essential, found)
+    return ClaimRequest(essential, found)
 
 
-def _written(wanted: Wanted) -> dict[str, object] | None:
+def _written(wanted: ClaimRequest) -> dict[str, object] | None:
     members = {"essential": True} if wanted.essential else {}
     return {**members, **({"values": list(wanted.values)} if wanted.values else {})} or None

@@ -32,7 +32,7 @@ _PREFLIGHT = (
 
 
 @dataclass(frozen=True)
-class Ready:
+class CachedDocument:
     """A public JSON document as it is sent: its bytes and the seconds for which it may be kept."""
 
     body: bytes
@@ -62,7 +62,7 @@ class Front:
         application: "WSGIApplication",
         *,
         issuer: str,
-        documents: Mapping[str, Callable[[], Ready]],
+        documents: Mapping[str, Callable[[], CachedDocument]],
         trusted_proxies: tuple[Network, ...],
         trusted_headers: tuple[str, ...] = PROXY_HEADERS,
     ) -> None:
@@ -149,7 +149,7 @@ def _well_known(root: str, path: str) -> set[str]:
 
 
 def _send(
-    ready: Ready, environ: "WSGIEnvironment", start_response: "StartResponse", always: list[tuple[str, str]]
+    ready: CachedDocument, environ: "WSGIEnvironment", start_response: "StartResponse", always: list[tuple[str, str]]
 ) -> Iterable[bytes]:
     method = environ.get("REQUEST_METHOD", "GET")
     headers = [*ready.headers, *always]

@@ -23,7 +23,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
 from idp.runtime import audit, brought
 from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
-from idp.runtime.lane import Answer, Lane, Request
+from idp.runtime.lane import Answer, Lane, WaitingRequest
 from idp.runtime.turn import FullError, Turns
 
 if TYPE_CHECKING:
@@ -251,12 +251,12 @@ class Gateway:
         return int(status[:3]), headers, content
 
 
-def _request(scope: Scope, path: str, body: bytes, protocol: HTTPProtocol) -> Request:
+def _request(scope: Scope, path: str, body: bytes, protocol: HTTPProtocol) -> WaitingRequest:
     """The request as a lane reads it. A header that stands there twice is one list (RFC 9110 §5.3)."""
     headers: dict[str, str] = {}
     for name, value in scope.headers.items():
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Request(scope.method, path, headers, body, protocol.client_disconnect)
+    return WaitingRequest(scope.method, path, headers, body, protocol.client_disconnect)
 
 
 def _environ(scope: Scope, body: bytes) -> "WSGIEnvironment":

@@ -13,7 +13,7 @@ Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class WaitingRequest:
     """A request, read whole. Names of headers are in lower case; `gone` ends when the other side has left."""
 
     method: str
@@ -29,7 +29,7 @@ class Lane(Protocol):
     def serves(self, path: str) -> bool:
         """Whether the path is this lane's."""
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: WaitingRequest) -> Answer:
         """Answer, after however long. It must never block."""
 
 

@@ -24,10 +24,19 @@ from idp.protocol.uris import is_wellformed
 from idp.runtime import addresses, wire
 from idp.runtime.lookups import Lookups, NoRoomError, Resolver, system_resolver
 from idp.runtime.turn import waiting
-from idp.runtime.wire import Answer, Connection, HttpParserError
+from idp.runtime.wire import Connection, HttpParserError, HttpReply
 from idp.setting_types import Network
 
-__all__ = ["Answer", "BusyError", "Line", "Outbound", "OutboundError", "RefusedError", "Resolver", "UnreachableError"]
+__all__ = [
+    "HttpReply",
+    "Line",
+    "Outbound",
+    "OutboundBusyError",
+    "OutboundError",
+    "OutboundRefusedError",
+    "Resolver",
+    "UnreachableError",
+]
 
 MAX_BYTES = 65_536
 
@@ -36,7 +45,7 @@ class OutboundError(Exception):
     """No answer. Its text is one sentence for operators, without the URL's path or query."""
 
 
-class RefusedError(OutboundError):
+class OutboundRefusedError(OutboundError):
     """Our own policy forbids the request: the same request will be refused again."""
 
 
@@ -44,7 +53,7 @@ class UnreachableError(OutboundError):
     """The other side failed (name, connection, TLS, time, HTTP): another time it may not."""
 
 
-class BusyError(OutboundError):
+class OutboundBusyError(OutboundError):
     """There was no room here for the request: nothing was sent, and nothing says anything of the other side."""
 
 
@@ -82,11 +91,11 @@ class Outbound:
         self._tls = ssl.create_default_context(cafile=ca_file or certifi.where())
         self._tls.set_alpn_protocols(["http/1.1"])
 
-    def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> HttpReply:
         """Post `body`. The status is the answer: a body that comes too late or is too long is cut, never an error."""
         return self._send("POST", url, body, {"Content-Type": content_type, **(headers or {})})
 
-    def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> HttpReply:
         """Get `url`. Here the body is what is wanted: one that is not whole raises UnreachableError."""
         answer = self._send("GET", url, b"", headers or {})
         if answer.cut_short:
@@ -99,18 +108,18 @@ class Outbound:
         try:
             with waiting():
                 asyncio.run(self._look(url))
-        except RefusedError as error:
+        except OutboundRefusedError as error:
             return str(error)
-        except (OSError, BusyError):
+        except (OSError, OutboundBusyError):
             return None
         return None
 
     def obstacle(self, url: str) -> str | None:
-        """As `refusal`, and also why its name cannot be looked up now. Raises BusyError where that is for want of room here."""
+        """As `refusal`, and also why its name cannot be looked up now. Raises OutboundBusyError for want of room here."""
         try:
             with waiting():
                 asyncio.run(self._look(url))
-        except BusyError:
+        except OutboundBusyError:
             raise
         except (OutboundError, OSError) as error:
             return str(error) or f"its name cannot be looked up ({type(error).__name__})"
@@ -124,11 +133,11 @@ class Outbound:
         """For several requests to the same place, one after another, in an event loop."""
         return Line(self)
 
-    def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
         with waiting():
             return asyncio.run(self._once(method, url, body, {**headers, "Connection": "close"}))
 
-    async def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
         async with self.line() as line:
             return await line.send(method, url, body, headers)
 
@@ -179,7 +188,7 @@ class Outbound:
             return await self._lookups.addresses(target.host, target.port)
         except NoRoomError:
             message = f"{target.host} is not contacted now: too many names are being looked up"
-            raise BusyError(message) from None
+            raise OutboundBusyError(message) from None
 
 
 class Line:
@@ -201,12 +210,12 @@ class Line:
             self._close()
             await asyncio.sleep(0)  # the loop closes sockets in its next round, which may be its last
 
-    async def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
+    async def post(self, url: str, *, body: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> HttpReply:
         """As `Outbound.post`."""
         return await self.send("POST", url, body, {"Content-Type": content_type, **(headers or {})})
 
-    async def send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """One exchange. Raises RefusedError, UnreachableError and BusyError."""
+    async def send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
+        """One exchange. Raises OutboundRefusedError, UnreachableError and OutboundBusyError."""
         target = _target(url)
         request = _request(method, target, body, tuple(headers.items()))
         place = (target.scheme, target.host, target.port)
@@ -224,7 +233,7 @@ class Line:
             self._close()
         return answer
 
-    async def _exchange(self, target: "_Target", deadline: float, request: bytes) -> Answer:
+    async def _exchange(self, target: "_Target", deadline: float, request: bytes) -> HttpReply:
         kept = self._connection
         if kept is not None:
             try:
@@ -243,8 +252,8 @@ class Line:
             self._connection = None
 
 
-def _refused(target: _Target, reason: str) -> RefusedError:
-    return RefusedError(f"{target.host} is not contacted: {reason}")
+def _refused(target: _Target, reason: str) -> OutboundRefusedError:
+    return OutboundRefusedError(f"{target.host} is not contacted: {reason}")
 
 
 @lru_cache(1024)
@@ -252,12 +261,12 @@ def _target(url: str) -> _Target:
     """The parts of `url`, with path and query to the letter: relying parties tell their endpoints apart by them."""
     if not is_wellformed(url) or "#" in url:
         message = "The URL is not contacted: it is not an absolute URL in RFC 3986 characters, without user or fragment"
-        raise RefusedError(message)
+        raise OutboundRefusedError(message)
     parts = urlsplit(url)
     bracketed = parts.netloc.startswith("[")
     if parts.scheme not in {"https", "http"} or not parts.hostname or bracketed != (":" in parts.hostname):
         message = "The URL is not contacted: it is not an https URL with a host"
-        raise RefusedError(message)
+        raise OutboundRefusedError(message)
     rest = url[len(parts.scheme) + len("://") + len(parts.netloc) :]
     path = rest if rest.startswith("/") else f"/{rest}"
     port = parts.port or {"https": 443, "http": 80}[parts.scheme]
@@ -265,7 +274,7 @@ def _target(url: str) -> _Target:
 
 
 def _request(method: str, target: _Target, body: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
-    """The request as it goes over the wire. Raises RefusedError for a header that could become two."""
+    """The request as it goes over the wire. Raises OutboundRefusedError for a header that could become two."""
     length = b"Content-Length: %d\r\n" % len(body) if method == "POST" else b""
     return b"%b%b\r\n%b" % (_head(method, target, headers), length, body)
 
@@ -282,5 +291,5 @@ def _head(method: str, target: _Target, headers: tuple[tuple[str, str], ...]) ->
     ]
     if not all(line.isascii() and line.isprintable() for line in lines):
         message = f"{target.host} is not contacted: a header may hold printable ASCII characters only"
-        raise RefusedError(message)
+        raise OutboundRefusedError(message)
     return "\r\n".join([*lines, ""]).encode("ascii")

@@ -13,7 +13,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-__all__ = ["Answer", "Connection", "HttpParserError", "in_words"]
+__all__ = ["Connection", "HttpParserError", "HttpReply", "in_words"]
 
 #: For status line and headers together, the interim (1xx) answers before them included.
 HEADER_LIMIT = 32 * 1024
@@ -21,7 +21,7 @@ _FINAL = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """What a server answered. Header names are in lower case, repeated headers joined by a comma (RFC 9110 §5.2).
 
     `cut_short` says why the body is not whole; it is empty when it is.
@@ -55,10 +55,10 @@ class Connection(asyncio.Protocol):
         self.answering = False
         self._begin()
 
-    async def exchange(self, request: bytes, deadline: float) -> Answer:
+    async def exchange(self, request: bytes, deadline: float) -> HttpReply:
         """Send a request and read its answer, until the loop's time is `deadline`.
 
-        Raises OSError or HttpParserError when no status came. What goes wrong after that is `Answer.cut_short`.
+        Raises OSError or HttpParserError when no status came. What goes wrong after that is `HttpReply.cut_short`.
         """
         self._begin()
         if self._transport is None or self._transport.is_closing():
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
             alarm.cancel()
             self._finished = None
         self.reusable = self.reusable and not cut_short
-        return Answer(self._status, self._headers, bytes(self._body[: self._max_bytes]), cut_short)
+        return HttpReply(self._status, self._headers, bytes(self._body[: self._max_bytes]), cut_short)
 
     def close(self) -> None:
         """Close the connection, whatever is under way."""

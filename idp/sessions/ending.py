@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from idp.runtime import secrets
 from idp.runtime.database import Transaction
 from idp.sessions import store
-from idp.sessions.rules import CLOSING_BYTES, Participation, Policy, Session, SessionClosing
+from idp.sessions.rules import CLOSING_BYTES, Participation, Session, SessionClosing, SessionPolicy
 
 
 def mark_ended(tx: Transaction, sid: str, reason: str) -> Session | None:
@@ -13,12 +13,12 @@ def mark_ended(tx: Transaction, sid: str, reason: str) -> Session | None:
     return store.end(tx, sid, reason)
 
 
-def mark_stale(tx: Transaction, sids: Sequence[str], reasons: tuple[str, str], policy: Policy) -> list[Session]:
+def mark_stale(tx: Transaction, sids: Sequence[str], reasons: tuple[str, str], policy: SessionPolicy) -> list[Session]:
     """Mark those of the sessions ended that are not alive; `reasons` are for idle ones and expired ones. Returns them."""
     return store.end_stale(tx, sids, reasons, policy)
 
 
-def leave(tx: Transaction, subject: str, client_id: str, policy: Policy, most: int) -> list[Participation]:
+def leave(tx: Transaction, subject: str, client_id: str, policy: SessionPolicy, most: int) -> list[Participation]:
     """Let a client leave live sessions of a person, at most `most`; returns what it took part in."""
     return store.leave(tx, subject, client_id, policy, most)
 

@@ -20,7 +20,7 @@ ACR = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SessionPolicy:
     """Timeouts in seconds (OWASP ASVS 5 V7.3). The absolute one counts from the sign-in that began the session.
 
     `refresh_counts` is whether an app that refreshes, or asks for claims at `/userinfo`, uses the session by that.
@@ -108,11 +108,11 @@ def begins(now: Instant, closed_until: Instant | None) -> Instant:
     return now if closed_until is None else max(now, math.nextafter(closed_until, math.inf))
 
 
-def runs_out(session: Session, policy: Policy) -> Instant:
+def runs_out(session: Session, policy: SessionPolicy) -> Instant:
     """When its time is over if nobody uses it until then."""
     return min(session.expires_at, session.last_used_at + policy.idle_timeout)
 
 
-def noted_before(policy: Policy, now: Instant) -> Instant:
+def noted_before(policy: SessionPolicy, now: Instant) -> Instant:
     """A last use that was written down at this instant, or earlier, is old enough to be written down again."""
     return now - min(TOUCH_SECONDS, policy.idle_timeout / TOUCH_PART)

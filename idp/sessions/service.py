@@ -10,7 +10,7 @@ from idp.runtime.database import Database, Glance, Transaction
 from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets
 from idp.sessions import rules, store
-from idp.sessions.rules import Participation, Policy, Session, SignIn
+from idp.sessions.rules import Participation, Session, SessionPolicy, SignIn
 
 _PURPOSE = "sector sid"
 #: As many sessions as are looked at together, where nobody says how many.
@@ -28,7 +28,7 @@ class Started:
 class SessionService:
     """The provider's browser sessions. It never ends one: see `idp.logout`."""
 
-    def __init__(self, database: Database, policy: Policy, keys: Secrets) -> None:
+    def __init__(self, database: Database, policy: SessionPolicy, keys: Secrets) -> None:
         self._database = database
         self._keys = keys
         self.policy = policy

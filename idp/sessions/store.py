@@ -10,7 +10,7 @@ from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.runtime.deleting import delete_at_most, deleted
 from idp.runtime.paging import Page
 from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
-from idp.sessions.rules import Participation, Policy, Session, SessionClosing, noted_before
+from idp.sessions.rules import Participation, Session, SessionClosing, SessionPolicy, noted_before
 
 _sessions = table_of(SessionRow)
 _clients = table_of(SessionClientRow)
@@ -158,7 +158,7 @@ _TAKE_PART = {
 }
 
 
-def _alive_at(policy: Policy, now: Instant) -> dict[str, object]:
+def _alive_at(policy: SessionPolicy, now: Instant) -> dict[str, object]:
     return {"now": now, "idle_since": now - policy.idle_timeout}
 
 
@@ -172,28 +172,28 @@ def by_sid(tx: Transaction, sid: str) -> Session | None:
     return tx.one(Session, _BY_SID, {"sid": sid})
 
 
-def alive_by_sid(tx: Transaction, sid: str, policy: Policy) -> Session | None:
+def alive_by_sid(tx: Transaction, sid: str, policy: SessionPolicy) -> Session | None:
     """The session, when it is alive."""
     return tx.one(Session, _ALIVE_BY_SID, {"sid": sid} | _alive_at(policy, tx.now))
 
 
-def alive_by_cookie(tx: Transaction, cookie_hash: str, policy: Policy) -> Session | None:
+def alive_by_cookie(tx: Transaction, cookie_hash: str, policy: SessionPolicy) -> Session | None:
     """The session of a cookie, when it is alive."""
     return tx.one(Session, _BY_COOKIE, {"cookie_hash": cookie_hash} | _alive_at(policy, tx.now))
 
 
-def hold(tx: Transaction, sid: str, policy: Policy) -> Session | None:
+def hold(tx: Transaction, sid: str, policy: SessionPolicy) -> Session | None:
     """Note a use of the session and keep its row locked until the commit; None when it is not alive any more."""
     return tx.one(Session, _HOLD, {"of": sid} | _alive_at(policy, tx.now))
 
 
-def touch(tx: Transaction, sid: str, policy: Policy) -> None:
+def touch(tx: Transaction, sid: str, policy: SessionPolicy) -> None:
     """Note a use of the session, if it is alive and nobody noted one just now."""
     noted = {"noted_before": noted_before(policy, tx.now)}
     tx.execute(_TOUCH, {"of": sid} | noted | _alive_at(policy, tx.now))
 
 
-def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: Policy) -> Session | None:
+def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, str], policy: SessionPolicy) -> Session | None:
     """Give the session a new cookie and a new `auth_time`. `sign_in` is (amr, address, user agent)."""
     amr, address, user_agent = sign_in
     values = {
@@ -206,7 +206,7 @@ def renew(tx: Transaction, sid: str, cookie_hash: str, sign_in: tuple[str, str, 
     return tx.one(Session, _RENEW, values | _alive_at(policy, tx.now))
 
 
-def change_cookie(tx: Transaction, sid: str, cookie_hash: str, policy: Policy) -> Session | None:
+def change_cookie(tx: Transaction, sid: str, cookie_hash: str, policy: SessionPolicy) -> Session | None:
     """Give the session a new cookie, and nothing else; None when it is not alive any more."""
     return tx.one(Session, _CHANGE_COOKIE, {"of": sid, "new_cookie_hash": cookie_hash} | _alive_at(policy, tx.now))
 
@@ -237,7 +237,7 @@ def taken_part_in(tx: Transaction, sids: Collection[str]) -> list[Participation]
     return tx.all(Participation, _CLIENTS_OF, {"these": sorted(sids)}) if sids else []
 
 
-def leave(tx: Transaction, subject: str, client_id: str, policy: Policy, most: int) -> list[Participation]:
+def leave(tx: Transaction, subject: str, client_id: str, policy: SessionPolicy, most: int) -> list[Participation]:
     """Let a client leave live sessions of a person, at most `most`: what it took part in."""
     return tx.all(Participation, _LEAVE, {"subject": subject, "by": client_id, "most": most} | _alive_at(policy, tx.now))
 
@@ -312,13 +312,13 @@ def closed_sids(tx: Transaction) -> list[str]:
     return list(tx.execute(_CLOSED_SIDS).scalars())
 
 
-def stale(tx: Transaction, policy: Policy, limit: int) -> list[str]:
+def stale(tx: Transaction, policy: SessionPolicy, limit: int) -> list[str]:
     """Sessions whose time is over though nobody marked them, locked until the commit; those that others lock are left out."""
     instants = {"most": limit, "idle_since": tx.now - policy.idle_timeout, "now": tx.now}
     return list({str(row.sid) for query in _STALE for row in tx.execute(query, instants)})[:limit]
 
 
-def ran_out(tx: Transaction, policy: Policy, since: Instant) -> list[str]:
+def ran_out(tx: Transaction, policy: SessionPolicy, since: Instant) -> list[str]:
     """Sessions whose time was over after `since`, and that nobody marked. It locks nothing, and leaves out nothing."""
     found: set[str] = set()
     for query, timeout in zip(_RAN_OUT, (policy.idle_timeout, 0), strict=True):
@@ -326,7 +326,7 @@ def ran_out(tx: Transaction, policy: Policy, since: Instant) -> list[str]:
     return list(found)
 
 
-def end_stale(tx: Transaction, sids: Sequence[str], reasons: tuple[str, str], policy: Policy) -> list[Session]:
+def end_stale(tx: Transaction, sids: Sequence[str], reasons: tuple[str, str], policy: SessionPolicy) -> list[Session]:
     """Mark those of the sessions ended that are idle or expired, as `reasons` name them; returns them."""
     idle, expired = reasons
     values = {"these": sids, "idle": idle, "expired": expired} | _alive_at(policy, tx.now)
@@ -338,21 +338,21 @@ def forget(tx: Transaction, before: Instant, most: int) -> int:
     return deleted(tx, _FORGET, most, {"before": before})
 
 
-def senders(tx: Transaction, policy: Policy) -> tuple[int, list[str]]:
+def senders(tx: Transaction, policy: SessionPolicy) -> tuple[int, list[str]]:
     """How many people have a live session, and from which addresses; of those two at the most."""
     alive = _alive_at(policy, tx.now)
     return int(tx.execute(_PEOPLE, alive).scalar_one()), list(tx.execute(_ADDRESSES, alive).scalars())
 
 
 def listed(
-    tx: Transaction, policy: Policy, page: Page, *, subject: str | None = None, client_id: str | None = None
+    tx: Transaction, policy: SessionPolicy, page: Page, *, subject: str | None = None, client_id: str | None = None
 ) -> list[Session]:
     """The sessions that are alive, of one person or one client if named, newest use first; one page of them."""
     query = _listed(subject, client_id).order_by(_sessions.c.last_used_at.desc(), _sessions.c.sid)
     return tx.all(Session, query.limit(page.size).offset(page.skipped), _alive_at(policy, tx.now))
 
 
-def count(tx: Transaction, policy: Policy, subject: str) -> int:
+def count(tx: Transaction, policy: SessionPolicy, subject: str) -> int:
     """How many sessions of a person are alive."""
     query = _listed(subject, None).with_only_columns(func.count())
     return int(tx.execute(query, _alive_at(policy, tx.now)).scalar_one())

@@ -17,7 +17,7 @@ from idp.runtime.figures import Histogram
 from idp.signals import rules
 from idp.signals.bearer import client_of
 from idp.signals.hub import Hub
-from idp.signals.requests import Poll
+from idp.signals.requests import PollBody
 from idp.signals.rules import Signal, Stream
 from idp.signals.sets import SetMaker
 from idp.signals.streams import StreamService
@@ -33,15 +33,15 @@ _UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PollRequest:
     """A poll, of which stream, and whose it says it is."""
 
     stream_id: str
     authorization: str
-    poll: Poll
+    poll: PollBody
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, and is handed on as one
+class PollRefusal(Exception):  # noqa: N818 - it is an answer, and is handed on as one
     """Why there are no events: RFC 8936 §2.5 and RFC 8935 §2.4 name the codes."""
 
     def __init__(self, status: int, err: str, description: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -70,7 +70,7 @@ class Answers:
         self._sets = sets
         self._hub = hub
 
-    def admit(self, batch: Sequence[Asked]) -> list[Stream | Refusal]:
+    def admit(self, batch: Sequence[PollRequest]) -> list[Stream | PollRefusal]:
         """Whose polls these are; what they acknowledge is written down, in one transaction for all."""
         with self._database.reading() as tx:
             clients = [self._client(tx, asked) for asked in batch]
@@ -97,30 +97,30 @@ class Answers:
         """
         return now - stream.seen_at >= rules.SEEN_SECONDS or self._hub.remembered(stream, 1) is None
 
-    def _client(self, tx: Transaction, asked: Asked) -> str | Refusal:
+    def _client(self, tx: Transaction, asked: PollRequest) -> str | PollRefusal:
         try:
             return client_of(tx, self._tokens, asked.authorization, (scopes.SSF_READ,))
         except OAuth2Error as error:
             err = "authentication_failed" if error.status_code == _UNAUTHORIZED else "access_denied"
-            return Refusal(error.status_code, err, str(error.description or "A bearer token is needed."), _challenge(error))
+            return PollRefusal(error.status_code, err, str(error.description or "A bearer token is needed."), _challenge(error))
 
-    def collect(self, batch: Sequence[tuple[str, int]]) -> list[Collected | Refusal]:
+    def collect(self, batch: Sequence[tuple[str, int]]) -> list[Collected | PollRefusal]:
         """What each stream is owed now, signed."""
         with self._database.reading() as tx:
             streams = self._streams.found(tx, {stream_id for stream_id, _ in batch})
             owed = [self._owed(tx, streams.get(stream_id), most) for stream_id, most in batch]
             now = tx.now
-        return [self._signed(one, now) if not isinstance(one, Refusal) else one for one in owed]
+        return [self._signed(one, now) if not isinstance(one, PollRefusal) else one for one in owed]
 
-    def _owed(self, tx: Transaction, stream: Stream | None, most: int) -> tuple[str, list[Signal], bool] | Refusal:
+    def _owed(self, tx: Transaction, stream: Stream | None, most: int) -> tuple[str, list[Signal], bool] | PollRefusal:
         if stream is None:
-            return Refusal(404, "access_denied", "This client has no such stream.")
+            return PollRefusal(404, "access_denied", "This client has no such stream.")
         if stream.status != rules.ENABLED:
             return _not_enabled(stream)
         found, more = self._hub.remembered(stream, most) or self._streams.owed(tx, stream, most)
         return stream.client_id, found, more
 
-    def _signed(self, owed: tuple[str, list[Signal], bool], now: Instant) -> Collected | Refusal:
+    def _signed(self, owed: tuple[str, list[Signal], bool], now: Instant) -> Collected | PollRefusal:
         audience, found, more = owed
         for signal in found:
             _SECONDS.observe(max(0.0, now - signal.occurred_at))
@@ -131,20 +131,20 @@ class Answers:
             return busy("Events cannot be signed at this moment.")
 
 
-def _admitted(asked: Asked, client: str | Refusal, stream: Stream | None) -> Stream | Refusal:
-    if isinstance(client, Refusal):
+def _admitted(asked: PollRequest, client: str | PollRefusal, stream: Stream | None) -> Stream | PollRefusal:
+    if isinstance(client, PollRefusal):
         return client
     if stream is None or stream.client_id != client or stream.method != rules.POLL:
-        return Refusal(404, "access_denied", f"This client has no such stream: {asked.stream_id}.")
+        return PollRefusal(404, "access_denied", f"This client has no such stream: {asked.stream_id}.")
     return stream if stream.status == rules.ENABLED else _not_enabled(stream)
 
 
-def _not_enabled(stream: Stream) -> Refusal:
+def _not_enabled(stream: Stream) -> PollRefusal:
     """An empty answer would say that nothing happened, which nobody knows of a stream that is held."""
-    return Refusal(403, "access_denied", f"The stream is {stream.status}.")
+    return PollRefusal(403, "access_denied", f"The stream is {stream.status}.")
 
 
-def _report(stream: Stream, poll: Poll) -> None:
+def _report(stream: Stream, poll: PollBody) -> None:
     for jti, err in poll.errors.items():
         audit.warn("signals.refused_by_receiver", client_id=stream.client_id, signal_id=jti[:64], error=err[:40])
 
@@ -153,6 +153,6 @@ def _challenge(error: OAuth2Error) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in error.get_headers() if pair[0].lower() == "www-authenticate")
 
 
-def busy(description: str) -> Refusal:
+def busy(description: str) -> PollRefusal:
     """Come again in a moment."""
-    return Refusal(503, "temporarily_unavailable", description, (("Retry-After", str(_RETRY_AFTER)),))
+    return PollRefusal(503, "temporarily_unavailable", description, (("Retry-After", str(_RETRY_AFTER)),))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("stream_id", "client_id", "method", "status", "behind", "behind_seconds", "seen_at", "description")
 
 
-class Needs(Protocol):
+class SignalNeeds(Protocol):
     """What these commands use of the application."""
 
     @property
@@ -35,7 +35,7 @@ def group() -> None:
 @json_option
 @click.pass_obj
 @reads
-def list_(needs: Needs, page: Page, *, as_json: bool) -> None:
+def list_(needs: SignalNeeds, page: Page, *, as_json: bool) -> None:
     """List who follows: streams, and how far behind each is."""
     with needs.database.reading() as tx:
         rows = [_row(stream, needs.streams.lag(tx, stream), tx.now) for stream in needs.streams.listed(tx, page)]

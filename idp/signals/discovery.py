@@ -2,7 +2,7 @@
 
 import json
 
-from idp.runtime.front import Ready
+from idp.runtime.front import CachedDocument
 from idp.signals import rules
 
 MAX_AGE = 300
@@ -25,6 +25,6 @@ def metadata(issuer: str) -> dict[str, object]:
     }
 
 
-def document(issuer: str) -> Ready:
+def document(issuer: str) -> CachedDocument:
     """The configuration as it is sent."""
-    return Ready(json.dumps(metadata(issuer), separators=(",", ":")).encode(), MAX_AGE)
+    return CachedDocument(json.dumps(metadata(issuer), separators=(",", ":")).encode(), MAX_AGE)

@@ -16,12 +16,12 @@ from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.figures import Gauge
 from idp.runtime.headers import HSTS, NO_STORE, STRICT
-from idp.runtime.lane import Answer, Desk, Request, UndoneError
+from idp.runtime.lane import Answer, Desk, UndoneError, WaitingRequest
 from idp.runtime.pool import Pool
 from idp.signals import requests, rules
-from idp.signals.answers import Answers, Asked, Collected, Refusal, busy
+from idp.signals.answers import Answers, Collected, PollRefusal, PollRequest, busy
 from idp.signals.hub import Hub
-from idp.signals.requests import MalformedError, Poll
+from idp.signals.requests import MalformedError, PollBody
 from idp.signals.rules import Stream
 
 _Item = TypeVar("_Item")
@@ -52,7 +52,7 @@ class _Waiter:
             self._future.set_result(None)
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it is woken, or for so long. Raises Refusal when it has left."""
+        """Wait until it is woken, or for so long. Raises PollRefusal when it has left."""
         loop = asyncio.get_running_loop()
         self._future = loop.create_future()
         alarm = loop.call_later(seconds, self.wake)
@@ -63,7 +63,7 @@ class _Waiter:
             alarm.cancel()
             self._future = None
         if self.gone.done():
-            raise Refusal(408, "invalid_request", "The follower has left.")
+            raise PollRefusal(408, "invalid_request", "The follower has left.")
 
 
 class PollLane:
@@ -86,8 +86,8 @@ class PollLane:
         self._longest_wait = longest_wait
         # One thread: what followers need of the database is small, and a second one would only fight for the same core.
         self._pool = Pool(1, "idp-followers")
-        self._admissions: Desk[Asked, Stream | Refusal] = Desk(self._pool, answers.admit)
-        self._collections: Desk[tuple[str, int], Collected | Refusal] = Desk(self._pool, answers.collect)
+        self._admissions: Desk[PollRequest, Stream | PollRefusal] = Desk(self._pool, answers.admit)
+        self._collections: Desk[tuple[str, int], Collected | PollRefusal] = Desk(self._pool, answers.collect)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[_Waiter] = set()
         self._unsure: set[_Waiter] = set()
@@ -105,7 +105,7 @@ class PollLane:
         """Whether it is a poll."""
         return path.startswith(self._prefix)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: WaitingRequest) -> Answer:
         """Answer a poll when there is something to say, or when its time is over."""
         came = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -118,7 +118,7 @@ class PollLane:
                 found = await self._found(asked, came, request)
             finally:
                 self._follow(-1)
-        except Refusal as refusal:
+        except PollRefusal as refusal:
             return self._refused(refusal)
         return self._json(200, {"sets": found.sets, "moreAvailable": found.more})
 
@@ -128,20 +128,20 @@ class PollLane:
         if self._hub.followers == 1:
             self._hub.wake()  # it looks more often now
 
-    def _read(self, request: Request) -> Asked:
+    def _read(self, request: WaitingRequest) -> PollRequest:
         stream_id = request.path.removeprefix(self._prefix)
         if request.method != "POST":
-            raise Refusal(405, "invalid_request", "A poll is a POST.", (("Allow", "POST"),))
+            raise PollRefusal(405, "invalid_request", "A poll is a POST.", (("Allow", "POST"),))
         if not rules.is_name(stream_id):
-            raise Refusal(404, "access_denied", "This client has no such stream.")
+            raise PollRefusal(404, "access_denied", "This client has no such stream.")
         try:
             sent = requests.body(request.body) if request.body else {}
             poll = requests.poll(sent, request.headers.get("prefer", ""), self._longest_wait)
         except MalformedError as error:
-            raise Refusal(400, "invalid_request", str(error)) from None
-        return Asked(stream_id, request.headers.get("authorization", ""), poll)
+            raise PollRefusal(400, "invalid_request", str(error)) from None
+        return PollRequest(stream_id, request.headers.get("authorization", ""), poll)
 
-    async def _found(self, asked: Asked, came: float, request: Request) -> Collected:
+    async def _found(self, asked: PollRequest, came: float, request: WaitingRequest) -> Collected:
         stream = await _of(self._admissions, asked)
         if asked.poll.most == 0:
             return Collected({}, more=True)
@@ -153,7 +153,9 @@ class PollLane:
         found = await _of(self._collections, (asked.stream_id, asked.poll.most))
         return found if is_sure else Collected(found.sets, more=True)
 
-    async def _until_there_is_news(self, stream: Stream, poll: Poll, came: float, request: Request) -> tuple[bool, bool]:
+    async def _until_there_is_news(
+        self, stream: Stream, poll: PollBody, came: float, request: WaitingRequest
+    ) -> tuple[bool, bool]:
         """Wait until the stream is owed something, and it is known that this is all; at most as long as the poll allows.
 
         Whether it is owed something, and whether that is known of all that was there when it came.
@@ -208,7 +210,7 @@ class PollLane:
 
     # -- answers --------------------------------------------------------------------------------------------------
 
-    def _refused(self, refusal: Refusal) -> Answer:
+    def _refused(self, refusal: PollRefusal) -> Answer:
         status, headers, content = self._json(refusal.status, {"err": refusal.err, "description": refusal.description})
         return status, [*headers, *refusal.headers], content
 
@@ -218,7 +220,7 @@ class PollLane:
         return status, [*headers, *self._headers], content
 
 
-async def _of(desk: Desk[_Item, _Found | Refusal], item: _Item) -> _Found:
+async def _of(desk: Desk[_Item, _Found | PollRefusal], item: _Item) -> _Found:
     """What the desk finds. Whatever failed there, the follower hears of it as a time to come again."""
     try:
         found = await desk.ask(item)
@@ -226,6 +228,6 @@ async def _of(desk: Desk[_Item, _Found | Refusal], item: _Item) -> _Found:
         if not is_told(error.cause):
             audit.warn("signals.poll_failed", error=type(error.cause).__name__)
         raise busy("The log cannot be read just now.") from None
-    if isinstance(found, Refusal):
+    if isinstance(found, PollRefusal):
         raise found
     return found

@@ -14,7 +14,7 @@ from idp.protocol import strict_json
 from idp.protocol.events import KEY_REVOKED, SET_TYP
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
-from idp.runtime.outbound import Answer
+from idp.runtime.outbound import HttpReply
 from idp.runtime.secrets import Secrets
 from idp.signals import rules, store, stream_store
 from idp.signals.rules import BATCH, Signal, Stream
@@ -135,7 +135,7 @@ class Pushing:
         return {**_ACCEPT, "Authorization": opened.decode()}
 
 
-def judge(answer: Answer) -> Verdict:
+def judge(answer: HttpReply) -> Verdict:
     """What an answer means (RFC 8935 §2.2, §2.3): taken, refused for good, or not understood by whoever answered.
 
     A proxy on the way may answer 400 as well: only a receiver says in JSON what is wrong. And it is wrong for good only
@@ -146,7 +146,7 @@ def judge(answer: Answer) -> Verdict:
     return Verdict.DEAD if answer.status == _REFUSED and _says_what_is_wrong(answer) else Verdict.RETRY
 
 
-def _says_what_is_wrong(answer: Answer) -> bool:
+def _says_what_is_wrong(answer: HttpReply) -> bool:
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != _ACCEPT["Accept"] or answer.cut_short:
         return False

@@ -33,11 +33,11 @@ class Configuration:
 
     events_requested: tuple[str, ...] | None
     description: str | None
-    delivery: "Delivery | None"
+    delivery: "StreamDelivery | None"
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class StreamDelivery:
     """How events are to come. `authorization` is the header that is sent with each push."""
 
     method: str
@@ -46,7 +46,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class PollBody:
     """A poll: what is acknowledged (also in error: it was received), how much may come, and for how long to wait for it."""
 
     acked: tuple[str, ...]
@@ -70,7 +70,7 @@ def configuration(sent: Mapping[str, Any], *, loopback_http: bool) -> Configurat
     `loopback_http` is set where the issuer itself is plain http on a loopback host: development.
     """
 
-    def delivery(_name: str, value: Any) -> Delivery:
+    def delivery(_name: str, value: Any) -> StreamDelivery:
         return _delivery(value, loopback_http=loopback_http)
 
     return Configuration(
@@ -80,12 +80,12 @@ def configuration(sent: Mapping[str, Any], *, loopback_http: bool) -> Configurat
     )
 
 
-def _delivery(value: Any, *, loopback_http: bool) -> Delivery:
+def _delivery(value: Any, *, loopback_http: bool) -> StreamDelivery:
     if not isinstance(value, dict) or value.get("method") not in (rules.POLL, rules.PUSH):
         message = f"delivery: its method must be {rules.POLL} or {rules.PUSH}."
         raise MalformedError(message)
     if value["method"] == rules.POLL:  # its address is for the transmitter to say
-        return Delivery(rules.POLL)
+        return StreamDelivery(rules.POLL)
     url = value.get("endpoint_url")
     problem = uris.endpoint_problem(url, loopback_http=loopback_http) if isinstance(url, str) else "it must be a string"
     if problem is not None:
@@ -95,10 +95,10 @@ def _delivery(value: Any, *, loopback_http: bool) -> Delivery:
     if header is not None and not header.isascii():
         message = "authorization_header: must be ASCII."
         raise MalformedError(message)
-    return Delivery(rules.PUSH, url, header)
+    return StreamDelivery(rules.PUSH, url, header)
 
 
-def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
+def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> PollBody:
     """A poll; `prefer` is the header of that name (RFC 7240 §4.3). Raises MalformedError."""
     acked = _optional(sent, "ack", _strings) or ()
     errors = sent.get("setErrs") or {}
@@ -114,7 +114,7 @@ def poll(sent: Mapping[str, Any], prefer: str, longest_wait: float) -> Poll:
     words = {str(jti): str(error.get("err", "")) if isinstance(error, dict) else "" for jti, error in errors.items()}
     # `maxEvents` of 0 acknowledges and asks for nothing. RFC 8936 §2.4.2 lets it wait all the same; here it never does.
     received = tuple(jti for jti in (*acked, *words) if rules.is_name(jti))
-    return Poll(received, words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
+    return PollBody(received, words, min(most, MOST_EVENTS), 0.0 if immediately or most == 0 else wait)
 
 
 def _optional(sent: Mapping[str, Any], name: str, read: Callable[[str, Any], _T]) -> _T | None:

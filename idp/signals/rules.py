@@ -157,7 +157,7 @@ def verifies_tokens(requested: Collection[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StreamProgress:
     """How far a stream has come: see `Stream`."""
 
     cursor: int
@@ -217,7 +217,7 @@ class Lag:
     since: Instant | None
 
 
-def advanced(stream: Stream, acked: Iterable[int], following: Iterable[Signal], end: int) -> Progress:
+def advanced(stream: Stream, acked: Iterable[int], following: Iterable[Signal], end: int) -> StreamProgress:
     """The stream's progress with `acked` acknowledged; `following` are the events after its cursor, in order, up to `end`."""
     done = {*stream.acked_ahead, *(place for place in acked if place > stream.cursor)}
     cursor = end
@@ -226,7 +226,7 @@ def advanced(stream: Stream, acked: Iterable[int], following: Iterable[Signal], 
             cursor = min(cursor, signal.place - 1)
             break
     cursor = max(cursor, stream.cursor)
-    return Progress(cursor, tuple(sorted(place for place in done if place > cursor)))
+    return StreamProgress(cursor, tuple(sorted(place for place in done if place > cursor)))
 
 
 # -- subjects (RFC 9493, SSF 1.0 §3) ----------------------------------------------------------------------------------

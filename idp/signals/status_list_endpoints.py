@@ -6,12 +6,12 @@ from flask import Blueprint, Response, abort, request
 
 from idp.protocol.status_list import MEDIA_TYPE
 from idp.signals import status_list_rules as rules
-from idp.signals.status_list_service import StatusLists
+from idp.signals.status_list_service import StatusListService
 
 _METHODS = "GET, HEAD, OPTIONS"
 
 
-def endpoints(lists: StatusLists) -> Blueprint:
+def endpoints(lists: StatusListService) -> Blueprint:
     """The status lists."""
     routes = Blueprint("status_list_endpoints", __name__)
 
@@ -53,7 +53,7 @@ def _demand(media_type: str) -> None:
         abort(406)
 
 
-def _negotiated(ready: rules.Ready, seconds: int) -> Response:
+def _negotiated(ready: rules.ReadyStatusList, seconds: int) -> Response:
     zipped = request.accept_encodings.quality("gzip") > 0
     response = Response(ready.zipped if zipped else ready.body, content_type=MEDIA_TYPE)
     if zipped:

@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,12}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyStatusList:
     """A signed list as it is sent, also compressed (§8.2)."""
 
     body: bytes

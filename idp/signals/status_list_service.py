@@ -9,7 +9,7 @@ from idp.protocol import status_list
 from idp.runtime.clock import Instant, elapsed
 from idp.runtime.database import Database
 from idp.signals import status_list_rules as rules
-from idp.signals.status_list_rules import Ready
+from idp.signals.status_list_rules import ReadyStatusList
 from idp.tokens.rules import status_list_uri
 from idp.tokens.service import TokenService
 
@@ -22,10 +22,10 @@ class _Look:
     began: float
     count: int
     entries: Mapping[int, dict[int, int]]
-    signed: dict[int, tuple[str | None, Ready]] = field(default_factory=dict)
+    signed: dict[int, tuple[str | None, ReadyStatusList]] = field(default_factory=dict)
 
 
-class StatusLists:
+class StatusListService:
     """All status lists. One look at the database serves them all, so that no stranger can make many."""
 
     def __init__(self, database: Database, tokens: TokenService, keys: KeyService, *, ttl: int) -> None:
@@ -37,7 +37,7 @@ class StatusLists:
         self._look: _Look | None = None
         self._lock = Lock()
 
-    def get(self, number: int) -> tuple[Ready, int] | None:
+    def get(self, number: int) -> tuple[ReadyStatusList, int] | None:
         """The list, and the seconds for which it may still be kept; None when there is no such list.
 
         What it says is never older than the `ttl`. Raises what the database or the key's holder raises: a list that
@@ -76,11 +76,11 @@ class StatusLists:
             look.count = rules.count(self._tokens.status_indices(tx))
         return number < look.count
 
-    def _signed(self, look: _Look, number: int) -> Ready:
+    def _signed(self, look: _Look, number: int) -> ReadyStatusList:
         kid, kept = self._keys.signing_kid(), look.signed.get(number)
         if kept is not None and kept[0] == kid:  # else the key was revoked, and nobody believes what it signed
             return kept[1]
         claims = rules.claims(self._issuer, number, look.entries.get(number, {}), look.at, self._ttl)
-        ready = Ready(self._keys.sign(status_list.TYP, claims, self._database.clock()).encode("ascii"))
+        ready = ReadyStatusList(self._keys.sign(status_list.TYP, claims, self._database.clock()).encode("ascii"))
         look.signed[number] = (kid, ready)
         return ready

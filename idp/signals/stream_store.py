@@ -11,7 +11,7 @@ from idp.runtime.database import Transaction, columns_for, select_of, table_of
 from idp.runtime.deleting import delete_at_most
 from idp.runtime.paging import Page
 from idp.signals.models import StreamRow
-from idp.signals.rules import ENABLED, PUSH, Progress, Stream
+from idp.signals.rules import ENABLED, PUSH, Stream, StreamProgress
 
 _t = table_of(StreamRow)
 _all = columns_for(StreamRow, Stream)
@@ -117,7 +117,7 @@ def change(tx: Transaction, stream_id: str, **values: object) -> None:
     tx.execute(update(_t).where(_t.c.stream_id == stream_id).values(**_written(values)))
 
 
-def note_progress(tx: Transaction, progress: Mapping[str, Progress]) -> None:
+def note_progress(tx: Transaction, progress: Mapping[str, StreamProgress]) -> None:
     """Write down how far streams have come, and that their followers were here now."""
     rows = [
         {"of": name, "new_cursor": one.cursor, "new_acked_ahead": list(one.acked_ahead), "now": tx.now}

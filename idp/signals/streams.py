@@ -10,8 +10,8 @@ from idp.runtime.database import Transaction
 from idp.runtime.paging import Page
 from idp.signals import rules, store, stream_store
 from idp.signals.push import Pushing
-from idp.signals.requests import Configuration, Delivery, Status
-from idp.signals.rules import BATCH, Exposure, Lag, Progress, Signal, Stream, Subject
+from idp.signals.requests import Configuration, Status, StreamDelivery
+from idp.signals.rules import BATCH, Exposure, Lag, Signal, Stream, StreamProgress, Subject
 from idp.signals.service import SignalService
 
 
@@ -123,7 +123,7 @@ class StreamService:
             }
         return self._changed(tx, stream, changed)
 
-    def _sealed(self, stream_id: str, delivery: Delivery) -> bytes | None:
+    def _sealed(self, stream_id: str, delivery: StreamDelivery) -> bytes | None:
         return None if delivery.authorization is None else self._pushing.seal(stream_id, delivery.authorization)
 
     def end(self, tx: Transaction, client_id: str, stream_id: str) -> None:
@@ -223,7 +223,7 @@ class StreamService:
         does not hold up the others.
         """
         places = {signal.signal_id: signal for signal in store.by_ids(tx, {jti for jtis in acked.values() for jti in jtis})}
-        progress: dict[str, Progress] = {}
+        progress: dict[str, StreamProgress] = {}
         held = stream_store.hold_all(tx, acked)
         for stream in held:
             following = remembered(stream.cursor)
@@ -301,11 +301,11 @@ def _beginning(tx: Transaction, requested: Collection[str]) -> int:
 _COUNTED = 100_000
 
 
-def _at(stream: Stream, progress: Progress, now: Instant) -> Stream:
+def _at(stream: Stream, progress: StreamProgress, now: Instant) -> Stream:
     return replace(stream, cursor=progress.cursor, acked_ahead=progress.acked_ahead, seen_at=now)
 
 
-_POLLED = Delivery(rules.POLL)
+_POLLED = StreamDelivery(rules.POLL)
 
 
 def _missing() -> StreamError:

@@ -16,7 +16,7 @@ from idp.sessions.rules import Session
 from idp.tokens import refresh, rules, store
 from idp.tokens.places import Places
 from idp.tokens.refresh import RefreshToken
-from idp.tokens.rules import AccessToken, Authorization, Family, Told
+from idp.tokens.rules import AccessToken, Authorization, ClientNames, Family
 from idp.tokens.service import TokenService
 
 
@@ -78,16 +78,16 @@ class TokenIssuer:
         store.add(tx, family)
         return family, None if token is None else token.text(self._tokens.secrets)
 
-    def _told_in_sector(self, tx: Transaction, given: Authorization) -> Told | None:
+    def _told_in_sector(self, tx: Transaction, given: Authorization) -> ClientNames | None:
         """What a family says instead of the names of person and session; None, without a query, if the client knows those."""
         client = self._tokens.clients.find(given.client_id)
         return None if client is None or client.pairwise_sector is None else self._told(tx, client, given)
 
-    def _told(self, tx: Transaction, client: Client, given: Family | Authorization) -> Told:
+    def _told(self, tx: Transaction, client: Client, given: Family | Authorization) -> ClientNames:
         if isinstance(given, Family):
-            return Told(given.sub, given.told_sid)
+            return ClientNames(given.sub, given.told_sid)
         sid = None if given.sid is None else self._tokens.sessions.sid_for(tx, client, given.sid)
-        return Told(self._tokens.subjects.sub_in(tx, client.pairwise_sector, given.subject), sid)
+        return ClientNames(self._tokens.subjects.sub_in(tx, client.pairwise_sector, given.subject), sid)
 
     def rotate(self, tx: Transaction, client: Client, text: str) -> Rotated:
         """Spend a refresh token.

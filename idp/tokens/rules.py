@@ -28,7 +28,7 @@ LEEWAY = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class TokenPolicy:
     """Lifetimes in seconds, and how long a lost refresh answer may be asked for again.
 
     For `refresh_retry_window` seconds the same answer comes again, whatever was used meanwhile. For
@@ -145,7 +145,7 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ClientNames:
     """What a client is told instead of the names that a person and a session have here."""
 
     sub: str
@@ -190,7 +190,7 @@ class AskedAgain(Enum):
     REUSED = auto()
 
 
-def when_asked_again(policy: Policy, family: Family, now: Instant) -> AskedAgain:
+def when_asked_again(policy: TokenPolicy, family: Family, now: Instant) -> AskedAgain:
     """How the parent of the live refresh token is answered when it comes again (RFC 9700 §4.14.2, docs/adr/0004).
 
     Browser tabs that refresh at once must share one answer. Later on, whoever asks again has lost the last one, so that it
@@ -233,7 +233,7 @@ def _beside(generation: int) -> str:
     return b64url(generation.to_bytes(_GENERATION_BYTES, "big"))
 
 
-def access_token_lasts(policy: Policy, now: Instant, until: Instant | None) -> int:
+def access_token_lasts(policy: TokenPolicy, now: Instant, until: Instant | None) -> int:
     """For how many seconds an access token counts that is issued now. It does not outlive its session, over at `until`.
 
     So whoever verifies by itself need not hear of a session that merely ran out.
@@ -243,7 +243,7 @@ def access_token_lasts(policy: Policy, now: Instant, until: Instant | None) -> i
 
 
 def access_token_claims(
-    policy: Policy,
+    policy: TokenPolicy,
     now: Instant,
     lasts: int,
     *,
@@ -282,10 +282,10 @@ def authentication_claims(family: Family | Authorization) -> dict[str, object]:
 
 
 def id_token_claims(
-    policy: Policy,
+    policy: TokenPolicy,
     now: Instant,
     given: Family | Authorization,
-    told: Told,
+    told: ClientNames,
     *,
     nonce: str | None,
     hashes: Mapping[str, str],

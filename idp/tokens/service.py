@@ -16,7 +16,7 @@ from idp.runtime.secrets import Secrets
 from idp.sessions.rules import Session
 from idp.sessions.service import SessionService
 from idp.tokens import refresh, rules, store
-from idp.tokens.rules import LEEWAY, Family, Policy, Statuses
+from idp.tokens.rules import LEEWAY, Family, Statuses, TokenPolicy
 from idp.tokens.subjects import Subjects
 
 #: Whether what a person allowed a client is being ended, for the door to issue (`idp.issuing.store`).
@@ -36,7 +36,7 @@ class TokenService:
     """The provider's tokens, as they are judged. It makes none (`idp.issuing`), and ends none (`idp.logout`)."""
 
     def __init__(
-        self, policy: Policy, keys: KeyService, clients: ClientService, sessions: SessionService, keyring: Secrets
+        self, policy: TokenPolicy, keys: KeyService, clients: ClientService, sessions: SessionService, keyring: Secrets
     ) -> None:
         self.policy = policy
         self.keys = keys

@@ -20,7 +20,7 @@ from idp.verifier.freshness import Freshness
 from idp.verifier.introspection import is_active
 from idp.verifier.jwks import KeyFetcher
 from idp.verifier.lists import ListFetcher, StatusList, StatusLists
-from idp.verifier.options import Options
+from idp.verifier.options import VerifierOptions
 from idp.verifier.poll import Poll, Poller
 from idp.verifier.provider import Access
 from idp.verifier.push import Pushed
@@ -37,7 +37,7 @@ _WHILE_STALE = 0.25
 class Engine:
     """The parts of one verifier. Its flows raise nothing but what is said here."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: VerifierOptions) -> None:
         self._options = options
         self.core, self._keys, self._follower = _built(options)
 
@@ -112,7 +112,7 @@ class Engine:
             yield Pause(_WHILE_STALE if left < 0 else min(_TIDY, left + 0.001))
 
 
-def _built(options: Options) -> tuple[Core, KeyFetcher, Follower]:
+def _built(options: VerifierOptions) -> tuple[Core, KeyFetcher, Follower]:
     follow, provider = options.follow, options.provider
     if isinstance(follow, StatusList):
         lists = StatusLists(options.max_staleness)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Unpack
 
 from idp.verifier.engine import Engine
-from idp.verifier.options import Choices, Options
+from idp.verifier.options import Choices, VerifierOptions
 from idp.verifier.rules import EndedListener, Kind, StaleListener
 from idp.verifier.state import State
 
@@ -13,7 +13,7 @@ class Face:
     """Any thread may ask."""
 
     def __init__(self, issuer: str, audience: str | Iterable[str], **choices: Unpack[Choices]) -> None:
-        options = Options(issuer, audience, **choices)
+        options = VerifierOptions(issuer, audience, **choices)
         self._clock = options.clock
         self._engine = Engine(options)
         self._core = self._engine.core

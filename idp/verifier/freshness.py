@@ -8,7 +8,7 @@ from idp.verifier.rules import Claims
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class FreshnessProof:
     """Everything that ended before `confirmed_at` was known."""
 
     confirmed_at: float
@@ -39,12 +39,12 @@ class Freshness:
     def __init__(self, max_staleness: float | None) -> None:
         """None is for sources that prove nothing by silence."""
         self.max_staleness = max_staleness
-        self._proof = Proof(-inf, max_staleness)
+        self._proof = FreshnessProof(-inf, max_staleness)
 
     def confirm(self, sent_at: float) -> None:
         """Everything that ended before `sent_at` is known. Called after it was taken in, never before."""
         if sent_at > self._proof.confirmed_at:
-            self._proof = Proof(sent_at, self.max_staleness)
+            self._proof = FreshnessProof(sent_at, self.max_staleness)
 
     def has_ended(self, _place: str) -> bool:
         """It knows of no status list."""
@@ -54,7 +54,7 @@ class Freshness:
         """It needs none."""
         return False
 
-    def proof(self) -> Proof:
+    def proof(self) -> FreshnessProof:
         """The youngest one."""
         return self._proof
 

@@ -2,14 +2,14 @@
 
 from urllib.parse import urlencode
 
-from idp.verifier.provider import Credentials, Provider, parsed
+from idp.verifier.provider import Credentials, ProviderMetadata, parsed
 from idp.verifier.wire import ExchangeError, Flow, Request, ask, expect
 
 #: Somebody waits with the token in the hand.
 _SECONDS = 3.0
 
 
-def is_active(provider: Provider, credentials: Credentials, token: str) -> Flow[bool]:
+def is_active(provider: ProviderMetadata, credentials: Credentials, token: str) -> Flow[bool]:
     """Whether the token counts right now. Raises ExchangeError where that cannot be learnt."""
     url = yield from provider.openid("introspection_endpoint")
     form = urlencode({"token": token, "token_type_hint": "access_token"}).encode()

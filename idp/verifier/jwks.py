@@ -9,7 +9,7 @@ from joserfc.jwk import RSAKey
 from idp.verifier.core import Core
 from idp.verifier.errors import UnknownKeyError
 from idp.verifier.keyring import DEFAULT_MAX_AGE
-from idp.verifier.provider import Provider
+from idp.verifier.provider import ProviderMetadata
 from idp.verifier.wire import Answer, Backoff, ExchangeError, Flow, Pause, Request, ask, expect, seconds
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?([0-9]{1,9})(?![0-9])", re.IGNORECASE)
@@ -23,7 +23,7 @@ _PLACE = "jwks"
 class KeyFetcher:
     """Keeps the keys of a core up to date."""
 
-    def __init__(self, core: Core, provider: Provider) -> None:
+    def __init__(self, core: Core, provider: ProviderMetadata) -> None:
         self._core = core
         self._provider = provider
 

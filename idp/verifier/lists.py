@@ -11,7 +11,7 @@ from idp.verifier.core import Core
 from idp.verifier.errors import EndedTokenError, StaleError, TokenError, UncertainError, UnknownListError
 from idp.verifier.following import Follower
 from idp.verifier.jwks import KeyFetcher
-from idp.verifier.provider import Provider
+from idp.verifier.provider import ProviderMetadata
 from idp.verifier.rules import Claims, Ending, family_of, place
 from idp.verifier.status_list import Reference
 from idp.verifier.wire import Answer, ExchangeError, Flow, Pause, Request, ask, expect, seconds
@@ -42,7 +42,7 @@ class StatusList:
 class _Kept:
     """One list. `current_at` is the passing instant at which the provider made it."""
 
-    def __init__(self, found: status_list.StatusList, current_at: float) -> None:
+    def __init__(self, found: status_list.FetchedStatusList, current_at: float) -> None:
         self.found = found
         self.current_at = current_at
         self.used_at = current_at
@@ -105,7 +105,7 @@ class StatusLists:
 class ListFetcher(Follower):
     """Keeps the lists up to date."""
 
-    def __init__(self, core: Core, provider: Provider, keys: KeyFetcher, lists: StatusLists) -> None:
+    def __init__(self, core: Core, provider: ProviderMetadata, keys: KeyFetcher, lists: StatusLists) -> None:
         self._core = core
         self._provider = provider
         self._keys = keys
@@ -198,7 +198,7 @@ class ListFetcher(Follower):
         self._core.note("max_staleness", words if is_short else "")
 
 
-def made_ago(answer: Answer, found: status_list.StatusList, now: float) -> float:
+def made_ago(answer: Answer, found: status_list.FetchedStatusList, now: float) -> float:
     """For how long, at the most, the list had been made when it was asked for: by the provider's clock, then by the caches'.
 
     Both count whole seconds, so each may be behind by one. Where no `Date` says what time it was there, it is taken to have

@@ -10,7 +10,7 @@ from idp.verifier.clock import Clock, HeldClock, SystemClock
 from idp.verifier.compact import MAXIMUM_LENGTH
 from idp.verifier.lists import StatusList
 from idp.verifier.poll import Poll
-from idp.verifier.provider import Credentials, Provider
+from idp.verifier.provider import Credentials, ProviderMetadata
 from idp.verifier.push import Push
 
 OnStale: TypeAlias = Literal["refuse", "introspect", "accept"]
@@ -41,7 +41,7 @@ class Choices(TypedDict, total=False):
     clock: Clock | None
 
 
-class Options:
+class VerifierOptions:
     """Them, checked. Raises ValueError with a sentence that says what to change."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Options:
             raise ValueError(message)
         self.expected = Expected(issuer, audiences, typ.lower().removeprefix("application/"), leeway, maximum_length)
         self.clock = HeldClock(clock or SystemClock())
-        self.provider = Provider(issuer)
+        self.provider = ProviderMetadata(issuer)
 
 
 def _credentials(follow: Source, given: tuple[str, str] | None) -> Credentials | None:

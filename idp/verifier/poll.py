@@ -8,8 +8,8 @@ from idp.verifier.events import Addressee, Event, read
 from idp.verifier.following import Follower
 from idp.verifier.freshness import Freshness
 from idp.verifier.jwks import KeyFetcher
-from idp.verifier.provider import Access, Credentials, Provider, parsed
-from idp.verifier.streams import POLL, Stream, post
+from idp.verifier.provider import Access, Credentials, ProviderMetadata, parsed
+from idp.verifier.streams import POLL, StreamClient, post
 from idp.verifier.wire import Answer, Backoff, ExchangeError, Flow, Pause, expect
 
 #: The longest wait between two proofs, as a part of `max_staleness`: another such part is left for an answer that gets lost.
@@ -39,13 +39,13 @@ class Poller(Follower):
     """The flow of one process that polls."""
 
     def __init__(
-        self, core: Core, provider: Provider, keys: KeyFetcher, access: Access, client_id: str, fresh: Freshness
+        self, core: Core, provider: ProviderMetadata, keys: KeyFetcher, access: Access, client_id: str, fresh: Freshness
     ) -> None:
         self._core = core
         self._keys = keys
         self._fresh = fresh
         self._to = Addressee(provider.issuer, client_id)
-        self._stream = Stream(provider, access, client_id, {"method": POLL})
+        self._stream = StreamClient(provider, access, client_id, {"method": POLL})
         self._staleness = fresh.max_staleness or 0.0
         self._wait = max(1, int(self._staleness * _PART))
         self._acknowledged: list[str] = []

@@ -31,7 +31,7 @@ class Credentials:
         return f"Credentials({self.client_id!r})"
 
 
-class Provider:
+class ProviderMetadata:
     """The provider's addresses, learnt from its own documents and kept."""
 
     def __init__(self, issuer: str) -> None:
@@ -105,7 +105,7 @@ class Access:
 
     SCOPE = "ssf.manage ssf.read"
 
-    def __init__(self, provider: Provider, credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, provider: ProviderMetadata, credentials: Credentials, clock: Clock) -> None:
         self._provider = provider
         self._credentials = credentials
         self._clock = clock

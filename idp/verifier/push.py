@@ -9,9 +9,9 @@ from idp.verifier.events import Addressee, Event, read
 from idp.verifier.following import Follower
 from idp.verifier.freshness import Freshness
 from idp.verifier.jwks import KeyFetcher
-from idp.verifier.provider import Access, Credentials, Provider
+from idp.verifier.provider import Access, Credentials, ProviderMetadata
 from idp.verifier.received import ACCEPTED, TRY_AGAIN, Reply, refused
-from idp.verifier.streams import PUSH, Stream, post
+from idp.verifier.streams import PUSH, StreamClient, post
 from idp.verifier.wire import Backoff, ExchangeError, Flow, Pause, expect
 
 #: How often a proof is asked for, as a part of `max_staleness`.
@@ -58,14 +58,14 @@ class Pushed(Follower):
     """The flow of one process that is pushed to, and the reading of what comes."""
 
     def __init__(
-        self, core: Core, provider: Provider, keys: KeyFetcher, access: Access, config: Push, fresh: Freshness
+        self, core: Core, provider: ProviderMetadata, keys: KeyFetcher, access: Access, config: Push, fresh: Freshness
     ) -> None:
         self._core = core
         self._provider = provider
         self._keys = keys
         self._fresh = fresh
         self._to = Addressee(provider.issuer, config.client_id)
-        self._stream = Stream(provider, access, config.client_id, config.delivery)
+        self._stream = StreamClient(provider, access, config.client_id, config.delivery)
         self._staleness = fresh.max_staleness or 0.0
         #: The `state`s of the verifications of this stream that were asked for, and when.
         self._asked: dict[str, float] = {}

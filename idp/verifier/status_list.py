@@ -39,7 +39,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusList:
+class FetchedStatusList:
     """`issued_at` and `expires_at` are the provider's clock; `ttl` is for how many seconds it may be kept."""
 
     bits: int
@@ -55,7 +55,7 @@ class StatusList:
         except StatusListError:
             return INVALID
 
-    def ended_since(self, old: "StatusList | None") -> Iterator[int]:
+    def ended_since(self, old: "FetchedStatusList | None") -> Iterator[int]:
         """The places at which tokens have ended since an older list was made, and perhaps some at which they had before."""
         before = old.array if old is not None and old.bits == self.bits else b""
         in_a_byte = 8 // self.bits
@@ -65,7 +65,7 @@ class StatusList:
                 yield from (index for index in places if self.status(index) == INVALID)
 
 
-def read(text: str, keys: Mapping[str, RSAKey], issuer: str, uri: str) -> StatusList:
+def read(text: str, keys: Mapping[str, RSAKey], issuer: str, uri: str) -> FetchedStatusList:
     """Raises MalformedTokenError and its like (TokenError) for what is no status list of this issuer at this address (§8.3)."""
     claims, _ = compact.read(text, keys, TYP, _MAXIMUM_JWT)
     listed, issued = claims.get("status_list"), instant(claims.get("iat"))
@@ -79,4 +79,4 @@ def read(text: str, keys: Mapping[str, RSAKey], issuer: str, uri: str) -> Status
         status_list.status(array, bits, 0)
     except StatusListError as error:
         raise MalformedTokenError(str(error)) from None
-    return StatusList(bits, array, issued, instant(claims.get("exp")), ttl or _DEFAULT_TTL)
+    return FetchedStatusList(bits, array, issued, instant(claims.get("exp")), ttl or _DEFAULT_TTL)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from idp.protocol import events
-from idp.verifier.provider import Access, Provider, listed, parsed
+from idp.verifier.provider import Access, ProviderMetadata, listed, parsed
 from idp.verifier.wire import Answer, ExchangeError, Flow, Request, expect
 
 POLL, PUSH = "urn:ietf:rfc:8936", "urn:ietf:rfc:8935"
@@ -21,10 +21,10 @@ def post(url: str, body: Mapping[str, object], headers: Mapping[str, str] | None
     return Request("POST", url, {**_JSON, **(headers or {})}, json.dumps(body).encode(), seconds)
 
 
-class Stream:
+class StreamClient:
     """One stream. Each process that verifies has its own, since each has a memory of its own."""
 
-    def __init__(self, provider: Provider, access: Access, client_id: str, delivery: Mapping[str, str]) -> None:
+    def __init__(self, provider: ProviderMetadata, access: Access, client_id: str, delivery: Mapping[str, str]) -> None:
         """`delivery` is what the stream is asked to be delivered by."""
         self._provider = provider
         self._access = access

@@ -28,7 +28,7 @@ from idp.runtime.pages import set_up_templates
 from idp.runtime.secrets import Secrets
 from idp.sessions import ending
 from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
-from idp.sessions.rules import Policy, Session, SignIn
+from idp.sessions.rules import Session, SessionPolicy, SignIn
 from idp.sessions.service import SessionService
 
 PASSWORD = "correct horse battery staple"
@@ -162,7 +162,9 @@ class Site:
         database = Database(url, clock)
         Base.metadata.create_all(database.engine, [table_of(row) for row in ROWS])
         secrets = Secrets(settings.secret_keys)
-        sessions = SessionService(database, Policy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout), secrets)
+        sessions = SessionService(
+            database, SessionPolicy(settings.sessions_idle_timeout, settings.sessions_absolute_timeout), secrets
+        )
         logout = RecordedLogout(sessions)
         clients = ClientService(database, cache_seconds=0, loopback_http=True)
         accounts = AccountService(database, settings, secrets, logout)
@@ -215,7 +217,7 @@ class Site:
 
         @app.after_request
         def policy(response: Response) -> Response:
-            response.headers["Content-Security-Policy"] = content_security_policy(form_targets=g.get("form_targets", ()))
+            response.headers["Content-Security-SessionPolicy"] = content_security_policy(form_targets=g.get("form_targets", ()))
             return response
 
         return app

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from idp.authorization.rules import Asked
+from idp.authorization.rules import AuthorizationRequest
 from idp.issuing.service import NotIssuedError
 from tests.attacks.conftest import PASSWORD, SETTINGS
 from tests.authorization.conftest import EVERYTHING, answered, arrived, everything
@@ -98,7 +98,7 @@ def test_a_session_that_ends_at_this_very_moment_gives_no_token(provider: Runnin
     fields = answered(app, person, response_type="id_token token")
     sid = str(app.verified(fields["access_token"], audience=provider.issuer, typ="at+jwt")["sid"])
     services = provider.services
-    asked = Asked(
+    asked = AuthorizationRequest(
         app.client_id,
         app.redirect_uri,
         True,

@@ -104,13 +104,13 @@ def test_whatever_is_wrong_with_the_document_of_a_sector_is_said_in_the_same_wor
     world: World, told: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, failure: object
 ) -> None:
     def get(_outbound: Outbound, _url: str, **_more: object) -> object:
-        from idp.runtime.wire import Answer
+        from idp.runtime.wire import HttpReply
 
         if isinstance(failure, ssl.SSLError):
             raise UnreachableError(str(failure))
         if isinstance(failure, Exception):
             raise failure
-        return Answer(failure, {}, b"") if isinstance(failure, int) else Answer(200, {}, failure)  # type: ignore[arg-type]
+        return HttpReply(failure, {}, b"") if isinstance(failure, int) else HttpReply(200, {}, failure)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Outbound, "get", get)
     monkeypatch.setitem(NAMES, "public.example", ["93.184.216.34"])

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from idp import __version__
 from idp.runtime import lookups, wire
 from idp.runtime.addresses import kind_of
-from idp.runtime.outbound import Answer, BusyError, Outbound, OutboundError, RefusedError, UnreachableError
+from idp.runtime.outbound import HttpReply, Outbound, OutboundBusyError, OutboundError, OutboundRefusedError, UnreachableError
 from idp.setting_types import Network
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -84,7 +84,7 @@ def local(**settings: object) -> Outbound:
     return Outbound(**{"allow_loopback": True, "timeout": PATIENT, **settings})  # type: ignore[arg-type]
 
 
-def post(outbound: Outbound, url: str) -> Answer:
+def post(outbound: Outbound, url: str) -> HttpReply:
     return outbound.post(url, body=b"a=b", content_type="application/x-www-form-urlencoded")
 
 
@@ -110,9 +110,9 @@ FORBIDDEN = [
 def test_no_address_but_a_public_one_is_contacted_as_a_literal_or_behind_a_name(address: str) -> None:
     literal = f"[{address}]" if ":" in address else address
     if "%" not in address:
-        with pytest.raises(RefusedError):
+        with pytest.raises(OutboundRefusedError):
             post(Outbound(resolver=never_resolved), f"https://{literal}/")
-    with pytest.raises(RefusedError, match="is not contacted"):
+    with pytest.raises(OutboundRefusedError, match="is not contacted"):
         post(Outbound(resolver=lambda _host, _port: [address]), "https://rp.example/")
 
 
@@ -144,7 +144,7 @@ def test_whatever_python_knows_to_be_special_is_forbidden(address: object) -> No
 def test_an_address_in_disguise_is_refused_before_any_lookup(host: str, *, allow_loopback: bool) -> None:
     outbound = Outbound(allow_loopback=allow_loopback, resolver=never_resolved)
     for scheme in ("https", "http"):
-        with pytest.raises(RefusedError):
+        with pytest.raises(OutboundRefusedError):
             post(outbound, f"{scheme}://{host}/")
 
 
@@ -159,13 +159,13 @@ def test_an_address_in_disguise_is_refused_before_any_lookup(host: str, *, allow
     ],
 )  # fmt: skip
 def test_a_url_that_parsers_disagree_about_is_refused(url: str) -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(OutboundRefusedError):
         post(Outbound(resolver=never_resolved), url)
 
 
 def test_one_forbidden_address_among_public_ones_refuses_the_name() -> None:
     outbound = Outbound(resolver=lambda _host, _port: ["8.8.8.8", "169.254.169.254"])
-    with pytest.raises(RefusedError, match=r"169\.254\.169\.254 is a link-local address"):
+    with pytest.raises(OutboundRefusedError, match=r"169\.254\.169\.254 is a link-local address"):
         post(outbound, "https://rp.example/")
 
 
@@ -179,18 +179,18 @@ def test_what_would_be_refused_is_known_beforehand() -> None:
 
 
 def test_plain_http_is_for_allowed_networks_only() -> None:
-    with pytest.raises(RefusedError, match="plain http"):
+    with pytest.raises(OutboundRefusedError, match="plain http"):
         post(Outbound(allow_loopback=True), "http://8.8.8.8/")
 
 
 def test_loopback_is_reached_only_where_it_is_allowed(serve: Callable[..., Server]) -> None:
     server = serve(saying(OK))
-    with pytest.raises(RefusedError, match="loopback"):
+    with pytest.raises(OutboundRefusedError, match="loopback"):
         post(Outbound(), server.url())
     assert post(local(), server.url()).body == b"ok"
     networks: tuple[Network, ...] = (ip_network("127.0.0.1/32"),)
     assert post(Outbound(allow=networks), server.url()).body == b"ok"
-    with pytest.raises(RefusedError):
+    with pytest.raises(OutboundRefusedError):
         post(Outbound(allow=networks), server.url(host="127.0.0.2"))
 
 
@@ -202,7 +202,7 @@ def test_a_name_that_changes_its_address_after_the_check_gains_nothing(serve: Ca
     assert post(outbound, good.url(host="rp.example")).status == 200
     assert (len(good.heard), len(trap.heard), len(answers)) == (1, 0, 2), "looked up once, and that is where it went"
     assert f"host: rp.example:{good.port}".encode() in good.heard[0].lower()
-    with pytest.raises(RefusedError, match="loopback"):
+    with pytest.raises(OutboundRefusedError, match="loopback"):
         post(outbound, good.url(host="rp.example"))
     assert trap.heard == []
 
@@ -350,7 +350,7 @@ def test_a_server_that_gives_no_answer_is_left_in_time(serve: Callable[..., Serv
 @pytest.mark.parametrize("talk", CUT.values(), ids=CUT.keys())
 def test_a_body_without_bounds_is_cut_and_the_status_stands(serve: Callable[..., Server], talk: Conversation) -> None:
     server = serve(talk)
-    answers: list[Answer] = []
+    answers: list[HttpReply] = []
     assert timed(lambda: answers.append(post(local(timeout=STATUS_TIMEOUT), server.url()))) < STATUS_TIMEOUT + SLACK
     assert answers[0].status == 200
     assert len(answers[0].body) <= 65_536
@@ -435,7 +435,7 @@ def test_lookups_that_hang_cannot_pile_up_and_who_finds_no_room_is_told_so(
     for number in range(3):
         with pytest.raises(UnreachableError, match="no answer in time"):
             post(outbound, f"https://rp{number}.example/")
-    with pytest.raises(BusyError, match="too many names"):
+    with pytest.raises(OutboundBusyError, match="too many names"):
         post(outbound, "https://fine.example/")
     assert outbound.refusal("https://fine.example/") is None, "it is not known"
     assert names.asked == ["rp0.example", "rp1.example", "rp2.example"]
@@ -480,7 +480,7 @@ def test_a_thread_that_cannot_begin_takes_no_room(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        with pytest.raises(BusyError, match="too many names"):
+        with pytest.raises(OutboundBusyError, match="too many names"):
             post(outbound, server.url(host="fine.example"))
     assert post(outbound, server.url(host="fine.example")).status == 200
 
@@ -514,7 +514,7 @@ def test_what_is_left_behind_is_closed(serve: Callable[..., Server], recwarn: py
 
 @given(st.binary(max_size=400))
 def test_no_bytes_of_a_server_are_an_unforeseen_error(data: bytes) -> None:
-    async def converse(ours: socket.socket) -> Answer:
+    async def converse(ours: socket.socket) -> HttpReply:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: wire.Connection(100), sock=ours)
         return await connection.exchange(b"GET / HTTP/1.1\r\nHost: rp.example\r\n\r\n", loop.time() + 2)
@@ -534,7 +534,7 @@ def test_no_bytes_of_a_server_are_an_unforeseen_error(data: bytes) -> None:
 # -- several requests on one connection --------------------------------------------------------------------------------
 
 
-async def ask(outbound: Outbound, *urls: str) -> list[Answer]:
+async def ask(outbound: Outbound, *urls: str) -> list[HttpReply]:
     async with outbound.line() as line:
         return [await line.post(url, body=b"a=b", content_type="text/plain") for url in urls]
 
@@ -588,7 +588,7 @@ def test_no_second_request_follows_an_answer_that_is_not_whole_and_alone(serve: 
 def test_a_line_checks_each_place_that_it_goes_to(serve: Callable[..., Server]) -> None:
     good, trap = serve(answering(OK, 2), address="127.0.0.2"), serve(saying(OK))
     outbound = Outbound(allow=(ip_network("127.0.0.2/32"),))
-    with pytest.raises(RefusedError, match="loopback"):
+    with pytest.raises(OutboundRefusedError, match="loopback"):
         asyncio.run(ask(outbound, good.url(host="127.0.0.2"), trap.url()))
     assert (len(good.heard), trap.heard) == (1, [])
 
@@ -596,7 +596,7 @@ def test_a_line_checks_each_place_that_it_goes_to(serve: Callable[..., Server]) 
 def test_a_header_cannot_become_two(serve: Callable[..., Server]) -> None:
     server = serve(saying(OK))
     for value in ("a\r\nX: y", "a\nb", "a\0", "\u00e9"):
-        with pytest.raises(RefusedError, match="printable"):
+        with pytest.raises(OutboundRefusedError, match="printable"):
             local().get(server.url(), headers={"Authorization": value})
     assert server.heard == []
 

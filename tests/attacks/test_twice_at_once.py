@@ -514,7 +514,7 @@ def test_a_poll_that_comes_twice_at_once(twins: Twins) -> None:
         await asyncio.Event().wait()
 
     def poll(number: int) -> int:
-        request = lane.Request("POST", f"/ssf/poll/{stream_id}", headers, body, never)
+        request = lane.WaitingRequest("POST", f"/ssf/poll/{stream_id}", headers, body, never)
         return asyncio.run(lanes[number].answer(request))[0]
 
     for _ in range(3):

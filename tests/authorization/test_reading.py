@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from idp.authorization.refusals import RefusedError, RequestRefusedError, UntrustedRequestError
+from idp.authorization.refusals import AuthorizationError, RequestRefusedError, UntrustedRequestError
 from idp.authorization.request import Reader, read
-from idp.authorization.rules import Asked
+from idp.authorization.rules import AuthorizationRequest
 from idp.clients.rules import Client
 from idp.protocol.parameters import Parameters
 from idp.protocol.response_types import RESPONSE_TYPES
@@ -38,7 +38,7 @@ def reader(client: Client = CLIENT, unfold=lambda given, _client: given, **chang
     return Reader(find={"app": client}.get, unfold=unfold, subject_of=Subjects(), **values)  # type: ignore[arg-type]
 
 
-def ask(client: Client = CLIENT, **parameters: str) -> Asked:
+def ask(client: Client = CLIENT, **parameters: str) -> AuthorizationRequest:
     whole = {"client_id": "app", "redirect_uri": URI, "response_type": "code", "scope": "openid"} | parameters
     return read(Parameters({name: value for name, value in whole.items() if value}), reader(client))[1]
 
@@ -54,12 +54,14 @@ def error(**parameters: str) -> str:
 
 
 def test_the_defaults() -> None:
-    assert ask() == Asked("app", URI, True, "code", "query", "openid", None, None, None, None, (), None, None, None)
+    assert ask() == AuthorizationRequest(
+        "app", URI, True, "code", "query", "openid", None, None, None, None, (), None, None, None
+    )
 
 
 def test_a_request_survives_being_stored() -> None:
     asked = ask(prompt="login consent", max_age="5", claims='{"userinfo":{"email":null}}', nonce="n", state="ü")
-    assert Asked.load(asked.dump()) == asked
+    assert AuthorizationRequest.load(asked.dump()) == asked
 
 
 @pytest.mark.parametrize("mode", ["query", "fragment", "form_post"])
@@ -193,7 +195,7 @@ def test_the_person_who_is_named_must_answer() -> None:
 
 
 def refuses(_given: Parameters, _client: Client) -> Parameters:
-    raise RefusedError("invalid_request_object", "No.")
+    raise AuthorizationError("invalid_request_object", "No.")
 
 
 def test_a_bad_object_is_told_to_a_registered_address_and_to_no_other() -> None:

@@ -15,7 +15,7 @@ from idp.clients.keys import ClientKeysError
 from idp.clients.rules import Client
 from idp.protocol.parameters import Parameters
 from idp.protocol.signatures import ALGORITHMS
-from idp.runtime.outbound import Answer, UnreachableError
+from idp.runtime.outbound import HttpReply, UnreachableError
 from tests.authorization.signing import key, unsigned
 
 ISSUER = "https://idp.example"
@@ -36,10 +36,10 @@ class Web:
     """What stands where, and how often it was asked for."""
 
     def __init__(self) -> None:
-        self.pages: dict[str, Answer] = {}
+        self.pages: dict[str, HttpReply] = {}
         self.asked: list[str] = []
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str) -> HttpReply:
         self.asked.append(url)
         if url not in self.pages:
             raise UnreachableError("10.0.0.7: no answer in time")
@@ -188,7 +188,7 @@ def test_an_object_and_a_reference_exclude_each_other(objects: RequestObjects, w
 
 def put(web: Web, text: str, status: int = 200) -> str:
     """Publish a request object; the fragment that promises it."""
-    web.pages[URI] = Answer(status, {}, text.encode())
+    web.pages[URI] = HttpReply(status, {}, text.encode())
     return urlsafe_b64encode(sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 

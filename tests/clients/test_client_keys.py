@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from idp.clients.keys import COOLDOWN, STALE, ClientKeys, ClientKeysError
-from idp.runtime.outbound import Answer, RefusedError, UnreachableError
+from idp.runtime.outbound import HttpReply, OutboundRefusedError, UnreachableError
 from tests.clients.keys import ec, public, rsa
 
 URI = "https://app.example/jwks"
@@ -22,13 +22,13 @@ class Site:
     def __init__(self) -> None:
         self.now = 1_000_000.0
         self.fetches = 0
-        self.answer: Callable[[], Answer] = lambda: self.ok(rsa())
+        self.answer: Callable[[], HttpReply] = lambda: self.ok(rsa())
         self.keys = ClientKeys(self, lambda: self.now, cache_seconds=CACHE)  # type: ignore[arg-type]
 
-    def ok(self, *keys: object) -> Answer:
-        return Answer(200, {}, json.dumps(public(*keys)).encode())  # type: ignore[arg-type]
+    def ok(self, *keys: object) -> HttpReply:
+        return HttpReply(200, {}, json.dumps(public(*keys)).encode())  # type: ignore[arg-type]
 
-    def get(self, url: str, *, headers: object = None) -> Answer:
+    def get(self, url: str, *, headers: object = None) -> HttpReply:
         assert url == URI
         self.fetches += 1
         return self.answer()
@@ -80,7 +80,7 @@ def test_a_thousand_unknown_kids_fetch_once_in_a_cooldown(site: Site) -> None:
 
 
 def test_a_server_that_is_away_is_asked_once_in_a_cooldown_and_its_last_keys_count_for_a_while(site: Site) -> None:
-    def away() -> Answer:
+    def away() -> HttpReply:
         raise UnreachableError("app.example: it is away")
 
     site.kids("rsa")
@@ -102,7 +102,7 @@ def test_a_server_that_is_away_is_asked_once_in_a_cooldown_and_its_last_keys_cou
     [b"", b"[]", b"{}", b'{"keys": []}', b'{"keys": [{}]}', b"\xff", b"[" * 50_000, b'{"keys": [], "keys": [1]}', b"null"],
 )
 def test_a_document_that_is_none_gives_no_keys(site: Site, body: bytes) -> None:
-    site.answer = lambda: Answer(200, {}, body)
+    site.answer = lambda: HttpReply(200, {}, body)
     with pytest.raises(ClientKeysError):
         site.kids()
     with pytest.raises(ClientKeysError):
@@ -112,14 +112,14 @@ def test_a_document_that_is_none_gives_no_keys(site: Site, body: bytes) -> None:
 
 @pytest.mark.parametrize("status", [204, 301, 302, 404, 500])
 def test_only_an_answer_of_200_counts(site: Site, status: int) -> None:
-    site.answer = lambda: Answer(status, {}, site.ok(rsa()).body)
+    site.answer = lambda: HttpReply(status, {}, site.ok(rsa()).body)
     with pytest.raises(ClientKeysError):
         site.kids()
 
 
 def test_an_address_that_may_not_be_contacted_gives_no_keys(site: Site) -> None:
-    def refused() -> Answer:
-        raise RefusedError("app.example is not contacted: 10.0.0.1 is a private address")
+    def refused() -> HttpReply:
+        raise OutboundRefusedError("app.example is not contacted: 10.0.0.1 is a private address")
 
     site.answer = refused
     with pytest.raises(ClientKeysError):
@@ -129,12 +129,12 @@ def test_an_address_that_may_not_be_contacted_gives_no_keys(site: Site) -> None:
 def test_one_broken_key_does_not_take_the_others_with_it(site: Site) -> None:
     broken = [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "oct", "k": "eA"}, {"kty": "EC"}, 5, {"kty": "RSA", "d": "x"}]
     body = json.dumps({"keys": [*broken, *public(rsa())["keys"]]}).encode()
-    site.answer = lambda: Answer(200, {}, body)
+    site.answer = lambda: HttpReply(200, {}, body)
     assert site.kids() == ["rsa"]
 
 
 def test_those_who_ask_at_once_share_one_fetch(site: Site) -> None:
-    def slow() -> Answer:
+    def slow() -> HttpReply:
         time.sleep(0.2)
         return site.ok(rsa())
 
@@ -148,7 +148,7 @@ def test_a_server_that_hangs_holds_only_a_few_requests(site: Site) -> None:
     """Everybody else is answered at once: the provider's threads are not for one client's server to keep."""
     gate, waiting = threading.Event(), threading.Semaphore(0)
 
-    def hang() -> Answer:
+    def hang() -> HttpReply:
         waiting.release()
         gate.wait(20)
         return site.ok(rsa())

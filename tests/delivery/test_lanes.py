@@ -288,7 +288,7 @@ def test_workers_that_find_the_queue_too_long_at_the_same_moment_give_up_the_sur
 
     monkeypatch.setattr(store, "queue", queue)
     books = [
-        ledger.Ledger(office.database, concurrency=4, poll_seconds=60, lease=60, queue_limit=10, jitter=lambda: 0.5)
+        ledger.OutboxSession(office.database, concurrency=4, poll_seconds=60, lease=60, queue_limit=10, jitter=lambda: 0.5)
         for _ in range(2)
     ]
     threads = [threading.Thread(target=book._measure) for book in books]

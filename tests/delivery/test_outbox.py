@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from idp.delivery.rules import RETRY_LIFETIME, NewDelivery, State
+from idp.delivery.rules import RETRY_LIFETIME, DeliveryState, NewDelivery
 from idp.delivery.service import DeliveryError
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
@@ -95,12 +95,12 @@ def test_the_list_tells_the_states_apart(office: Office, receiver: Callable[[], 
     office.send(held.url(), client_id="held")
     office.open()
 
-    def clients(state: State) -> list[str]:
+    def clients(state: DeliveryState) -> list[str]:
         with office.database.reading() as tx:
             return [one.client_id for one in office.service.listed(tx, state)]
 
-    eventually(lambda: clients(State.DELIVERED) == ["good"] and clients(State.DEAD) == ["bad"])
-    eventually(lambda: clients(State.IN_FLIGHT) == ["held"])
+    eventually(lambda: clients(DeliveryState.DELIVERED) == ["good"] and clients(DeliveryState.DEAD) == ["bad"])
+    eventually(lambda: clients(DeliveryState.IN_FLIGHT) == ["held"])
     office.send(held.url(), client_id="held", sid="s2")
-    assert clients(State.WAITING) == ["held"]
+    assert clients(DeliveryState.WAITING) == ["held"]
     held.release()

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from idp.delivery import store
-from idp.delivery.ledger import Ledger
+from idp.delivery.ledger import OutboxSession
 from idp.delivery.rules import Delivery, Message, NewDelivery, Outcome, lane_in_order
 from idp.runtime.outbound import Outbound
 from tests.delivery.conftest import Office, compose
@@ -110,15 +110,15 @@ def test_what_is_withdrawn_goes_out_no_more_though_it_was_read_ahead(office: Off
 def test_a_database_that_fails_before_an_attempt_changes_no_order(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    party, real, asked = receiver(), Ledger.is_pending, list[int | None]()
+    party, real, asked = receiver(), OutboxSession.is_pending, list[int | None]()
 
-    def is_pending(ledger: Ledger, delivery: Delivery) -> bool:
+    def is_pending(ledger: OutboxSession, delivery: Delivery) -> bool:
         asked.append(delivery.place)
         if len(asked) == 2:
             raise OperationalError("", {}, Exception("the database is away"))
         return real(ledger, delivery)
 
-    monkeypatch.setattr(Ledger, "is_pending", is_pending)
+    monkeypatch.setattr(OutboxSession, "is_pending", is_pending)
     office.open()
     hand_over(office, party.url(), 1, 2, 3)
     eventually(lambda: len(party.requests) == 3)

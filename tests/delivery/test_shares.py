@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from idp.delivery import lanes, ledger
-from idp.delivery.ledger import Finished, Ledger, Round, Underway
+from idp.delivery.ledger import Finished, OutboxSession, Round, Underway
 from idp.delivery.rules import Result, Verdict
 from idp.runtime.database import Transaction
 from tests.delivery.conftest import Office
@@ -15,12 +15,12 @@ LEASE = 60.0
 LANES = 4
 
 
-def book(office: Office) -> Ledger:
+def book(office: Office) -> OutboxSession:
     """The books of a worker of its own."""
-    return Ledger(office.database, concurrency=16, poll_seconds=60, lease=LEASE, queue_limit=1000, jitter=lambda: 0.5)
+    return OutboxSession(office.database, concurrency=16, poll_seconds=60, lease=LEASE, queue_limit=1000, jitter=lambda: 0.5)
 
 
-def arrive(office: Office, book: Ledger, round_: Round, of: Collection[str]) -> None:
+def arrive(office: Office, book: OutboxSession, round_: Round, of: Collection[str]) -> None:
     """Whatever was read of these lanes has been delivered."""
     done = [each for lane in of for each in round_.batches[lane]]
     book.take_in([Finished(each, Result(Verdict.DELIVERED, 200), office.clock(), office.clock() + LEASE) for each in done])
@@ -112,7 +112,7 @@ def test_more_of_a_lane_under_way_is_read_without_asking_what_else_waits(
 
 
 @pytest.mark.parametrize(
-    "where", [(lanes, "waiting"), (Ledger, "_measure"), (lanes, "take")], ids=["looking", "measuring", "taking"]
+    "where", [(lanes, "waiting"), (OutboxSession, "_measure"), (lanes, "take")], ids=["looking", "measuring", "taking"]
 )
 def test_a_wake_is_not_forgotten_where_the_database_fails(
     backlog: Office, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]

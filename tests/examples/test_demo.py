@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from idp import resources
-from idp.demo import Options, run, screen
+from idp.demo import DemoOptions, run, screen
 from tests.support.browsing import Page
 from tests.support.serving import free_port
 
@@ -32,7 +32,7 @@ SECONDS = 60
 
 
 def ports() -> list[str]:
-    """Options that choose ports which nobody listens on."""
+    """DemoOptions that choose ports which nobody listens on."""
     return [f"--{name}={free_port()}" for name in ("port", "notes-port", "arena-port")]
 
 
@@ -255,7 +255,7 @@ def test_a_taken_port_is_said_in_one_sentence_with_the_mend(
     with taken:
         port = taken.getsockname()[1]
         chosen = {"port": free_port(), "notes_port": free_port(), "arena_port": free_port(), option: port}
-        assert run(Options(**chosen)) == 1
+        assert run(DemoOptions(**chosen)) == 1
     flag = "--" + option.replace("_", "-")
     sentence = f"idp demo: Port {port} is taken: stop what listens there, or choose another with {flag}.\n"
     assert capsys.readouterr().err == sentence
@@ -268,7 +268,7 @@ def test_an_installation_without_the_apps_says_where_they_are(
         raise FileNotFoundError(name)
 
     monkeypatch.setattr(resources, "folder", absent)
-    assert run(Options(free_port(), free_port(), free_port())) == 1
+    assert run(DemoOptions(free_port(), free_port(), free_port())) == 1
     assert "clone the repository and run `make demo` there" in capsys.readouterr().err
 
 

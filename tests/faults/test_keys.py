@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idp.keys.rules import State
+from idp.keys.rules import KeyState
 from idp.runtime import migrations
 from tests.support import preloaded
 from tests.support.databases import DIALECTS
@@ -33,7 +33,7 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path) -> RunningProvider:
     return made
 
 
-def states(provider: RunningProvider) -> dict[str, State]:
+def states(provider: RunningProvider) -> dict[str, KeyState]:
     """Every key, as a process that starts now finds it and brings it up to date."""
     keys = provider.services.keys
     keys.keep_up()
@@ -41,7 +41,7 @@ def states(provider: RunningProvider) -> dict[str, State]:
 
 
 def signing(provider: RunningProvider) -> str:
-    return next(kid for kid, state in states(provider).items() if state is State.SIGNING)
+    return next(kid for kid, state in states(provider).items() if state is KeyState.SIGNING)
 
 
 @pytest.mark.parametrize(("command", "step"), STEPS, ids=[f"{command[1]}-{step}" for command, step in STEPS])
@@ -55,15 +55,15 @@ def test_whoever_dies_at_any_step_leaves_one_key_that_signs_and_its_successor(
         assert code == -9, said.decode()
         found = states(provider)
         counted = Counter(found.values())
-        assert counted[State.SIGNING] == 1
-        assert counted[State.ANNOUNCED] == 1
+        assert counted[KeyState.SIGNING] == 1
+        assert counted[KeyState.ANNOUNCED] == 1
         if "revoke" in command:
-            assert (found[killed] is State.REVOKED) == (step == "committed activate")
-            if found[killed] is not State.REVOKED:  # the operator does it again
+            assert (found[killed] is KeyState.REVOKED) == (step == "committed activate")
+            if found[killed] is not KeyState.REVOKED:  # the operator does it again
                 assert provider.json(*named)["kid"] == killed
                 after = states(provider)
-                assert after[killed] is State.REVOKED
-                assert Counter(after.values())[State.SIGNING] == 1
+                assert after[killed] is KeyState.REVOKED
+                assert Counter(after.values())[KeyState.SIGNING] == 1
     finally:
         provider.close()
 

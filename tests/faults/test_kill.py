@@ -13,7 +13,7 @@ import jwt
 import psutil
 from sqlalchemy import text
 
-from idp.delivery.rules import Delivery, State
+from idp.delivery.rules import Delivery, DeliveryState
 from idp.tokens import refresh
 from tests.faults.parties import LateReceiver
 from tests.support import http
@@ -168,7 +168,7 @@ def test_a_killed_worker_loses_nothing_and_the_next_one_goes_on(deployment: Runn
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     (torn,) = deliveries(deployment)
-    assert torn.state(deployment.services.database.clock()) is State.IN_FLIGHT
+    assert torn.state(deployment.services.database.clock()) is DeliveryState.IN_FLIGHT
 
     receiver.open()
     with worker(deployment):

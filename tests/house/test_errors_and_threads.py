@@ -156,7 +156,7 @@ def test_an_error_of_its_own_is_left_alone(source: str) -> None:
 
 def test_no_exception_is_shared_anywhere() -> None:
     errors = classes_of_errors(modules().values())
-    assert {"StreamError", "Refusal", "PageError", "OperatorError"} <= errors
+    assert {"StreamError", "PollRefusal", "PageError", "OperatorError"} <= errors
     assert [f"{path}:{line}" for path, tree in modules().items() for line in shares_an_error(tree, errors)] == []
 
 

@@ -316,3 +316,13 @@ def test_services_and_stores_never_commit() -> None:
 def test_no_module_is_longer_than_can_be_read() -> None:
     for path in modules():
         assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 500, path
+
+
+def test_no_class_name_is_given_twice() -> None:
+    """One name, one meaning: a traceback, a log and a search find one thing."""
+    named: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "idp").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                named.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: where for name, where in named.items() if len(where) > 1} == {}

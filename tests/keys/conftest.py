@@ -8,14 +8,14 @@ import pytest
 from idp.keys import ring
 from idp.keys.models import SigningKeyRow
 from idp.keys.ring import PublicJwk
-from idp.keys.rules import Policy
+from idp.keys.rules import KeyPolicy
 from idp.keys.service import KeyService
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets
 from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
 
 SECRET = b"the secret of this deployment, long enough"
-POLICY = Policy(rotation_period=86_400, max_age=300, clock_skew=60, longest_life=600)
+POLICY = KeyPolicy(rotation_period=86_400, max_age=300, clock_skew=60, longest_life=600)
 BITS = 2048
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from idp.keys import ending
 from idp.keys.models import SigningKeyRow
 from idp.keys.ring import PublicJwk, generate
-from idp.keys.rules import LEAD, REFRESH_SECONDS, Policy, State
+from idp.keys.rules import LEAD, REFRESH_SECONDS, KeyPolicy, KeyState
 from idp.keys.service import KeyService
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets
@@ -29,7 +29,7 @@ SECRETS = Secrets((b"the secret of this deployment, long enough",))
 INSTANCES, SKEW, COOLDOWN = 3, 6, 30
 ALGORITHMS = (("RS256",), ("RS256", "ES256"))
 POLICIES = st.builds(
-    Policy,
+    KeyPolicy,
     rotation_period=st.sampled_from([1_000, 2_000, 20_000]),
     max_age=st.sampled_from([1, 30, 300]),
     clock_skew=st.just(SKEW),
@@ -120,7 +120,7 @@ class Histories(RuleBasedStateMachine):
         algorithms=st.sampled_from(ALGORITHMS),
         offsets=st.lists(st.sampled_from([-SKEW / 2, 0.0, SKEW / 2]), min_size=INSTANCES + 4, max_size=INSTANCES + 4),
     )
-    def begin(self, policy: Policy, algorithms: tuple[str, ...], offsets: list[float]) -> None:
+    def begin(self, policy: KeyPolicy, algorithms: tuple[str, ...], offsets: list[float]) -> None:
         self.policy, self.algorithms = policy, algorithms
         self.offsets[:] = offsets[:INSTANCES]
         self.verifiers = [
@@ -162,8 +162,11 @@ class Histories(RuleBasedStateMachine):
                 keys.rotate()
             self._later()
 
-    @rule(instance=st.integers(0, INSTANCES - 1), chosen=st.sampled_from([State.ANNOUNCED, State.SIGNING, State.VERIFYING]))
-    def an_operator_revokes(self, instance: int, chosen: State) -> None:
+    @rule(
+        instance=st.integers(0, INSTANCES - 1),
+        chosen=st.sampled_from([KeyState.ANNOUNCED, KeyState.SIGNING, KeyState.VERIFYING]),
+    )
+    def an_operator_revokes(self, instance: int, chosen: KeyState) -> None:
         keys = self.instances[instance].keys
         if keys is None:
             return
@@ -190,7 +193,7 @@ class Histories(RuleBasedStateMachine):
             self._start(self.instances[instance])
 
     @rule(policy=POLICIES, algorithms=st.sampled_from(ALGORITHMS))
-    def the_policy_changes(self, policy: Policy, algorithms: tuple[str, ...]) -> None:
+    def the_policy_changes(self, policy: KeyPolicy, algorithms: tuple[str, ...]) -> None:
         """Every instance is started again with other settings, one after the other."""
         self.policy, self.algorithms = policy, algorithms
         for instance in self.instances:
@@ -208,7 +211,7 @@ class Histories(RuleBasedStateMachine):
             now = self._clock(number)
             for alg in instance.keys.algorithms:
                 line = instance.keys._keeper.ring.lines[alg]
-                signing = [span.state(now) for span in line].count(State.SIGNING)
+                signing = [span.state(now) for span in line].count(KeyState.SIGNING)
                 assert signing == 1 or (signing == 0 and alg != "RS256"), f"{signing} {alg} keys sign"
 
     def _everybody_signs(self) -> None:

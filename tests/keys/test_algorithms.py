@@ -9,7 +9,7 @@ import pytest
 
 from idp.keys.holders import SigningUnavailableError
 from idp.keys.ring import generate
-from idp.keys.rules import REVOCATION_GRACE, State
+from idp.keys.rules import REVOCATION_GRACE, KeyState
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.protocol.signatures import ALGORITHMS, half_hash
 from idp.runtime.database import Database
@@ -36,7 +36,7 @@ def published(service: KeyService) -> jwt.PyJWKSet:
     return jwt.PyJWKSet.from_json(service.document().body.decode())
 
 
-def line(service: KeyService, alg: str) -> list[State]:
+def line(service: KeyService, alg: str) -> list[KeyState]:
     now = service._database.clock()
     return [span.state(now) for span in service.spans() if span.key.alg == alg]
 
@@ -46,7 +46,7 @@ def test_each_algorithm_has_its_own_line_and_signs_what_others_verify(make: Make
     keys = published(service)
     assert sorted(key.algorithm_name for key in keys.keys) == sorted(ALGORITHMS * 2)
     for alg in ALGORITHMS:
-        assert line(service, alg) == [State.SIGNING, State.ANNOUNCED]
+        assert line(service, alg) == [KeyState.SIGNING, KeyState.ANNOUNCED]
         token = service.sign("JWT", {"sub": "x", "exp": 2**33}, clock.now, alg)
         kid = jwt.get_unverified_header(token)["kid"]
         assert jwt.decode(token, keys[kid], algorithms=[alg])["sub"] == "x"
@@ -74,12 +74,12 @@ def test_a_line_that_is_switched_on_later_announces_its_first_key_before_it_sign
     make()
     clock.now += 1  # relying parties have the JWKS without it
     service = make("RS256", "ES256")
-    assert line(service, "ES256") == [State.ANNOUNCED]
+    assert line(service, "ES256") == [KeyState.ANNOUNCED]
     assert not service.can_sign("ES256")
     assert service.problem() is None
     clock.now += POLICY.announcement
     service.keep_up()
-    assert line(service, "ES256") == [State.SIGNING, State.ANNOUNCED]
+    assert line(service, "ES256") == [KeyState.SIGNING, KeyState.ANNOUNCED]
 
 
 def test_a_line_that_is_switched_off_lives_out_its_time_and_nothing_new_is_made_for_it(make: Make, clock: Clock) -> None:
@@ -91,14 +91,14 @@ def test_a_line_that_is_switched_off_lives_out_its_time_and_nothing_new_is_made_
     for _ in range(2):
         clock.now += POLICY.rotation_period
         after.keep_up()
-    assert line(after, "ES256") == [State.REMOVED, State.VERIFYING]
+    assert line(after, "ES256") == [KeyState.REMOVED, KeyState.VERIFYING]
     clock.now += POLICY.retention
     after.keep_up()
     after.load()
-    assert line(after, "ES256") == [State.REMOVED, State.REVOKED]
+    assert line(after, "ES256") == [KeyState.REMOVED, KeyState.REVOKED]
     assert {key.algorithm_name for key in published(after).keys} == {"RS256"}
     again = make("RS256", "ES256")
-    assert line(again, "ES256")[-1] is State.ANNOUNCED
+    assert line(again, "ES256")[-1] is KeyState.ANNOUNCED
     assert not again.can_sign("ES256")
 
 

@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from idp.keys.keeper import Resealed
-from idp.keys.rules import REFRESH_SECONDS, State
+from idp.keys.rules import REFRESH_SECONDS, KeyState
 from idp.keys.sealing import UnsealError
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.runtime.database import Database
@@ -22,7 +22,7 @@ from tests.keys.grounds import EPOCH, Clock
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
-def states(service: KeyService, clock: Clock) -> list[State]:
+def states(service: KeyService, clock: Clock) -> list[KeyState]:
     return [span.state(clock.now) for span in service.spans()]
 
 
@@ -59,7 +59,7 @@ def test_instances_that_start_at_the_same_moment_end_with_one_signing_key_and_on
     assert failed == []
     for service in services:
         service.load()
-        assert states(service, clock) == [State.SIGNING, State.ANNOUNCED]
+        assert states(service, clock) == [KeyState.SIGNING, KeyState.ANNOUNCED]
     assert len({service.document().body for service in services}) == 1
     token = services[0].sign("JWT", {"sub": "x"}, clock.now)
     assert services[-1].verify(token, "JWT", clock.now)["sub"] == "x"

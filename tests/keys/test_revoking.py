@@ -6,7 +6,7 @@ import pytest
 
 from idp.keys import ending
 from idp.keys.ending import RevokedKey
-from idp.keys.rules import REFRESH_SECONDS, State
+from idp.keys.rules import REFRESH_SECONDS, KeyState
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.runtime.database import Database
 from tests.keys.conftest import POLICY
@@ -33,7 +33,7 @@ def test_the_announced_successor_signs_at_once_and_the_next_is_announced(keys: K
         with pytest.raises(InvalidTokenError):
             keys.verify(token, "JWT", clock.now, as_hint=as_hint)
     keys.keep_up()
-    assert states(keys, clock) == [State.REVOKED, State.SIGNING, State.ANNOUNCED]
+    assert states(keys, clock) == [KeyState.REVOKED, KeyState.SIGNING, KeyState.ANNOUNCED]
 
 
 def test_an_instance_whose_clock_is_behind_signs_with_the_successor_too(
@@ -69,7 +69,7 @@ def test_the_last_living_key_gets_a_successor_first(keys: KeyService, clock: Clo
     assert done is not None
     assert done.successor not in {None, first, second}
     assert kid_of(keys.sign("JWT", {}, clock.now)) == done.successor
-    assert states(keys, clock) == [State.REVOKED, State.REVOKED, State.SIGNING]
+    assert states(keys, clock) == [KeyState.REVOKED, KeyState.REVOKED, KeyState.SIGNING]
 
 
 def test_an_announced_key_is_replaced_and_the_signing_one_goes_on(keys: KeyService, clock: Clock) -> None:
@@ -77,7 +77,7 @@ def test_an_announced_key_is_replaced_and_the_signing_one_goes_on(keys: KeyServi
     revoke(keys, second)
     assert kid_of(keys.sign("JWT", {}, clock.now)) == first
     keys.keep_up()
-    assert states(keys, clock) == [State.SIGNING, State.REVOKED, State.ANNOUNCED]
+    assert states(keys, clock) == [KeyState.SIGNING, KeyState.REVOKED, KeyState.ANNOUNCED]
     assert keys.spans()[2].key.active_at >= clock.now + POLICY.announcement
 
 

@@ -7,14 +7,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from idp.keys import rules
-from idp.keys.rules import LEAD, REFRESH_SECONDS, Key, Policy, State
+from idp.keys.rules import LEAD, REFRESH_SECONDS, Key, KeyPolicy, KeyState
 
 NOW = 1_800_000_000.0
 ALG = "RS256"
-POLICY = Policy(rotation_period=86_400, max_age=300, clock_skew=60, longest_life=600)
+POLICY = KeyPolicy(rotation_period=86_400, max_age=300, clock_skew=60, longest_life=600)
 
 POLICIES = st.builds(
-    Policy,
+    KeyPolicy,
     rotation_period=st.integers(1, 10**7),
     max_age=st.integers(1, 10**5),
     clock_skew=st.integers(0, 10**3),
@@ -29,7 +29,7 @@ def key(kid: str, predecessor: str, published_at: float, active_at: float) -> Ke
 class Deployment:
     """Keys that are created as the schedule asks, at the moments at which somebody looks."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: KeyPolicy) -> None:
         self.policy = policy
         self.keys: list[Key] = []
 
@@ -42,7 +42,7 @@ class Deployment:
             assert len(self.keys) < 10_000
 
     @property
-    def spans(self) -> list[rules.Span]:
+    def spans(self) -> list[rules.KeyLifetime]:
         return rules.timeline(self.keys, ALG)
 
     def rotate(self, now: float) -> None:
@@ -53,7 +53,7 @@ class Deployment:
     def check(self, now: float) -> None:
         """What must hold at every moment."""
         spans = self.spans
-        assert [span.state(now) for span in spans].count(State.SIGNING) == 1
+        assert [span.state(now) for span in spans].count(KeyState.SIGNING) == 1
         for span in spans:
             if span.key.predecessor != "":
                 announced = span.key.active_at - span.key.published_at
@@ -61,13 +61,13 @@ class Deployment:
             if span.retired_at is not None and span.removed_at is not None:
                 assert span.removed_at - span.retired_at >= self.policy.longest_life + self.policy.clock_skew
         published = {span.key.kid for span in rules.published(spans, now)}
-        assert {span.key.kid for span in spans if span.state(now) is State.SIGNING} <= published
+        assert {span.key.kid for span in spans if span.state(now) is KeyState.SIGNING} <= published
 
 
 def test_at_the_very_first_start_one_key_signs_and_its_successor_is_published() -> None:
     deployment = Deployment(POLICY)
     deployment.keep_up(NOW)
-    assert [span.state(NOW) for span in deployment.spans] == [State.SIGNING, State.ANNOUNCED]
+    assert [span.state(NOW) for span in deployment.spans] == [KeyState.SIGNING, KeyState.ANNOUNCED]
     assert len(rules.published(deployment.spans, NOW)) == 2
 
 
@@ -79,9 +79,9 @@ def test_the_successor_signs_when_its_turn_comes_and_the_old_key_verifies_until_
     assert abs(turn - NOW - POLICY.rotation_period) <= POLICY.clock_skew
     assert rules.signing(deployment.spans, turn - 0.001) == first
     assert rules.signing(deployment.spans, turn) == second
-    assert first.state(turn) is State.VERIFYING
-    assert first.state(turn + POLICY.retention - 0.001) is State.VERIFYING
-    assert first.state(turn + POLICY.retention) is State.REMOVED
+    assert first.state(turn) is KeyState.VERIFYING
+    assert first.state(turn + POLICY.retention - 0.001) is KeyState.VERIFYING
+    assert first.state(turn + POLICY.retention) is KeyState.REMOVED
 
 
 def test_the_next_successor_is_made_a_little_before_it_must_be_published() -> None:
@@ -137,7 +137,7 @@ def test_a_revoked_key_neither_signs_nor_verifies_nor_is_published() -> None:
     deployment.keep_up(NOW)
     deployment.keys[0] = replace(deployment.keys[0], revoked_at=NOW + 5, revoked_reason="stolen")
     spans = deployment.spans
-    assert spans[0].state(NOW + 5) is State.REVOKED
+    assert spans[0].state(NOW + 5) is KeyState.REVOKED
     assert spans[0].key.kid not in {span.key.kid for span in rules.published(spans, NOW + 5)}
 
 
@@ -165,7 +165,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["look", "rotate"]))
 @example(POLICY, [(2.5, "look"), (0.1, "rotate"), (0.0, "rotate"), (1.0, "look")])
 @settings(deadline=None)
 def test_whenever_somebody_looks_exactly_one_key_signs_and_everybody_could_know_it(
-    policy: Policy, steps: list[tuple[float, str]]
+    policy: KeyPolicy, steps: list[tuple[float, str]]
 ) -> None:
     """A deployment may sleep for several periods, and an operator may rotate at any moment."""
     deployment = Deployment(policy)
@@ -184,7 +184,7 @@ def test_whenever_somebody_looks_exactly_one_key_signs_and_everybody_could_know_
 
 @given(POLICIES, st.floats(0, 3))
 @settings(deadline=None)
-def test_the_document_changes_only_at_the_instants_that_are_foretold(policy: Policy, periods: float) -> None:
+def test_the_document_changes_only_at_the_instants_that_are_foretold(policy: KeyPolicy, periods: float) -> None:
     deployment = Deployment(policy)
     deployment.keep_up(NOW)
     now = NOW + periods * policy.rotation_period
@@ -200,16 +200,16 @@ def test_the_document_changes_only_at_the_instants_that_are_foretold(policy: Pol
 def test_every_state_has_its_instant() -> None:
     planned = rules.timeline([key("a", "", NOW, NOW), key("b", "a", NOW + 10, NOW + 20)], ALG)[1]
     assert [planned.state(NOW + at) for at in (0, 9.99, 10, 19.99, 20)] == [
-        State.PLANNED,
-        State.PLANNED,
-        State.ANNOUNCED,
-        State.ANNOUNCED,
-        State.SIGNING,
+        KeyState.PLANNED,
+        KeyState.PLANNED,
+        KeyState.ANNOUNCED,
+        KeyState.ANNOUNCED,
+        KeyState.SIGNING,
     ]
 
 
 @pytest.mark.parametrize("policy", [POLICY])
-def test_nothing_is_wanted_while_a_successor_is_planned(policy: Policy) -> None:
+def test_nothing_is_wanted_while_a_successor_is_planned(policy: KeyPolicy) -> None:
     deployment = Deployment(policy)
     deployment.keep_up(NOW)
     assert rules.wanted(deployment.spans, policy, NOW + policy.rotation_period / 2) is None

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 from idp import cli
 from idp.keys import rules
-from idp.keys.rules import Policy, Span, Wanted
+from idp.keys.rules import KeyLifetime, KeyPolicy, WantedKeys
 from idp.runtime.clock import Instant
 
 _announced = rules.wanted
 
 
-def _unannounced(spans: Sequence[Span], policy: Policy, now: Instant, *, caches: float | None = None) -> Wanted | None:
+def _unannounced(
+    spans: Sequence[KeyLifetime], policy: KeyPolicy, now: Instant, *, caches: float | None = None
+) -> WantedKeys | None:
     want = _announced(spans, policy, now, caches=caches)
     return None if want is None else replace(want, published_at=want.active_at)
 

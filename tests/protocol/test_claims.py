@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.protocol import claims, scopes
-from idp.protocol.claims import ClaimsError, Wanted
+from idp.protocol.claims import ClaimRequest, ClaimsError
 
 
 def test_the_example_of_the_specification_is_read() -> None:
@@ -17,9 +17,9 @@ def test_the_example_of_the_specification_is_read() -> None:
        "id_token": {"auth_time": {"essential": true},
                     "acr": {"values": ["urn:mace:incommon:iap:silver"]}}}"""
     asked = claims.parse(text)
-    assert asked["userinfo"]["given_name"] == Wanted(essential=True)
-    assert asked["userinfo"]["nickname"] == Wanted()
-    assert asked["id_token"]["acr"] == Wanted(values=("urn:mace:incommon:iap:silver",))
+    assert asked["userinfo"]["given_name"] == ClaimRequest(essential=True)
+    assert asked["userinfo"]["nickname"] == ClaimRequest()
+    assert asked["id_token"]["acr"] == ClaimRequest(values=("urn:mace:incommon:iap:silver",))
     assert claims.dump(asked, scopes.claims_of(scopes.SUPPORTED) | claims.OF_THE_SIGN_IN) is not None
 
 
@@ -54,7 +54,7 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text: str) -> None:
 
 def test_unknown_places_and_members_are_ignored() -> None:
     assert claims.parse('{"elsewhere": {"email": null}, "userinfo": {"email": {"purpose": "news"}}}') == {
-        "userinfo": {"email": Wanted()}
+        "userinfo": {"email": ClaimRequest()}
     }
 
 
@@ -85,13 +85,13 @@ _CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x00")
         st.sampled_from(claims.PLACES),
         st.dictionaries(
             st.text(_CHARACTERS, max_size=20),
-            st.builds(Wanted, st.booleans(), st.lists(st.text(_CHARACTERS, max_size=5), max_size=3).map(tuple)),
+            st.builds(ClaimRequest, st.booleans(), st.lists(st.text(_CHARACTERS, max_size=5), max_size=3).map(tuple)),
             max_size=5,
         ),
     )
 )
 @settings(deadline=None)
-def test_what_is_kept_is_read_back_as_it_was(asked: dict[str, dict[str, Wanted]]) -> None:
+def test_what_is_kept_is_read_back_as_it_was(asked: dict[str, dict[str, ClaimRequest]]) -> None:
     stored = claims.dump(asked)
     read = {} if stored is None else claims.parse(stored)
     assert read == {place: found for place, found in asked.items() if found}
@@ -101,6 +101,6 @@ def test_what_is_kept_is_read_back_as_it_was(asked: dict[str, dict[str, Wanted]]
 
 
 def test_a_value_that_was_not_asked_for_is_not_accepted() -> None:
-    assert Wanted().accepts("anything")
-    assert Wanted(values=("a", "b")).accepts("b")
-    assert not Wanted(values=("a",)).accepts("b")
+    assert ClaimRequest().accepts("anything")
+    assert ClaimRequest(values=("a", "b")).accepts("b")
+    assert not ClaimRequest(values=("a",)).accepts("b")

@@ -29,7 +29,7 @@ from idp.runtime.bounded import Bounded
 from idp.runtime.database import Base, Transaction, table_of
 from idp.runtime.paging import Page
 from idp.sessions.rules import SignIn
-from idp.signals.requests import Configuration, Delivery
+from idp.signals.requests import Configuration, StreamDelivery
 from idp.signals.rules import PUSH
 from idp.tables import metadata
 from tests.keys.grounds import Clock
@@ -115,7 +115,7 @@ def test_whatever_is_forgotten_is_forgotten_in_batches(provider: Provider, asked
 def test_a_party_that_is_gone_is_held_against_nobody(provider: Provider) -> None:
     client_id = add_client(provider)
     with provider.database.writing() as tx:
-        delivery = Delivery(PUSH, "https://app.example/events", None)
+        delivery = StreamDelivery(PUSH, "https://app.example/events", None)
         stream = provider.streams.create(tx, client_id, Configuration(None, None, delivery))
     fail(provider, client_id, lane_in_order(stream.stream_id))
     with provider.database.writing() as tx:
@@ -126,7 +126,7 @@ def test_a_party_that_is_gone_is_held_against_nobody(provider: Provider) -> None
 def test_a_stream_that_is_deleted_takes_its_circuit_with_it(provider: Provider) -> None:
     client_id = add_client(provider)
     with provider.database.writing() as tx:
-        delivery = Delivery(PUSH, "https://app.example/events", None)
+        delivery = StreamDelivery(PUSH, "https://app.example/events", None)
         stream = provider.streams.create(tx, client_id, Configuration(None, None, delivery))
     fail(provider, client_id, lane_in_order(stream.stream_id))
     with provider.database.writing() as tx:
@@ -232,7 +232,7 @@ def test_what_became_of_sessions_costs_the_same_however_many_there_are(
     clients = [add_client(provider) for _ in range(many)]
     with provider.database.writing() as tx:
         for client_id in clients:
-            for delivery in (None, Delivery(PUSH, "https://app.example/events", None)):
+            for delivery in (None, StreamDelivery(PUSH, "https://app.example/events", None)):
                 provider.streams.create(tx, client_id, Configuration(None, None, delivery))
     sids = [sign_in(provider, clients) for _ in range(many)]
     with provider.database.writing() as tx:

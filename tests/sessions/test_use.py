@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from idp.sessions import rules
-from idp.sessions.rules import Policy
+from idp.sessions.rules import SessionPolicy
 from tests.sessions.deployment import ABSOLUTE, IDLE, Browser, Deployment
 
 STEP, HOUR = 240, 3600
@@ -119,7 +119,7 @@ def test_a_use_is_written_down_once_a_minute_at_most_and_in_one_statement(deploy
 @pytest.mark.parametrize(("idle", "most"), [(7200, 60), (86_400, 60), (1200, 60), (1199, 59.95), (60, 3), (10, 0.5), (1, 0.05)])
 def test_a_use_is_written_down_often_enough_for_any_timeout(idle: int, most: float) -> None:
     """Otherwise a session that may be idle for a minute would be over in the middle of its use."""
-    assert 1000 - rules.noted_before(Policy(idle, 43_200), 1000) == pytest.approx(most)
+    assert 1000 - rules.noted_before(SessionPolicy(idle, 43_200), 1000) == pytest.approx(most)
 
 
 def test_a_session_with_a_short_timeout_goes_on_while_it_is_used(deploy: Callable[..., Deployment]) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from idp.protocol import events
-from idp.runtime.outbound import Answer
+from idp.runtime.outbound import HttpReply
 from idp.signals import requests, rules
 from idp.signals.push import judge
 from idp.signals.requests import MalformedError
@@ -54,18 +54,18 @@ def test_a_verification_event_holds_the_state_alone() -> None:
 
 def test_progress_goes_up_to_the_first_event_that_was_not_acknowledged() -> None:
     following = [signal(place) for place in (1, 2, 3, 4)]
-    assert rules.advanced(stream(), [1, 2], following, 4) == rules.Progress(2, ())
-    assert rules.advanced(stream(), [2, 4], following, 4) == rules.Progress(0, (2, 4))
-    assert rules.advanced(stream(acked_ahead=(2, 4)), [1], following, 4) == rules.Progress(2, (4,))
-    assert rules.advanced(stream(), [1, 2, 3, 4], following, 4) == rules.Progress(4, ())
-    assert rules.advanced(stream(cursor=4), [2], [], 4) == rules.Progress(4, ())
+    assert rules.advanced(stream(), [1, 2], following, 4) == rules.StreamProgress(2, ())
+    assert rules.advanced(stream(), [2, 4], following, 4) == rules.StreamProgress(0, (2, 4))
+    assert rules.advanced(stream(acked_ahead=(2, 4)), [1], following, 4) == rules.StreamProgress(2, (4,))
+    assert rules.advanced(stream(), [1, 2, 3, 4], following, 4) == rules.StreamProgress(4, ())
+    assert rules.advanced(stream(cursor=4), [2], [], 4) == rules.StreamProgress(4, ())
 
 
 def test_what_is_not_for_a_stream_does_not_hold_it_up() -> None:
     following = [signal(1, stream_id="another"), signal(2, event=events.VERIFICATION, stream_id="another"), signal(3)]
-    assert rules.advanced(stream(), [], following, 3) == rules.Progress(2, ())
+    assert rules.advanced(stream(), [], following, 3) == rules.StreamProgress(2, ())
     silent = stream(events_requested=(events.KEY_REVOKED,))
-    assert rules.advanced(silent, [], following, 3) == rules.Progress(3, ())
+    assert rules.advanced(silent, [], following, 3) == rules.StreamProgress(3, ())
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_authorization_header_of_a_stream_is_in_no_text() -> None:
 )
 def test_what_a_receiver_of_pushes_answers(status: int, verdict: str) -> None:
     headers = {"content-type": "application/json; charset=utf-8"}
-    assert judge(Answer(status, headers, b'{"err": "invalid_audience"}')) == verdict
+    assert judge(HttpReply(status, headers, b'{"err": "invalid_audience"}')) == verdict
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_what_a_receiver_of_pushes_answers(status: int, verdict: str) -> None:
     ],
 )
 def test_a_400_that_does_not_say_what_is_wrong_with_the_event_refuses_none(content_type: str, body: bytes) -> None:
-    assert judge(Answer(400, {"content-type": content_type} if content_type else {}, body)) == "retry"
+    assert judge(HttpReply(400, {"content-type": content_type} if content_type else {}, body)) == "retry"
 
 
 def test_a_refusal_that_is_not_whole_refuses_nothing() -> None:
-    assert judge(Answer(400, {"content-type": "application/json"}, b'{"err": "invalid_key"}', "it came too late")) == "retry"
+    assert judge(HttpReply(400, {"content-type": "application/json"}, b'{"err": "invalid_key"}', "it came too late")) == "retry"

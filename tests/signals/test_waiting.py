@@ -5,8 +5,8 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from idp.runtime.lane import Answer, Request
-from idp.signals.answers import Collected, Refusal
+from idp.runtime.lane import Answer, WaitingRequest
+from idp.signals.answers import Collected, PollRefusal
 from idp.signals.hub import Look
 from idp.signals.poll import PollLane
 from tests.signals.test_rules import signal, stream
@@ -60,16 +60,16 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def request(*, gone=never, wait: float = 0.2, **body: object) -> Request:
+def request(*, gone=never, wait: float = 0.2, **body: object) -> WaitingRequest:
     headers = {"authorization": "Bearer x", "prefer": f"wait={wait:g}"}
-    return Request("POST", "/ssf/poll/one", headers, json.dumps(body).encode(), gone)
+    return WaitingRequest("POST", "/ssf/poll/one", headers, json.dumps(body).encode(), gone)
 
 
 def lane(log: Log, *, fails: bool = False) -> PollLane:
     return PollLane(Office(log, fails), log, issuer_path="", secure=True, most=2, longest_wait=30)  # type: ignore[arg-type]
 
 
-async def answer_of(waiting: PollLane, asked: Request, *steps) -> Answer:
+async def answer_of(waiting: PollLane, asked: WaitingRequest, *steps) -> Answer:
     """The answer, while steps of (after seconds, do) happen beside it."""
     task = asyncio.ensure_future(waiting.answer(asked))
     for after, do in steps:
@@ -179,6 +179,6 @@ def test_a_place_too_many_is_refused() -> None:
 
 def test_a_refusal_is_handed_on() -> None:
     refusing = lane(Log())
-    refusing._admissions._work = lambda batch: [Refusal(403, "access_denied", "no") for _ in batch]  # type: ignore[assignment]
+    refusing._admissions._work = lambda batch: [PollRefusal(403, "access_denied", "no") for _ in batch]  # type: ignore[assignment]
     status, _, content = asyncio.run(answer_of(refusing, request()))
     assert (status, json.loads(content)["err"]) == (403, "access_denied")

@@ -9,13 +9,12 @@ from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.keys.models import SigningKeyRow
-from idp.keys.rules import Policy as KeyPolicy
+from idp.keys.rules import KeyPolicy
 from idp.keys.service import KeyService
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets
 from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
-from idp.sessions.rules import Policy as SessionPolicy
-from idp.sessions.rules import SignIn
+from idp.sessions.rules import SessionPolicy, SignIn
 from idp.sessions.service import SessionService
 from idp.tokens import store
 from idp.tokens.issuing import TokenIssuer
@@ -27,13 +26,13 @@ from idp.tokens.models import (
     StatusCountRow,
     StatusListRow,
 )
-from idp.tokens.rules import Authorization, Family, Policy
+from idp.tokens.rules import Authorization, Family, TokenPolicy
 from idp.tokens.service import TokenService
 from tests.keys.grounds import DATABASES, EPOCH, Clock, database_for, empty
 
 ISSUER = "https://idp.example"
 SECRET = b"the secret of this deployment, long enough"
-POLICY = Policy(ISSUER, 300, 600, 30 * 86_400, 60)
+POLICY = TokenPolicy(ISSUER, 300, 600, 30 * 86_400, 60)
 SESSIONS = SessionPolicy(idle_timeout=7200, absolute_timeout=43_200)
 #: One key for the whole run: rotation is tested in `tests/keys`.
 KEYS = KeyPolicy(rotation_period=10**9, max_age=300, clock_skew=60, longest_life=600)

@@ -15,10 +15,10 @@ from idp.verifier.events import read as read_event
 from idp.verifier.keyring import KeyRing
 from idp.verifier.logout_token import LogoutTokens
 from idp.verifier.poll import _understood
-from idp.verifier.provider import Access, Credentials, Provider, listed, parsed
+from idp.verifier.provider import Access, Credentials, ProviderMetadata, listed, parsed
 from idp.verifier.status_list import Reference
 from idp.verifier.status_list import read as read_status_list
-from idp.verifier.streams import Stream
+from idp.verifier.streams import StreamClient
 from idp.verifier.wire import Answer, ExchangeError, Flow, expect
 from tests.support import spoiling
 from tests.verifier.signing import b64, key, token_claims, with_signature
@@ -43,20 +43,20 @@ def walked(flow: Flow[object], *answers: Answer) -> object:
 
 
 def discovered(body: bytes) -> object:
-    return walked(Provider(ISSUER).openid("jwks_uri"), answered(body))
+    return walked(ProviderMetadata(ISSUER).openid("jwks_uri"), answered(body))
 
 
 def renewed(body: bytes) -> object:
-    provider = Provider(ISSUER)
+    provider = ProviderMetadata(ISSUER)
     provider._documents["/.well-known/openid-configuration"] = {"token_endpoint": f"{ISSUER}/token"}
     access = Access(provider, Credentials("a", "b"), HeldClock(SystemClock()))
     return walked(access._renew(), answered(body))
 
 
 def made_stream(body: bytes) -> None:
-    provider = Provider(ISSUER)
+    provider = ProviderMetadata(ISSUER)
     access = Access(provider, Credentials("a", "b"), HeldClock(SystemClock()))
-    Stream(provider, access, "a", {"method": "urn:ietf:rfc:8936"})._take(parsed(answered(body), "x"))
+    StreamClient(provider, access, "a", {"method": "urn:ietf:rfc:8936"})._take(parsed(answered(body), "x"))
 
 
 def taken_keys(body: bytes) -> None:

@@ -227,14 +227,14 @@ def test_a_socket_that_is_to_last_longer_than_its_token_goes_with_the_list(
 )
 def test_a_list_is_never_taken_for_younger_than_it_may_be(headers: dict[str, str], age: float) -> None:
     """`iat`, `Date` and `Age` are whole seconds: each may hide one. Made at 1000, to be kept for 10 s."""
-    found = status_list.StatusList(2, b"", 1000.0, None, 10.0)
+    found = status_list.FetchedStatusList(2, b"", 1000.0, None, 10.0)
     assert made_ago(Answer(200, headers, b""), found, 1000.0) == age
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_what_has_ended_since_an_older_list_is_found(bits: int) -> None:
-    def made(statuses: dict[int, int], size: int = 64) -> status_list.StatusList:
-        return status_list.StatusList(bits, pack(statuses, size, bits), 0.0, None, 1.0)
+    def made(statuses: dict[int, int], size: int = 64) -> status_list.FetchedStatusList:
+        return status_list.FetchedStatusList(bits, pack(statuses, size, bits), 0.0, None, 1.0)
 
     old, new = made({1: 1, 40: 1}), made({1: 1, 2: 1, 40: 1, 63: 1})
     assert {2, 63} <= set(new.ended_since(old)) <= {1, 2, 63}

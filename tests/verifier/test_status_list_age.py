@@ -9,8 +9,8 @@ import pytest
 from idp.verifier.claims import Expected
 from idp.verifier.core import Core
 from idp.verifier.lists import ListFetcher, StatusLists
-from idp.verifier.provider import Provider
-from idp.verifier.status_list import StatusList
+from idp.verifier.provider import ProviderMetadata
+from idp.verifier.status_list import FetchedStatusList
 from idp.verifier.wire import Answer, Flow, Pause, Request
 
 ISSUER = "http://localhost:8000"
@@ -47,11 +47,11 @@ class Served:
             self.looked_at = self.time.now
         return Answer(200, {"date": formatdate(int(self.time.now), usegmt=True)}, b"")
 
-    def reading(self, _read: object, *, trusted: bool) -> Flow[StatusList]:
+    def reading(self, _read: object, *, trusted: bool) -> Flow[FetchedStatusList]:
         """In the place of `KeyFetcher`: the list that was just answered."""
         assert trusted
         yield from ()
-        return StatusList(2, b"\0", float(int(self.looked_at)), None, float(TTL))
+        return FetchedStatusList(2, b"\0", float(int(self.looked_at)), None, float(TTL))
 
 
 def ages(max_staleness: float, offset: float) -> Iterator[tuple[float, float]]:
@@ -60,7 +60,7 @@ def ages(max_staleness: float, offset: float) -> Iterator[tuple[float, float]]:
     provider = Served(time, EPOCH)
     lists = StatusLists(max_staleness)
     core = Core(Expected(ISSUER, frozenset({"api"}), "at+jwt", 0.0, 16384), time, lists)
-    fetcher = ListFetcher(core, Provider(ISSUER), provider, lists)  # type: ignore[arg-type]
+    fetcher = ListFetcher(core, ProviderMetadata(ISSUER), provider, lists)  # type: ignore[arg-type]
 
     def walk(flow: Flow[None], until: float) -> Iterator[None]:
         answer: Answer | None = None
