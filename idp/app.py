@@ -25,25 +25,25 @@ from idp.discovery.metrics import Scrapes
 from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer, GrantServices
-from idp.keys.holders import SigningUnavailableError
+from idp.keys.backends import SigningUnavailableError
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
 from idp.protocol.uris import origin
 from idp.provider import Provider, build
 from idp.runtime import audit
-from idp.runtime.endpoints import brought_values, in_words, json_response
-from idp.runtime.foreign_forms import OUR_ORIGIN, refuse_foreign_forms
-from idp.runtime.front import Front
-from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
+from idp.runtime.inbound.documents import DocumentsFirst
 from idp.runtime.outage import DatabaseUnavailableError
-from idp.runtime.pages import PageError, error_page, set_up_templates
-from idp.runtime.stale_forms import NOT_OF_NOW
+from idp.runtime.web.endpoints import brought_values, in_words, json_response
+from idp.runtime.web.foreign_forms import OUR_ORIGIN, refuse_foreign_forms
+from idp.runtime.web.headers import HSTS, NO_STORE, STRICT, content_security_policy
+from idp.runtime.web.pages import PageError, error_page, set_up_templates
+from idp.runtime.web.stale_forms import NOT_OF_NOW
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
 from idp.signals import status_list_endpoints
-from idp.signals.answers import Answers
 from idp.signals.poll import PollLane
-from idp.signals.sets import SetMaker
+from idp.signals.poll_service import PollService
+from idp.signals.set_signer import SetSigner
 from idp.tokens import endpoints as tokens_endpoints
 
 __all__ = ["MAXIMUM_BODY", "Provider", "build", "create_app", "health_lane", "poll_lane"]
@@ -68,9 +68,9 @@ _FOR_MACHINES = (
 def poll_lane(provider: Provider) -> PollLane:
     """Where those wait who poll for security events, in the event loop of a server process."""
     settings = provider.settings
-    sets = SetMaker(settings.issuer, provider.keys)
+    sets = SetSigner(settings.issuer, provider.keys)
     return PollLane(
-        Answers(provider.database, provider.tokens, provider.streams, sets, provider.hub),
+        PollService(provider.database, provider.tokens, provider.streams, sets, provider.hub),
         provider.hub,
         issuer_path=unquote(settings.issuer_path),
         secure=settings.secure,
@@ -101,7 +101,7 @@ def create_app(provider: Provider) -> Flask:
     _handle_errors(app)
     transmitter = signals_discovery.document(settings.issuer)
     announced = document(metadata_of(settings))
-    app.wsgi_app = Front(  # type: ignore[method-assign]
+    app.wsgi_app = DocumentsFirst(  # type: ignore[method-assign]
         app.wsgi_app,
         issuer=settings.issuer,
         documents={

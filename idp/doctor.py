@@ -15,8 +15,8 @@ from idp.keys.sealing import UnsealError
 from idp.provider import Provider, key_policy
 from idp.runtime import migrations
 from idp.runtime.database import Database
-from idp.runtime.descriptors import Descriptors, most
-from idp.runtime.forwarding import NO_PROXY_NAMED
+from idp.runtime.inbound.file_limits import Descriptors, most
+from idp.runtime.inbound.forwarding import NO_PROXY_NAMED
 from idp.runtime.limits import Limits
 from idp.runtime.temporary import temporary_folder
 

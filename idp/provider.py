@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from idp.grants.service import CodeService
     from idp.housekeeping import Housekeeper
     from idp.issuing.service import IssuingService
-    from idp.keys.holders import Holder
+    from idp.keys.backends import Holder
     from idp.keys.rules import KeyPolicy
     from idp.keys.service import KeyService
     from idp.logout.check import Checker
     from idp.logout.reaper import Reaper
     from idp.logout.service import LogoutService
-    from idp.runtime.outbound import Outbound
+    from idp.runtime.outbound.client import Outbound
     from idp.runtime.pulse import Pulse
     from idp.runtime.supervision import Watch
     from idp.sessions.service import SessionService
-    from idp.signals.hub import Hub
     from idp.signals.push import Pushing
+    from idp.signals.sequencer import Sequencer
     from idp.signals.service import SignalService
     from idp.signals.status_list_service import StatusListService
     from idp.signals.streams import StreamService
@@ -166,7 +166,7 @@ class Provider:
     @cached_property
     def outbound(self) -> Outbound:
         """The one guarded way out."""
-        from idp.runtime.outbound import Outbound
+        from idp.runtime.outbound.client import Outbound
 
         settings = self.settings
         return Outbound(
@@ -180,8 +180,8 @@ class Provider:
     def clients(self) -> ClientService:
         """The relying parties."""
         from idp.clients.keys import ClientKeys
-        from idp.clients.outside import Outside
         from idp.clients.service import ClientService
+        from idp.clients.uri_checks import Outside
 
         settings = self.settings
         return ClientService(
@@ -380,12 +380,12 @@ class Provider:
         )
 
     @cached_property
-    def hub(self) -> Hub:
+    def hub(self) -> Sequencer:
         """Who waits for security events in this process."""
-        from idp.signals.hub import Hub
+        from idp.signals.sequencer import Sequencer
 
         owing = [self.sessions.any_closing(), self.tokens.any_closing(self.database)]
-        return Hub(self.database, self.signals, self.keys.load, owing)
+        return Sequencer(self.database, self.signals, self.keys.load, owing)
 
     @cached_property
     def reaper(self) -> Reaper:
@@ -480,7 +480,7 @@ def _hsm(settings: Settings, clock: Clock) -> Holder | None:
     if settings.keys_pkcs11_module is None:
         return None
     try:
-        from idp.keys.hsm import Hsm
+        from idp.keys.pkcs11.hsm import Hsm
     except ModuleNotFoundError:
         message = 'IDP_KEYS_PKCS11_MODULE needs the package python-pkcs11: install it with `pip install "idp[pkcs11]"`.'
         raise SettingsError(message) from None

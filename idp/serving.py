@@ -17,11 +17,11 @@ from idp.config import OperatorError, Settings
 from idp.discovery.metrics import Listener
 from idp.provider import Provider, build
 from idp.runtime import audit
-from idp.runtime.descriptors import Descriptors
-from idp.runtime.forwarding import NO_PROXY_NAMED
-from idp.runtime.front import Front
-from idp.runtime.gateway import Gateway
-from idp.runtime.listening import Place
+from idp.runtime.inbound.documents import DocumentsFirst
+from idp.runtime.inbound.file_limits import Descriptors
+from idp.runtime.inbound.forwarding import NO_PROXY_NAMED
+from idp.runtime.inbound.listening import Place
+from idp.runtime.inbound.rsgi import RsgiApplication
 from idp.runtime.supervision import SLACK, Heartbeat, Probe
 
 _BACKLOG = 2048
@@ -37,7 +37,7 @@ _END = {signal.SIGTERM, signal.SIGINT}
 _TOLD = {*_END, signal.SIGHUP}
 
 
-def application() -> Gateway:
+def application() -> RsgiApplication:
     """What each worker process runs: the web application, its background threads started."""
     try:
         settings = Settings.load()
@@ -57,17 +57,17 @@ def application() -> Gateway:
         note = f"the issuer's path {settings.issuer_path} begins like an address of ours: the proxy must pass it on"
         audit.warn("server.issuer_path", note=note)
     front = web.wsgi_app
-    if not isinstance(front, Front):
+    if not isinstance(front, DocumentsFirst):
         message = "something stands before the front"
         raise TypeError(message)
     return _gateway(provider, front)
 
 
-def _gateway(provider: Provider, front: Front) -> Gateway:
+def _gateway(provider: Provider, front: DocumentsFirst) -> RsgiApplication:
     """What granian calls. Its loop and its threads are watched as what runs beside the requests is."""
     polls = app.poll_lane(provider)
     loop, requests, followers = Heartbeat("idp-loop", SLACK), Heartbeat("idp-request", SLACK), Heartbeat("idp-followers", SLACK)
-    gateway = Gateway(
+    gateway = RsgiApplication(
         front,
         maximum_body=app.MAXIMUM_BODY,
         is_quick=front.is_ready,

@@ -12,7 +12,7 @@ from idp.accounts.service import AccountService
 from idp.accounts.signed_in import SignedIn
 from idp.config import Settings
 from idp.runtime import secrets
-from idp.runtime.pages import BROWSER
+from idp.runtime.web.pages import BROWSER
 from idp.sessions.service import Started
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import click
 
 from idp.accounts import profile, rules
-from idp.accounts.refusals import AccountRefusedError
+from idp.accounts.errors import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.logout.rules import Reason
 from idp.runtime.console import (

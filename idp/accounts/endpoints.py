@@ -13,9 +13,9 @@ from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.protocol import claims as protocol_claims
 from idp.protocol import scopes
-from idp.runtime.bearer import ScopeMissingError, TokenMissingError
 from idp.runtime.database import Database
-from idp.runtime.endpoints import FORM, blueprint, form_parameters, json_response
+from idp.runtime.web.bearer import ScopeMissingError, TokenMissingError
+from idp.runtime.web.endpoints import FORM, blueprint, form_parameters, json_response
 from idp.tokens.service import TokenService
 
 _REALM = "userinfo"

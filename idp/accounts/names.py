@@ -7,12 +7,12 @@
 4. A name written from right to left begins with a letter and ends with one or a digit (RFC 5893 §2), for `1א` and `א1`
    print alike.
 5. Two names are the same when they are equal after NFKC, case folding, NFKC (and `İ` is an `i`): `fold`.
-6. Only one of the names that print alike, as shown or as typed, can exist: `idp.accounts.look_alikes.skeletons`.
+6. Only one of the names that print alike, as shown or as typed, can exist: `idp.accounts.confusables.skeletons`.
 """
 
 import unicodedata
 
-from idp.accounts.refusals import UsernameRefusedError
+from idp.accounts.errors import UsernameRefusedError
 
 MAXIMUM_LENGTH = 64
 #: More than any name has before it is normalised: what is longer is not looked at.

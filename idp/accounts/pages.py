@@ -13,8 +13,8 @@ from flask_wtf.csrf import CSRFError
 from idp.accounts import names, profile, rules
 from idp.accounts.addresses import Addresses
 from idp.accounts.at_browser import address_of_request, browser_of_request, device_cookie, go_on_as, remember_device, signed_in
+from idp.accounts.errors import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.pending import PendingRequests, PendingSignIn
-from idp.accounts.refusals import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.requests import RequestsOfPages
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountEndings, AccountService
@@ -28,7 +28,8 @@ from idp.logout.rules import Reason
 from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import (
+from idp.runtime.paging import Page
+from idp.runtime.web.pages import (
     PageError,
     blueprint,
     error_page,
@@ -38,8 +39,7 @@ from idp.runtime.pages import (
     scripts_may_run,
     see_other,
 )
-from idp.runtime.paging import Page
-from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
+from idp.runtime.web.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 from idp.sessions.rules import SignIn
 from idp.sessions.service import SessionService, Started
 

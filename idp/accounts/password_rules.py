@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from idp.accounts import names
-from idp.accounts.refusals import PasswordRefusedError
+from idp.accounts.errors import PasswordRefusedError
 
 #: Accepted whole: nothing is cut off, and nothing longer is hashed.
 MAXIMUM_LENGTH = 1024

@@ -9,10 +9,10 @@ from threading import Condition
 from argon2 import PasswordHasher
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
 
+from idp.accounts.errors import PasswordsBusyError
 from idp.accounts.password_rules import normalised
-from idp.accounts.refusals import PasswordsBusyError
 from idp.accounts.rules import PasswordHash
-from idp.runtime.turn import waiting
+from idp.runtime.inbound.threads import release_thread
 
 AT_ONCE = 4
 WAITING = 32
@@ -43,7 +43,7 @@ class Passwords:
 
     def hash(self, password: str) -> PasswordHash:
         """The hash of a password that holds to the rules. Raises PasswordsBusyError."""
-        with waiting(), self._place():
+        with release_thread(), self._place():
             try:
                 return PasswordHash(self._hasher.hash(normalised(password)))
             except HashingError:  # no memory for it
@@ -54,7 +54,7 @@ class Passwords:
 
         Raises PasswordsBusyError.
         """
-        with waiting(), self._place():
+        with release_thread(), self._place():
             try:
                 return self._hasher.verify(stored or self._nobodys, normalised(password))
             except (VerifyMismatchError, InvalidHashError):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from idp.clients.display import Over
 from idp.clients.rules import Client
-from idp.clients.showing import Over
 from idp.runtime.database import Transaction
 from idp.sessions.rules import Session
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from typing import Any, TypeAlias
 
-from idp.accounts.refusals import AccountRefusedError
+from idp.accounts.errors import AccountRefusedError
 from idp.accounts.rules import Account, display_name, email_address
 from idp.protocol import uris
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.signed_in import SignedIn
-from idp.clients.showing import Over
+from idp.clients.display import Over
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Database
 

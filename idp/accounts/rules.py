@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
-from idp.accounts.refusals import AccountRefusedError
+from idp.accounts.errors import AccountRefusedError
 from idp.protocol import claims as protocol_claims
 from idp.protocol import scopes as protocol_scopes
 from idp.runtime.clock import Instant

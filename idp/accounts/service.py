@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from idp.accounts import devices, look_alikes, names, password_rules, profile, rules, store, throttle_store
+from idp.accounts import confusables, devices, names, password_rules, profile, rules, store, throttle_store
+from idp.accounts.errors import PasswordsBusyError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
 from idp.accounts.passwords import Passwords
-from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
 from idp.accounts.rules import Account, NewAccount, PasswordHash
 from idp.accounts.throttle import Throttle
 from idp.accounts.throttle_store import Count
@@ -94,7 +94,7 @@ class AccountService:
             disabled_at=None,
             **(_NOTHING_KNOWN | dict(new.claims)),
         )
-        if not store.add(tx, account, look_alikes.skeletons(account.username, account.username_folded)):
+        if not store.add(tx, account, confusables.skeletons(account.username, account.username_folded)):
             raise _taken(account.username, the_very_name=store.is_taken(tx, account.username_folded))
         tx.after_commit(lambda: audit.record("account.added", subject=account.subject))
         return account
@@ -109,7 +109,7 @@ class AccountService:
         holder = store.by_name(tx, renamed.username_folded)
         if holder is not None and holder.subject != account.subject:
             raise _taken(shown, the_very_name=True)
-        if not store.rename(tx, renamed, look_alikes.skeletons(renamed.username, renamed.username_folded)):
+        if not store.rename(tx, renamed, confusables.skeletons(renamed.username, renamed.username_folded)):
             raise _taken(shown, the_very_name=False)
         tx.after_commit(lambda: audit.record("account.renamed", subject=account.subject))
         return renamed

@@ -13,12 +13,12 @@ from hashlib import sha256
 from math import ceil
 
 from idp.accounts import devices, throttle_store
-from idp.accounts.refusals import SignInThrottledError
+from idp.accounts.errors import SignInThrottledError
 from idp.accounts.throttle_store import Count
 from idp.config import Settings
-from idp.runtime.addresses import network_of
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.outbound.addresses import network_of
 from idp.runtime.secrets import Secrets, b64url
 
 PURPOSE = "accounts throttle"

@@ -6,10 +6,10 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
-from idp.authorization import answering
+from idp.authorization import response_modes
 from idp.authorization.browser_state import BrowserState
-from idp.authorization.issuing import Issued
-from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
+from idp.authorization.errors import RequestRefusedError, UntrustedRequestError
+from idp.authorization.response import Issued
 from idp.authorization.rules import SILENT_ERRORS, AuthorizationRequest, RequestProgress, Step
 from idp.authorization.service import CONTINUE, ONWARD, AuthorizationService
 from idp.clients.pages import as_shown, over_page, ways_back
@@ -18,7 +18,7 @@ from idp.issuing.rules import Refusal
 from idp.issuing.service import NotIssuedError
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import (
+from idp.runtime.web.pages import (
     PageError,
     RefusedAddress,
     blueprint,
@@ -208,11 +208,11 @@ class Responder:
 
     def error(self, error: OAuth2Error, redirect_uri: str, response_mode: str, state: str | None) -> Response:
         """The error response (OIDC Core §3.1.2.6)."""
-        return self._send(answering.error_fields(error), redirect_uri, response_mode, state)
+        return self._send(response_modes.error_fields(error), redirect_uri, response_mode, state)
 
     def _send(self, fields: list[tuple[str, str]], redirect_uri: str, response_mode: str, state: str | None) -> Response:
-        fields = answering.whole(fields, state, self.issuer)
-        address = answering.address(redirect_uri, response_mode, fields)
+        fields = response_modes.whole(fields, state, self.issuer)
+        address = response_modes.address(redirect_uri, response_mode, fields)
         if address is not None:
             return see_other(address)
         forms_lead_anywhere()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 
-from idp.authorization import asking
-from idp.authorization.asking import SubjectOf
-from idp.authorization.refusals import RequestRefusedError, UntrustedRequestError
+from idp.authorization import checks
+from idp.authorization.checks import SubjectOf
+from idp.authorization.errors import RequestRefusedError, UntrustedRequestError
 from idp.authorization.rules import AuthorizationRequest
-from idp.clients import showing
+from idp.clients import display
 from idp.clients.rules import Client
 from idp.protocol import response_types, scopes
 from idp.protocol.parameters import Parameters
@@ -96,25 +96,25 @@ def _refused(error: OAuth2Error, given: Parameters, redirect_uri: str) -> Reques
 
 def _asked(given: Parameters, client: Client, redirect_uri: str, reader: Reader) -> AuthorizationRequest:
     """Everything else, checked. Raises OAuth2Error."""
-    asking.check_names(given)
-    response_type = asking.response_type(given, client, reader.response_types)
-    asking.check_algorithm(client, reader.id_token_algs)
-    scope = asking.scope(given, client, response_type)
-    claims = asking.claims(given, client)
+    checks.check_names(given)
+    response_type = checks.response_type(given, client, reader.response_types)
+    checks.check_algorithm(client, reader.id_token_algs)
+    scope = checks.scope(given, client, response_type)
+    claims = checks.claims(given, client)
     return AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
         redirect_uri_given="redirect_uri" in given,
         response_type=response_type,
-        response_mode=asking.response_mode(given, response_type),
+        response_mode=checks.response_mode(given, response_type),
         scope=scope,
         claims=claims,
-        state=asking.bounded(given, "state", asking.MAXIMUM_STATE),
-        nonce=asking.nonce(given, response_type),
-        code_challenge=asking.code_challenge(given, client, response_type),
-        prompt=asking.prompt(given),
-        max_age=asking.max_age(given, client),
-        login_hint=asking.bounded(given, "login_hint", 256),
-        subject_required=asking.subject_required(given, client, claims, reader.subject_of),
-        ui_locales=showing.locales(given.get("ui_locales"), client),
+        state=checks.bounded(given, "state", checks.MAXIMUM_STATE),
+        nonce=checks.nonce(given, response_type),
+        code_challenge=checks.code_challenge(given, client, response_type),
+        prompt=checks.prompt(given),
+        max_age=checks.max_age(given, client),
+        login_hint=checks.bounded(given, "login_hint", 256),
+        subject_required=checks.subject_required(given, client, claims, reader.subject_of),
+        ui_locales=display.locales(given.get("ui_locales"), client),
     )

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
-from idp.authorization.refusals import AuthorizationError
+from idp.authorization.errors import AuthorizationError
 from idp.authorization.request_uri import Documents
-from idp.clients import signed
+from idp.clients import client_jwt
+from idp.clients.client_jwt import BadClientSignatureError, Unverified
 from idp.clients.keys import ClientKeysError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.signed import BadClientSignatureError, Unverified
 from idp.protocol import response_types
 from idp.protocol.parameters import Parameters
 from idp.protocol.signatures import ALGORITHMS
@@ -81,7 +81,7 @@ class RequestObjects:
     def _claims(self, text: str, client: Client) -> Mapping[str, object]:
         """The claims of the object, once it is certain who made it, for whom, and that it is not too old."""
         try:
-            found = signed.take_apart(text)
+            found = client_jwt.take_apart(text)
             self._check_signature(found, client)
         except BadClientSignatureError as error:
             raise AuthorizationError(_ERROR, f"The request object cannot be used: {error}.") from None
@@ -103,7 +103,7 @@ class RequestObjects:
             if found.alg != _UNSIGNED or found.signature:
                 raise BadClientSignatureError("its alg must be none, with an empty signature, as the client registered")
             return
-        signed.verify(found, lambda kid: self.clients.keys_of(client, kid), (registered,) if registered else ALGORITHMS)
+        client_jwt.verify(found, lambda kid: self.clients.keys_of(client, kid), (registered,) if registered else ALGORITHMS)
 
 
 def _check_purpose(claims: Mapping[str, object], client: Client, issuer: str) -> None:

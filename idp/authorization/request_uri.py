@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 
-from idp.authorization.refusals import AuthorizationError
+from idp.authorization.errors import AuthorizationError
 from idp.clients.rules import Client
 from idp.runtime import audit
-from idp.runtime.outbound import HttpReply, OutboundError
+from idp.runtime.outbound.client import HttpReply, OutboundError
 from idp.runtime.secrets import b64url, same
 
 #: OIDC Core §6.2: in ASCII characters.

@@ -6,15 +6,15 @@ from urllib.parse import urlsplit
 
 from idp.accounts.pages import PendingSignIn
 from idp.accounts.rules import may_be_told
-from idp.authorization import answering, request, rules, store
-from idp.authorization.issuing import Issuing
-from idp.authorization.refusals import AuthorizationError, RequestRefusedError
+from idp.authorization import request, response_modes, rules, store
+from idp.authorization.errors import AuthorizationError, RequestRefusedError
 from idp.authorization.request import Reader
 from idp.authorization.request_object import RequestObjects
+from idp.authorization.response import ResponseIssuer
 from idp.authorization.rules import AuthorizationRequest, Pending, Person, RequestProgress, Step
+from idp.clients.display import Over
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.showing import Over
 from idp.consent.pages import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
@@ -22,8 +22,8 @@ from idp.issuing.service import IssuingService
 from idp.protocol import claims, response_types, uris
 from idp.protocol.parameters import Parameters
 from idp.runtime import secrets
-from idp.runtime.addresses import network_of
 from idp.runtime.database import Database, Transaction
+from idp.runtime.outbound.addresses import network_of
 from idp.sessions.rules import Session
 from idp.tokens.service import TokenService
 
@@ -87,7 +87,7 @@ class AuthorizationService:
         """`most_of_network` is how many requests of one network may wait for somebody to sign in."""
         self._most_of_network = most_of_network
         self._issuer = issuer
-        self.issuing = Issuing(services.clients, services.codes, services.issuing)
+        self.issuing = ResponseIssuer(services.clients, services.codes, services.issuing)
         self._services = services
         self._lifetime = request_lifetime
         self._browser = browser
@@ -182,8 +182,10 @@ class AuthorizationService:
         return Over(client, asked.ui_locales, answered, None if refusal is None else self._error_at(request_id, refusal))
 
     def _error_at(self, request_id: str, refusal: RequestRefusedError) -> str:
-        fields = answering.whole(answering.error_fields(refusal.error), refusal.state, self._issuer)
-        return answering.address(refusal.redirect_uri, refusal.response_mode, fields) or self.location(request_id, onward=True)
+        fields = response_modes.whole(response_modes.error_fields(refusal.error), refusal.state, self._issuer)
+        return response_modes.address(refusal.redirect_uri, refusal.response_mode, fields) or self.location(
+            request_id, onward=True
+        )
 
     def expired(self, tx: Transaction, request_id: str) -> RequestRefusedError | None:
         """The refusal that takes the person back to the app from a request that expired; None for any other."""

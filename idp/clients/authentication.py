@@ -12,11 +12,11 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
 
-from idp.clients import assertions, signed
+from idp.clients import assertions, client_jwt
+from idp.clients.client_jwt import BadClientSignatureError, Unverified
 from idp.clients.keys import ClientKeysError
 from idp.clients.rules import AUTH_METHODS, Client
 from idp.clients.service import ClientService
-from idp.clients.signed import BadClientSignatureError, Unverified
 from idp.protocol import errors
 from idp.runtime import audit
 
@@ -108,7 +108,7 @@ def _asserted(clients: ClientService, form: Mapping[str, str]) -> Presented:
         description = f"client_assertion must be there, and client_assertion_type must be {assertions.TYPE}."
         raise InvalidRequestError(description)
     try:
-        assertion = signed.take_apart(form["client_assertion"])
+        assertion = client_jwt.take_apart(form["client_assertion"])
     except BadClientSignatureError as error:
         raise _refused(str(error)) from None
     if assertion.typ not in assertions.TYPES:

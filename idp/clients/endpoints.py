@@ -4,17 +4,17 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from flask import Blueprint, Response, request
 
 from idp.clients import rules
-from idp.clients.members import MetadataError
-from idp.clients.outside import RegistrationBusyError
+from idp.clients.metadata_fields import MetadataError
 from idp.clients.registration import Ends, EndsWithdrawn, NotAllowedError, Registered, RegistrationService, TooManyError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.clients.update import check_update
+from idp.clients.uri_checks import RegistrationBusyError
 from idp.protocol import errors, strict_json
 from idp.protocol.strict_json import JsonError
 from idp.runtime import audit
 from idp.runtime.database import Database
-from idp.runtime.endpoints import blueprint, json_response
+from idp.runtime.web.endpoints import blueprint, json_response
 
 
 def endpoints(

@@ -11,8 +11,8 @@ from idp.clients import jwks
 from idp.protocol import strict_json
 from idp.runtime import audit
 from idp.runtime.clock import Instant
-from idp.runtime.outbound import Outbound, OutboundError
-from idp.runtime.turn import waiting
+from idp.runtime.inbound.threads import release_thread
+from idp.runtime.outbound.client import Outbound, OutboundError
 
 #: Whoever asks for keys that nobody has makes us fetch no more often than this, in seconds, from one address.
 COOLDOWN = 30.0
@@ -54,7 +54,7 @@ class ClientKeys:
         kept = self._remembered(uri)
         if not self._suffices(kept, kid) and self._may_fetch(kept) and self._waiting.acquire(blocking=False):
             try:
-                with waiting(), kept.lock:  # whoever waited here finds what the first one fetched
+                with release_thread(), kept.lock:  # whoever waited here finds what the first one fetched
                     if not self._suffices(kept, kid) and self._may_fetch(kept):
                         self._fetch(uri, kept)
             finally:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection, Mapping
 
 from idp.clients import rules, sectors
-from idp.clients.members import MAXIMUM_LIST, MAXIMUM_STRING, Json, MetadataError
-from idp.clients.members import read as read_members
+from idp.clients.metadata_fields import MAXIMUM_LIST, MAXIMUM_STRING, Json, MetadataError
+from idp.clients.metadata_fields import read as read_members
 from idp.protocol import scopes, uris
 from idp.protocol.signatures import DEFAULT_ALG
 

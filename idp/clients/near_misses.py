@@ -6,7 +6,7 @@ RFC 7591 §2 has unknown members ignored, so they are no errors; whoever mistype
 from collections.abc import Collection, Iterator, Mapping
 
 from idp.clients import rules
-from idp.clients.members import MEMBERS, Json
+from idp.clients.metadata_fields import MEMBERS, Json
 from idp.clients.similar import did_you_mean, nearest
 from idp.protocol import scopes, uris
 

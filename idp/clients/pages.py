@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from flask import Response, current_app, request
 
+from idp.clients.display import Over, ShownClient, show
 from idp.clients.rules import Client
-from idp.clients.showing import Over, ShownClient, show
 from idp.protocol.uris import with_parameters
-from idp.runtime.pages import Way, images_may_come_from, render
+from idp.runtime.web.pages import Way, images_may_come_from, render
 
 #: The setting of the application that lets pages load the logos of clients from where these are.
 LOGOS = "IDP_CLIENTS_LOGOS"

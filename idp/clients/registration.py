@@ -12,9 +12,9 @@ from idp.clients.registration_rules import WINDOW, InitialToken, RegistrationPol
 from idp.clients.rules import Client
 from idp.clients.service import ClientService, Lease, Registration
 from idp.runtime import audit, secrets
-from idp.runtime.addresses import network_of
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
+from idp.runtime.outbound.addresses import network_of
 from idp.runtime.paging import Page
 from idp.runtime.secrets import Secrets, b64url
 

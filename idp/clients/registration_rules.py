@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from idp.clients import sectors
-from idp.clients.members import Json, MetadataError
+from idp.clients.metadata_fields import Json, MetadataError
 from idp.clients.similar import did_you_mean
 from idp.protocol import scopes
 from idp.runtime.clock import Instant

@@ -7,12 +7,12 @@ from typing import Any
 
 from joserfc.jwk import KeySet, OctKey
 
-from idp.clients import assertions, jwks, metadata, near_misses, rules, signed, store
+from idp.clients import assertions, client_jwt, jwks, metadata, near_misses, rules, store
+from idp.clients.client_jwt import Unverified
 from idp.clients.keys import ClientKeys, ClientKeysError
-from idp.clients.outside import Outside
 from idp.clients.rules import Client, ClientRecord
 from idp.clients.secret import SecretKeeper
-from idp.clients.signed import Unverified
+from idp.clients.uri_checks import Outside
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.protocol.uris import is_wellformed
 from idp.protocol.uris import origin as origin_of
@@ -299,8 +299,8 @@ class ClientService:
         What the claims say is the caller's to judge. Raises BadSignatureError and ClientKeysError; as `keys_of`, never
         inside a transaction.
         """
-        unverified = signed.take_apart(token)
-        signed.verify(unverified, lambda kid: self.keys_of(client, kid), algorithms)
+        unverified = client_jwt.take_apart(token)
+        client_jwt.verify(unverified, lambda kid: self.keys_of(client, kid), algorithms)
         return unverified.claims
 
     def verify_assertion(self, client: Client, method: str, assertion: Unverified) -> None:
@@ -308,14 +308,14 @@ class ClientService:
         registered = client.token_endpoint_auth_signing_alg
         algorithms = rules.ASSERTION_ALGORITHMS[method] if registered is None else (registered,)
         if method == "private_key_jwt":
-            signed.verify(assertion, lambda kid: self.keys_of(client, kid), algorithms)
+            client_jwt.verify(assertion, lambda kid: self.keys_of(client, kid), algorithms)
             return
         known = self.secrets.of(client, self.now())
         if not known:
             message = "The secret was sealed under another IDP_SECRET_KEY."
             raise ClientKeysError(message)
         keys = KeySet([OctKey.import_key(secret) for secret in known])
-        signed.verify(assertion, lambda _kid: keys, algorithms, is_secret=True)
+        client_jwt.verify(assertion, lambda _kid: keys, algorithms, is_secret=True)
 
     def spend(self, client: Client, jti: str) -> bool:
         """Use up the `jti` of an assertion, in a transaction of its own: it counts once, whatever becomes of the request."""

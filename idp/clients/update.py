@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from idp.clients.members import MetadataError
+from idp.clients.metadata_fields import MetadataError
 from idp.clients.rules import Client
 
 #: Members of an answer that an update must not send back as metadata.

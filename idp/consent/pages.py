@@ -8,19 +8,19 @@ from flask import Blueprint, Response, flash, get_flashed_messages, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 
+from idp.clients.display import Over, ShownClient
 from idp.clients.pages import as_shown, opens_at, over_page
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.showing import Over, ShownClient
 from idp.consent import rules
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
 from idp.protocol.parameters import Parameters
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.pages import PageError, Way, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
 from idp.runtime.paging import Page
-from idp.runtime.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
+from idp.runtime.web.pages import PageError, Way, blueprint, error_page, forms_may_lead_to, parameters, render, see_other
+from idp.runtime.web.stale_forms import NOT_OF_NOW, Question, ask_again, nobody, not_signed_in
 
 ALLOW = "allow"
 #: Apps on the page: those that were allowed last.

@@ -14,7 +14,7 @@ from idp.delivery.rules import REFUSED, SOON, Composer, Delivery, Result, Verdic
 from idp.delivery.rules import judge as judge_status
 from idp.protocol import strict_json
 from idp.runtime.clock import Clock, Instant
-from idp.runtime.outbound import HttpReply, Line, OutboundBusyError, OutboundError, OutboundRefusedError
+from idp.runtime.outbound.client import HttpReply, Line, OutboundBusyError, OutboundError, OutboundRefusedError
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 #: An OAuth error code. A token that a hostile party echoes as its "error" does not fit (dots, capitals, length).

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from zlib import crc32
 
 from idp.runtime.clock import Instant
-from idp.runtime.outbound import HttpReply
+from idp.runtime.outbound.client import HttpReply
 
 ID_BYTES = 16
 FIRST_WAIT = 0.5

@@ -23,14 +23,14 @@ import uvloop
 
 from idp.delivery.attempt import attempt
 from idp.delivery.composing import Composing
-from idp.delivery.ledger import Finished, OutboxSession, Round, Underway
+from idp.delivery.outbox_session import Finished, OutboxSession, Round, Underway
 from idp.delivery.rules import Composer, Delivery, Result, Verdict
 from idp.delivery.service import DeliveryService
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
-from idp.runtime.outbound import Line, Outbound
+from idp.runtime.outbound.client import Line, Outbound
 from idp.runtime.pool import Pool
 from idp.runtime.supervision import SLACK, Supervised
 

@@ -42,7 +42,7 @@ def _registered(
     settings: Settings, metadata: Mapping[str, Mapping[str, object]], *, with_person: bool
 ) -> dict[str, Mapping[str, object]]:
     """Add the person and the clients, all or none; each client's RFC 7591 response."""
-    from idp.accounts.refusals import AccountRefusedError  # noqa: PLC0415 - the provider's process starts meanwhile
+    from idp.accounts.errors import AccountRefusedError  # noqa: PLC0415 - the provider's process starts meanwhile
     from idp.provider import Provider  # noqa: PLC0415
     from idp.runtime import audit, migrations  # noqa: PLC0415
 

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from idp.discovery import health
 from idp.discovery.health import LIVE, READY, RETRY_AFTER, Health
 from idp.discovery.metrics import PATH, Scrapes, figures
-from idp.runtime.endpoints import blueprint, json_response
-from idp.runtime.front import sender_of
+from idp.runtime.inbound.documents import sender_of
+from idp.runtime.web.endpoints import blueprint, json_response
 
 
 def endpoints(well: Health, scrapes: Scrapes) -> Blueprint:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from idp.discovery import store
 from idp.runtime import audit
 from idp.runtime.database import Database, Transaction
-from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
-from idp.runtime.lane import Answer, WaitingRequest
+from idp.runtime.inbound.long_poll import Answer, WaitingRequest
 from idp.runtime.pool import Pool
 from idp.runtime.pulse import Pulse
+from idp.runtime.web.headers import HSTS, NO_STORE, STRICT, content_security_policy
 
 LIVE, READY = "/health/live", "/health/ready"
 RETRY_AFTER = 5

@@ -19,10 +19,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from idp.config import OperatorError, Settings
-from idp.runtime.forwarding import Proxies, Sender
-from idp.runtime.headers import NO_STORE, STRICT
-from idp.runtime.listening import Place
+from idp.runtime.inbound.forwarding import Proxies, Sender
+from idp.runtime.inbound.listening import Place
 from idp.runtime.supervision import SLACK, Supervised
+from idp.runtime.web.headers import NO_STORE, STRICT
 from idp.setting_types import Network
 
 PATH = "/metrics"

@@ -15,7 +15,7 @@ from idp.clients.rules import (
 from idp.config import Settings
 from idp.protocol import pkce, response_types, scopes
 from idp.protocol.signatures import ALGORITHMS
-from idp.runtime.front import CachedDocument
+from idp.runtime.inbound.documents import CachedDocument
 from idp.sessions.rules import ACR
 from idp.signals.status_list_rules import aggregation_uri
 

@@ -10,7 +10,7 @@ from idp.grants.client_credentials import ClientCredentialsGrant
 from idp.grants.refresh_token import RefreshTokenGrant
 from idp.grants.server import AuthorizationServer, ParsedRequest, check_grant_type
 from idp.runtime.database import Database
-from idp.runtime.endpoints import blueprint, form_parameters, json_response
+from idp.runtime.web.endpoints import blueprint, form_parameters, json_response
 
 #: The grants of this provider; each has its recipe in tests/issuing.
 GRANTS = (AuthorizationCodeGrant, RefreshTokenGrant, ClientCredentialsGrant)

@@ -75,7 +75,7 @@ class Key:
 
     `announcement` and `retention` are the largest, in seconds, of all policies under which the key has lived: caches and
     tokens of before a change of policy obey the old one. `public` is the public JWK as JSON. `sealed` is what the `holder`
-    (`idp.keys.holders`) understands of the private half, encrypted: that half itself, or what names it elsewhere.
+    (`idp.keys.backends`) understands of the private half, encrypted: that half itself, or what names it elsewhere.
     """
 
     kid: str

@@ -9,16 +9,16 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
 from idp.keys import rules
-from idp.keys.holders import Holder, SigningUnavailableError
-from idp.keys.keeper import KeySchedule, Resealed
+from idp.keys.backends import Holder, SigningUnavailableError
 from idp.keys.rules import REFRESH_SECONDS, Key, KeyLifetime, KeyPolicy, KeyState
+from idp.keys.schedule import KeySchedule, Resealed
 from idp.protocol import jws
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database
-from idp.runtime.front import CachedDocument
+from idp.runtime.inbound.documents import CachedDocument
 from idp.runtime.outage import DatabaseUnavailableError
 from idp.runtime.periodic import Periodic
 from idp.runtime.secrets import Secrets, b64url

@@ -19,7 +19,7 @@ from idp.protocol import strict_json
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import secrets
 from idp.runtime.clock import Instant
-from idp.runtime.outbound import HttpReply, Outbound, OutboundError
+from idp.runtime.outbound.client import HttpReply, Outbound, OutboundError
 from idp.runtime.secrets import b64url
 from idp.tokens.rules import JTI_BYTES
 

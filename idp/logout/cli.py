@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from idp.clients.cli import METADATA, not_registered
-from idp.clients.members import MetadataError
+from idp.clients.metadata_fields import MetadataError
 from idp.clients.rules import registered
 from idp.clients.update import check_update
 from idp.logout.rules import Reason

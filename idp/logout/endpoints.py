@@ -8,7 +8,7 @@ from idp.clients.service import ClientService
 from idp.logout.revocation import revoke
 from idp.logout.service import LogoutService
 from idp.runtime.database import Database
-from idp.runtime.endpoints import blueprint, form_parameters, json_response
+from idp.runtime.web.endpoints import blueprint, form_parameters, json_response
 from idp.tokens.service import TokenService
 
 

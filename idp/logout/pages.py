@@ -11,9 +11,9 @@ from flask_login import current_user, logout_user
 from flask_wtf.csrf import validate_csrf
 from wtforms import ValidationError
 
+from idp.clients.display import ShownClient
 from idp.clients.pages import as_shown, ways_back
 from idp.clients.service import ClientService
-from idp.clients.showing import ShownClient
 from idp.logout.request import FIELDS, LogoutRequest, LogoutRequestError, read
 from idp.logout.rules import Heard, Reason
 from idp.logout.service import LogoutService
@@ -22,8 +22,8 @@ from idp.protocol.parameters import Parameters
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction
-from idp.runtime.foreign_forms import refuse_foreign_form
-from idp.runtime.pages import (
+from idp.runtime.web.foreign_forms import refuse_foreign_form
+from idp.runtime.web.pages import (
     BROWSER,
     PageError,
     RefusedAddress,
@@ -36,7 +36,7 @@ from idp.runtime.pages import (
     render,
     see_other,
 )
-from idp.runtime.stale_forms import NOT_OF_NOW
+from idp.runtime.web.stale_forms import NOT_OF_NOW
 from idp.signals.rules import together
 from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService

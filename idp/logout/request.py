@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from idp.clients.display import locales
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.showing import locales
 from idp.protocol.parameters import Parameters
 from idp.runtime.database import Transaction
 from idp.tokens.service import TokenService

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from idp.runtime import audit, clock
-from idp.runtime.turn import FullError
+from idp.runtime.inbound.threads import FullError
 
 #: Beyond its own pauses a round may take this long, in seconds: it waits for the database's locks and time-outs.
 SLACK = 60.0

@@ -3,8 +3,8 @@
 from authlib.oauth2.rfc6750.errors import InvalidTokenError
 
 from idp.protocol import scopes
-from idp.runtime.bearer import ScopeMissingError, TokenMissingError
 from idp.runtime.database import Transaction
+from idp.runtime.web.bearer import ScopeMissingError, TokenMissingError
 from idp.tokens.service import TokenService
 
 REALM = "signals"

@@ -2,7 +2,7 @@
 
 import json
 
-from idp.runtime.front import CachedDocument
+from idp.runtime.inbound.documents import CachedDocument
 from idp.signals import rules
 
 MAX_AGE = 300

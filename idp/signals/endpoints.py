@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 
 from idp.protocol import errors, scopes
 from idp.runtime.database import Database, Transaction
-from idp.runtime.endpoints import blueprint, json_response
+from idp.runtime.web.endpoints import blueprint, json_response
 from idp.signals import requests
 from idp.signals.bearer import client_of
 from idp.signals.requests import MalformedError

@@ -15,14 +15,14 @@ from typing import TypeVar
 from idp.runtime import audit
 from idp.runtime.availability import is_told
 from idp.runtime.figures import Gauge
-from idp.runtime.headers import HSTS, NO_STORE, STRICT
-from idp.runtime.lane import Answer, Desk, UndoneError, WaitingRequest
+from idp.runtime.inbound.long_poll import Answer, Desk, UndoneError, WaitingRequest
 from idp.runtime.pool import Pool
+from idp.runtime.web.headers import HSTS, NO_STORE, STRICT
 from idp.signals import requests, rules
-from idp.signals.answers import Answers, Collected, PollRefusal, PollRequest, busy
-from idp.signals.hub import Hub
+from idp.signals.poll_service import Collected, PollRefusal, PollRequest, PollService, busy
 from idp.signals.requests import MalformedError, PollBody
 from idp.signals.rules import Stream
+from idp.signals.sequencer import Sequencer
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
@@ -71,8 +71,8 @@ class PollLane:
 
     def __init__(
         self,
-        answers: Answers,
-        hub: Hub,
+        answers: PollService,
+        hub: Sequencer,
         *,
         issuer_path: str,
         secure: bool,

@@ -14,7 +14,7 @@ from idp.protocol import strict_json
 from idp.protocol.events import KEY_REVOKED, SET_TYP
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction
-from idp.runtime.outbound import HttpReply
+from idp.runtime.outbound.client import HttpReply
 from idp.runtime.secrets import Secrets
 from idp.signals import rules, store, stream_store
 from idp.signals.rules import BATCH, Signal, Stream

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 from idp.clients.authentication import ClientAuthenticationError, authenticate
 from idp.clients.service import ClientService
 from idp.runtime.database import Database
-from idp.runtime.endpoints import blueprint, form_parameters, json_response
+from idp.runtime.web.endpoints import blueprint, form_parameters, json_response
 from idp.tokens.introspection import introspect
 from idp.tokens.service import TokenService
 

@@ -14,7 +14,7 @@ from idp.runtime import audit, secrets
 from idp.runtime.database import Transaction
 from idp.sessions.rules import Session
 from idp.tokens import refresh, rules, store
-from idp.tokens.places import Places
+from idp.tokens.positions import Positions
 from idp.tokens.refresh import RefreshToken
 from idp.tokens.rules import AccessToken, Authorization, ClientNames, Family
 from idp.tokens.service import TokenService
@@ -41,7 +41,7 @@ class TokenIssuer:
     def __init__(self, tokens: TokenService) -> None:
         self._tokens = tokens
         self._policy = tokens.policy
-        self._places = Places()
+        self._places = Positions()
 
     def new_family_id(self) -> str:
         """A name for a family that does not exist yet, so that a code can be consumed and name it in one statement."""

@@ -16,16 +16,16 @@ from idp.accounts.models import AccountRow, LikenessRow, SignInThrottleRow
 from idp.accounts.pending import PendingSignIn
 from idp.accounts.rules import Account
 from idp.accounts.service import AccountService
+from idp.clients.display import Over
 from idp.clients.models import ClientOriginRow, ClientRow
 from idp.clients.pages import LOGOS
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.clients.showing import Over
 from idp.config import Settings
 from idp.runtime.database import Base, Database, Transaction, table_of
-from idp.runtime.headers import content_security_policy
-from idp.runtime.pages import set_up_templates
 from idp.runtime.secrets import Secrets
+from idp.runtime.web.headers import content_security_policy
+from idp.runtime.web.pages import set_up_templates
 from idp.sessions import ending
 from idp.sessions.models import SessionClientRow, SessionClosingRow, SessionRow
 from idp.sessions.rules import Session, SessionPolicy, SignIn

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from idp.accounts.refusals import AccountRefusedError, PasswordRefusedError, UsernameRefusedError
+from idp.accounts.errors import AccountRefusedError, PasswordRefusedError, UsernameRefusedError
 from idp.accounts.rules import Account, NewAccount
 from idp.sessions.rules import SignIn
 from tests.accounts.site import PASSWORD, Site

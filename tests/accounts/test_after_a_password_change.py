@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from werkzeug.test import TestResponse
 
-from idp.accounts.refusals import SignInRefusedError, SignInThrottledError
+from idp.accounts.errors import SignInRefusedError, SignInThrottledError
 from tests.accounts.site import PASSWORD, Browser, Site
 
 ANOTHER = "an entirely different battery"

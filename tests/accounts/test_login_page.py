@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from idp.accounts.refusals import PasswordsBusyError
+from idp.accounts.errors import PasswordsBusyError
 from tests.accounts.site import PASSWORD, Site
 
 

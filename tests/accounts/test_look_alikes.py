@@ -3,8 +3,8 @@
 
 import pytest
 
-from idp.accounts import look_alikes, names
-from idp.accounts.look_alikes import skeleton
+from idp.accounts import confusables, names
+from idp.accounts.confusables import skeleton
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_names_that_can_be_told_apart_have_two(one: str, other: str) -> None:
 
 
 def test_the_table_says_one_thing_of_each_character() -> None:
-    table = look_alikes._LETTERS | look_alikes._SIGNS
+    table = confusables._LETTERS | confusables._SIGNS
     alikes = [char for row in table.values() for char in row]
     assert len(alikes) == len(set(alikes))
     assert not set(alikes) & set(table)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idp.accounts import names
-from idp.accounts.look_alikes import skeleton
-from idp.accounts.refusals import UsernameRefusedError
+from idp.accounts.confusables import skeleton
+from idp.accounts.errors import UsernameRefusedError
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idp.accounts import password_rules
-from idp.accounts.refusals import PasswordRefusedError
+from idp.accounts.errors import PasswordRefusedError
 
 
 @pytest.mark.parametrize(

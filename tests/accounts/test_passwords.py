@@ -10,8 +10,8 @@ from argon2 import extract_parameters
 from argon2.exceptions import HashingError, VerificationError
 from argon2.low_level import Type
 
+from idp.accounts.errors import PasswordsBusyError
 from idp.accounts.passwords import Passwords
-from idp.accounts.refusals import PasswordsBusyError
 from idp.config import Settings
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from idp.accounts import profile, rules
-from idp.accounts.refusals import AccountRefusedError
+from idp.accounts.errors import AccountRefusedError
 from idp.accounts.rules import Account
 from idp.protocol import scopes
 from tests.accounts.site import PASSWORD, Site

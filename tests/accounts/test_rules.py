@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from idp.accounts import rules
-from idp.accounts.refusals import AccountRefusedError, PasswordsBusyError, SignInThrottledError
+from idp.accounts.errors import AccountRefusedError, PasswordsBusyError, SignInThrottledError
 from idp.accounts.rules import Account
 from idp.accounts.signed_in import SignedIn
 from idp.sessions.rules import Session

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from idp.accounts.refusals import PasswordsBusyError, SignInRefusedError, SignInThrottledError
+from idp.accounts.errors import PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from tests.accounts.site import PASSWORD, Site
 
 

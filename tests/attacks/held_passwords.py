@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 
 from idp import cli
 from idp.accounts import passwords
-from idp.runtime import gateway
+from idp.runtime.inbound import rsgi
 
 SECONDS = 60
 QUEUE = 64
@@ -27,7 +27,7 @@ def _held(hasher: PasswordHasher, stored: str, password: str) -> bool:
 if __name__ in {"__main__", "__mp_main__"}:  # the worker processes import this module anew, by the other name
     PasswordHasher.verify = _held  # type: ignore[method-assign, assignment]
     passwords.PATIENCE = SECONDS
-    gateway.QUEUE = QUEUE
+    rsgi.QUEUE = QUEUE
 
 if __name__ == "__main__":
     cli.main()

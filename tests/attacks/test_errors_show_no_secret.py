@@ -21,7 +21,7 @@ from idp import app
 from idp.config import Settings
 from idp.runtime import audit
 from idp.runtime.database import Transaction
-from idp.runtime.gateway import Gateway
+from idp.runtime.inbound.rsgi import RsgiApplication
 from idp.runtime.migrations import upgrade
 
 FORMATS = ("console", "json")
@@ -221,7 +221,7 @@ def test_what_fails_before_any_view_is_a_500_of_ours_and_shows_no_secret(path: s
         "cookie": f"idp_session={COOKIE}; other=1",
         "content-length": str(len(body)),
     }
-    gateway = Gateway(application, maximum_body=65536, is_quick=lambda _path: False, lanes=[Lane()])
+    gateway = RsgiApplication(application, maximum_body=65536, is_quick=lambda _path: False, lanes=[Lane()])
     protocol = Protocol(body)
     asyncio.run(gateway.__rsgi__(Scope(path, headers=headers), protocol))  # type: ignore[arg-type]
     ((status, sent, content),) = protocol.answers

@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from idp.app import create_app
-from idp.runtime.pages import People
+from idp.runtime.web.pages import People
 from tests.attacks.conftest import ON_ONE_DATABASE, PASSWORD
 from tests.sessions.deployment import ISSUER, Browser, Deployment
 from tests.support.browsing import Person

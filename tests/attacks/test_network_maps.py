@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from idp.clients import cli
 from idp.clients.keys import ClientKeysError
 from idp.runtime import audit
-from idp.runtime.outbound import Outbound, UnreachableError
+from idp.runtime.outbound.client import Outbound, UnreachableError
 from tests.clients.registering import METADATA, World
 
 MEMBERS = ("backchannel_logout_uri", "jwks_uri", "sector_identifier_uri", "request_uris")
@@ -104,7 +104,7 @@ def test_whatever_is_wrong_with_the_document_of_a_sector_is_said_in_the_same_wor
     world: World, told: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, failure: object
 ) -> None:
     def get(_outbound: Outbound, _url: str, **_more: object) -> object:
-        from idp.runtime.wire import HttpReply
+        from idp.runtime.outbound.http1 import HttpReply
 
         if isinstance(failure, ssl.SSLError):
             raise UnreachableError(str(failure))

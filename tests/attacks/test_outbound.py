@@ -21,9 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idp import __version__
-from idp.runtime import lookups, wire
-from idp.runtime.addresses import kind_of
-from idp.runtime.outbound import HttpReply, Outbound, OutboundBusyError, OutboundError, OutboundRefusedError, UnreachableError
+from idp.runtime.outbound import http1, resolver
+from idp.runtime.outbound.addresses import kind_of
+from idp.runtime.outbound.client import (
+    HttpReply,
+    Outbound,
+    OutboundBusyError,
+    OutboundError,
+    OutboundRefusedError,
+    UnreachableError,
+)
 from idp.setting_types import Network
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -430,7 +437,7 @@ def names() -> Iterator[Names]:
 def test_lookups_that_hang_cannot_pile_up_and_who_finds_no_room_is_told_so(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups, "MOST", 3)
+    monkeypatch.setattr(resolver, "MOST", 3)
     outbound = Outbound(timeout=TIMEOUT, resolver=names)
     for number in range(3):
         with pytest.raises(UnreachableError, match="no answer in time"):
@@ -444,7 +451,7 @@ def test_lookups_that_hang_cannot_pile_up_and_who_finds_no_room_is_told_so(
 def test_what_is_for_one_host_waits_for_one_lookup(
     names: Names, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups, "MOST", 2)
+    monkeypatch.setattr(resolver, "MOST", 2)
     outbound, server = local(timeout=TIMEOUT, resolver=names), serve(saying(OK))
     for _ in range(6):
         with pytest.raises(UnreachableError, match="no answer in time"):
@@ -460,7 +467,7 @@ def test_what_is_for_one_host_waits_for_one_lookup(
 def test_a_lookup_that_hangs_for_long_is_not_waited_for_by_those_who_come_later(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups, "_JOINED_SECONDS", 0.0)
+    monkeypatch.setattr(resolver, "_JOINED_SECONDS", 0.0)
     outbound = Outbound(timeout=0.05, resolver=names)
     for _ in range(2):
         with pytest.raises(UnreachableError, match="no answer in time"):
@@ -471,7 +478,7 @@ def test_a_lookup_that_hangs_for_long_is_not_waited_for_by_those_who_come_later(
 def test_a_thread_that_cannot_begin_takes_no_room(
     names: Names, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups, "MOST", 1)
+    monkeypatch.setattr(resolver, "MOST", 1)
     outbound, server = local(timeout=TIMEOUT, resolver=names), serve(saying(OK))
 
     def start(_thread: threading.Thread) -> None:
@@ -496,9 +503,9 @@ def test_a_name_that_does_not_resolve_may_do_so_another_time() -> None:
     def empty(_host: str, _port: int) -> Sequence[str]:
         return []
 
-    for resolver in (unknown, empty):
+    for resolve in (unknown, empty):
         with pytest.raises(UnreachableError, match="cannot be resolved"):
-            post(Outbound(resolver=resolver), "https://rp.example/")
+            post(Outbound(resolver=resolve), "https://rp.example/")
 
 
 def test_what_is_left_behind_is_closed(serve: Callable[..., Server], recwarn: pytest.WarningsRecorder) -> None:
@@ -516,7 +523,7 @@ def test_what_is_left_behind_is_closed(serve: Callable[..., Server], recwarn: py
 def test_no_bytes_of_a_server_are_an_unforeseen_error(data: bytes) -> None:
     async def converse(ours: socket.socket) -> HttpReply:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: wire.Connection(100), sock=ours)
+        _, connection = await loop.create_connection(lambda: http1.Connection(100), sock=ours)
         return await connection.exchange(b"GET / HTTP/1.1\r\nHost: rp.example\r\n\r\n", loop.time() + 2)
 
     ours, theirs = socket.socketpair()
@@ -525,8 +532,8 @@ def test_no_bytes_of_a_server_are_an_unforeseen_error(data: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         try:
             answer = asyncio.run(converse(ours))
-        except (OSError, wire.HttpParserError) as error:
-            assert wire.in_words(error)
+        except (OSError, http1.HttpParserError) as error:
+            assert http1.in_words(error)
         else:
             assert len(answer.body) <= 100
 

@@ -271,7 +271,7 @@ def test_who_was_selected_does_not_stand_for_another(app: RelyingParty, provider
     ["ALICE", "Alice", "ａｌｉｃｅ", "аlice", "alіce", " alice ", "alice\u200b", "al\u00adice", "\u202ealice", "alice\x00"],
 )
 def test_nobody_can_have_a_name_that_prints_like_alices(provider: RunningProvider, name: str) -> None:
-    from idp.accounts.refusals import AccountRefusedError
+    from idp.accounts.errors import AccountRefusedError
 
     accounts, database = provider.services.accounts, provider.services.database
     with pytest.raises(AccountRefusedError), database.writing() as tx:

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
-from idp.accounts.refusals import PasswordRefusedError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
+from idp.accounts.errors import PasswordRefusedError, SignInRefusedError, SignInThrottledError, UsernameRefusedError
 from tests.accounts.site import PASSWORD, Browser, Site
 from tests.support.databases import DIALECTS, fresh
 

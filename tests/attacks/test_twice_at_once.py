@@ -17,13 +17,13 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from idp import app as composition
-from idp.accounts.refusals import SignInRefusedError
+from idp.accounts.errors import SignInRefusedError
 from idp.cli import cli
 from idp.consent.models import ConsentRow
 from idp.protocol import scopes
-from idp.runtime import lane
 from idp.runtime.console import Refused
 from idp.runtime.database import table_of
+from idp.runtime.inbound import long_poll
 from idp.tokens.models import EndedTokenRow, PairwiseSubjectRow
 from tests.attacks.twins import ISSUER, PASSWORD, Browser, Request, Twins
 from tests.attacks.twins import twins as made_twins
@@ -514,7 +514,7 @@ def test_a_poll_that_comes_twice_at_once(twins: Twins) -> None:
         await asyncio.Event().wait()
 
     def poll(number: int) -> int:
-        request = lane.WaitingRequest("POST", f"/ssf/poll/{stream_id}", headers, body, never)
+        request = long_poll.WaitingRequest("POST", f"/ssf/poll/{stream_id}", headers, body, never)
         return asyncio.run(lanes[number].answer(request))[0]
 
     for _ in range(3):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from idp.authorization.refusals import AuthorizationError, RequestRefusedError, UntrustedRequestError
+from idp.authorization.errors import AuthorizationError, RequestRefusedError, UntrustedRequestError
 from idp.authorization.request import Reader, read
 from idp.authorization.rules import AuthorizationRequest
 from idp.clients.rules import Client

@@ -15,7 +15,7 @@ from idp.clients.keys import ClientKeysError
 from idp.clients.rules import Client
 from idp.protocol.parameters import Parameters
 from idp.protocol.signatures import ALGORITHMS
-from idp.runtime.outbound import HttpReply, UnreachableError
+from idp.runtime.outbound.client import HttpReply, UnreachableError
 from tests.authorization.signing import key, unsigned
 
 ISSUER = "https://idp.example"

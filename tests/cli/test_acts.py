@@ -36,7 +36,7 @@ def disabled(idp: RunningProvider) -> str:
 
 
 def locked(idp: RunningProvider) -> str:
-    from idp.accounts.refusals import SignInRefusedError
+    from idp.accounts.errors import SignInRefusedError
 
     with pytest.raises(SignInRefusedError):
         idp.services.accounts.sign_in(user(idp), "wrong", "192.0.2.1", None)

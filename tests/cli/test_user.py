@@ -112,7 +112,7 @@ def test_a_person_is_renamed_and_stays_who_they_are(idp: RunningProvider) -> Non
 
 
 def _fail(idp: RunningProvider, times: int, device: str | None = None) -> None:
-    from idp.accounts.refusals import SignInRefusedError
+    from idp.accounts.errors import SignInRefusedError
 
     for _ in range(times):
         with pytest.raises(SignInRefusedError):
@@ -120,7 +120,7 @@ def _fail(idp: RunningProvider, times: int, device: str | None = None) -> None:
 
 
 def test_who_is_locked_out_is_shown_until_when_and_unlocked(idp: RunningProvider) -> None:
-    from idp.accounts.refusals import SignInThrottledError
+    from idp.accounts.errors import SignInThrottledError
 
     add(idp)
     free = run(idp, "user", "show", "alice", "--json").json
@@ -142,7 +142,7 @@ def test_who_is_locked_out_is_shown_until_when_and_unlocked(idp: RunningProvider
 
 
 def test_unlocking_frees_the_browsers_that_a_person_has_used_as_well_and_nobody_else(idp: RunningProvider) -> None:
-    from idp.accounts.refusals import SignInThrottledError
+    from idp.accounts.errors import SignInThrottledError
 
     add(idp)
     add(idp, "bob")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from idp.clients.keys import COOLDOWN, STALE, ClientKeys, ClientKeysError
-from idp.runtime.outbound import HttpReply, OutboundRefusedError, UnreachableError
+from idp.runtime.outbound.client import HttpReply, OutboundRefusedError, UnreachableError
 from tests.clients.keys import ec, public, rsa
 
 URI = "https://app.example/jwks"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from idp.clients.members import MEMBERS
 from idp.clients.metadata import MAXIMUM_LIST, MAXIMUM_STRING, MetadataError, parse
+from idp.clients.metadata_fields import MEMBERS
 from idp.clients.rules import AUTH_METHODS, Client, ClientRecord, registered
 from idp.protocol.response_types import RESPONSE_TYPES
 from idp.protocol.signatures import ALGORITHMS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from idp.clients.members import MEMBERS
+from idp.clients.metadata_fields import MEMBERS
 from idp.clients.similar import nearest
 from tests.clients.registering import METADATA, Own, World, refused
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idp.clients.members import MEMBERS
+from idp.clients.metadata_fields import MEMBERS
 from tests.clients.registering import METADATA, Own, World
 from tests.clients.test_metadata import JSON, PLAUSIBLE
 

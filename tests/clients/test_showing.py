@@ -2,8 +2,8 @@
 
 import pytest
 
+from idp.clients.display import locales, show
 from idp.clients.rules import Client
-from idp.clients.showing import locales, show
 
 CLIENT = Client(
     "id",

@@ -13,7 +13,7 @@ from idp.delivery.rules import Composer, Delivery, Message, NewDelivery
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
 from idp.runtime.database import Base, Database, table_of
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound.client import Outbound
 from tests.delivery.receivers import Receiver, eventually, receiving
 from tests.support.databases import DIALECTS, fresh
 

@@ -14,7 +14,7 @@ from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
 from idp.runtime import clock
 from idp.runtime.database import Database
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound.client import Outbound
 from tests.delivery.conftest import compose
 
 TIMEOUT = 60.0

@@ -5,10 +5,10 @@ import threading
 import pytest
 from prometheus_client import REGISTRY
 
-from idp.delivery import lanes, ledger, store
+from idp.delivery import lanes, outbox_session, store
 from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, SOON, Delivery, NewDelivery, Party, open_for
-from idp.runtime import lookups
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound import resolver
+from idp.runtime.outbound.client import Outbound
 from tests.delivery.conftest import Office
 from tests.delivery.receivers import Receiver, eventually
 
@@ -121,7 +121,7 @@ def test_what_expires_dies_though_the_circuit_is_open(office: Office, receiver) 
 
 
 def test_much_that_expires_dies_a_part_at_a_time_and_at_once(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_EXPIRED_AT_ONCE", 2)
+    monkeypatch.setattr(outbox_session, "_EXPIRED_AT_ONCE", 2)
     for number in range(5):
         office.send(receiver().url(), sid=f"s{number}", lifetime=10)
     with office.database.writing() as tx:
@@ -160,16 +160,16 @@ def test_what_waits_is_counted(office: Office, receiver) -> None:
 
 
 def test_parties_whose_names_hang_take_no_innocent_one_down(office: Office, receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookups, "MOST", 2)
+    monkeypatch.setattr(resolver, "MOST", 2)
     released, fine = threading.Event(), receiver()
 
-    def resolver(host: str, _port: int) -> list[str]:
+    def resolve(host: str, _port: int) -> list[str]:
         if host != "fine.example":
             released.wait(60)
         return ["127.0.0.1"]
 
     worker = office.open(timeout=0.4)
-    worker._outbound = Outbound(allow_loopback=True, timeout=0.4, resolver=resolver)
+    worker._outbound = Outbound(allow_loopback=True, timeout=0.4, resolver=resolve)
     for name in ("hangs", "too"):
         office.send(f"http://{name}.example:{fine.port}/", client_id=name)
     eventually(lambda: len(parties(office)) == 2)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from structlog.typing import EventDict
 
-from idp.delivery import lanes, ledger, store, worker
-from idp.delivery.ledger import FIRST_READ
+from idp.delivery import lanes, outbox_session, store, worker
+from idp.delivery.outbox_session import FIRST_READ
 from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, Queue, delivery_id, lane_in_order
 from idp.delivery.service import DeliveryService
 from idp.runtime.database import Transaction
@@ -101,7 +101,7 @@ def test_what_has_a_place_is_not_overtaken_by_what_is_read_while_it_fails(
     office: Office, receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_LOW", FIRST_READ)
-    monkeypatch.setattr(ledger, "FIRST_READ", 4)
+    monkeypatch.setattr(outbox_session, "FIRST_READ", 4)
     party, lane = receiver(), lane_in_order("stream")
     party.hold()
     party.answers(503, 200)
@@ -125,7 +125,7 @@ def test_what_is_read_of_a_lane_while_its_party_fails_does_not_overtake_what_the
     office: Office, receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_SLOW", 60)
-    monkeypatch.setattr(ledger, "FIRST_READ", 3)
+    monkeypatch.setattr(outbox_session, "FIRST_READ", 3)
     party = receiver()
     party.hold()
     party.answers(503, 200)
@@ -288,7 +288,9 @@ def test_workers_that_find_the_queue_too_long_at_the_same_moment_give_up_the_sur
 
     monkeypatch.setattr(store, "queue", queue)
     books = [
-        ledger.OutboxSession(office.database, concurrency=4, poll_seconds=60, lease=60, queue_limit=10, jitter=lambda: 0.5)
+        outbox_session.OutboxSession(
+            office.database, concurrency=4, poll_seconds=60, lease=60, queue_limit=10, jitter=lambda: 0.5
+        )
         for _ in range(2)
     ]
     threads = [threading.Thread(target=book._measure) for book in books]

@@ -16,7 +16,7 @@ from idp.delivery.rules import Outcome
 from idp.delivery.service import DeliveryService
 from idp.delivery.worker import Worker
 from idp.runtime.database import table_of
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound.client import Outbound
 from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
 

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from idp.delivery import store
-from idp.delivery.ledger import OutboxSession
+from idp.delivery.outbox_session import OutboxSession
 from idp.delivery.rules import Delivery, Message, NewDelivery, Outcome, lane_in_order
-from idp.runtime.outbound import Outbound
+from idp.runtime.outbound.client import Outbound
 from tests.delivery.conftest import Office, compose
 from tests.delivery.receivers import Receiver, eventually
 from tests.support.databases import waits_for_a_lock

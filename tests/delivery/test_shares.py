@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import pytest
 
-from idp.delivery import lanes, ledger
-from idp.delivery.ledger import Finished, OutboxSession, Round, Underway
+from idp.delivery import lanes, outbox_session
+from idp.delivery.outbox_session import Finished, OutboxSession, Round, Underway
 from idp.delivery.rules import Result, Verdict
 from idp.runtime.database import Transaction
 from tests.delivery.conftest import Office
@@ -29,7 +29,7 @@ def arrive(office: Office, book: OutboxSession, round_: Round, of: Collection[st
 @pytest.fixture
 def backlog(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
     """Five wait in each of four lanes, and one of each is read at first."""
-    monkeypatch.setattr(ledger, "FIRST_READ", LANES)
+    monkeypatch.setattr(outbox_session, "FIRST_READ", LANES)
     for number in range(LANES * 5):
         office.send(NOWHERE, client_id=f"app-{number % LANES}", sid=f"s{number}")
     return office
@@ -66,7 +66,7 @@ def test_a_worker_that_is_not_asked_for_lanes_goes_on_with_its_own(backlog: Offi
 def test_lanes_that_were_left_to_a_worker_that_has_died_are_taken_again(
     backlog: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "_LEFT_SECONDS", 0.0)
+    monkeypatch.setattr(outbox_session, "_LEFT_SECONDS", 0.0)
     first, dying = book(backlog), book(backlog)
     found = first.look(Underway())
     assert dying.look(Underway()).batches == {}

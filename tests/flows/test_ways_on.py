@@ -181,8 +181,8 @@ def test_a_website_that_is_no_web_address_is_no_link(provider: RunningProvider) 
     assert client is not None
     from dataclasses import replace
 
+    from idp.clients.display import show
     from idp.clients.pages import way_back
-    from idp.clients.showing import show
 
     for address in ("javascript:alert(1)", "data:text/html,x", "//evil.example", ""):
         spoiled = replace(client, client_uri=address)
@@ -190,7 +190,7 @@ def test_a_website_that_is_no_web_address_is_no_link(provider: RunningProvider) 
 
 
 def test_the_page_of_a_server_that_is_too_busy_names_no_secret_and_needs_no_template(provider: RunningProvider) -> None:
-    from idp.runtime.gateway import _BUSY_FOR_PEOPLE
+    from idp.runtime.inbound.rsgi import _BUSY_FOR_PEOPLE
 
     status, headers, content = _BUSY_FOR_PEOPLE
     assert status == 503

@@ -167,7 +167,7 @@ def imported_modules() -> list[object]:
     return [
         importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         for path in modules()
-        if not path.startswith("idp/keys/hsm") and "__main__" not in path and "/demo/" not in path
+        if not path.startswith("idp/keys/pkcs11") and "__main__" not in path and "/demo/" not in path
     ]
 
 
@@ -216,10 +216,10 @@ def test_no_other_place_renders_a_traceback() -> None:
 #: Where threads are started, and why nobody else has to see that they go on.
 THREADS = {
     "idp/runtime/supervision.py": "it starts again what ends",
-    "idp/runtime/turn.py": "they serve calls whose errors are caught, and the server's probe sees them",
+    "idp/runtime/inbound/threads.py": "they serve calls whose errors are caught, and the server's probe sees them",
     "idp/runtime/pool.py": "as the threads of the turns",
-    "idp/runtime/gateway.py": "it waits for the one call that it makes",
-    "idp/runtime/lookups.py": "one look-up each; whoever waits is told in its `finally`",
+    "idp/runtime/inbound/rsgi.py": "it waits for the one call that it makes",
+    "idp/runtime/outbound/resolver.py": "one look-up each; whoever waits is told in its `finally`",
     "idp/demo/stage.py": "it reads what a process says, and ends with that",
     "idp/verifier/sync.py": "it walks its flow again after whatever ended it",
     "idp/verifier/guard.py": "it sweeps again after whatever failed",

@@ -191,7 +191,7 @@ RULES = {
     ),
     "writes in a loop": (
         writes_in_a_loop,
-        {"idp/runtime/batches.py", "idp/keys/keeper.py"},  # a few lines of keys, each closed once in years
+        {"idp/runtime/batches.py", "idp/keys/schedule.py"},  # a few lines of keys, each closed once in years
         "while left:\n  with database.writing() as tx:\n    x(tx)",
         "with database.writing() as tx:\n  for each in x:\n    y(tx)",
     ),
@@ -252,7 +252,7 @@ RULES = {
     ),
     "reads the host": (
         reads_the_host,
-        {"idp/runtime/front.py"},  # which overwrites it, ahead of everybody
+        {"idp/runtime/inbound/documents.py"},  # which overwrites it, ahead of everybody
         "from flask import request\nrequest.host_url",
         "from flask import request\nrequest.path",
     ),

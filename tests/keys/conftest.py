@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from idp.keys import ring
+from idp.keys import keyring
+from idp.keys.keyring import PublicJwk
 from idp.keys.models import SigningKeyRow
-from idp.keys.ring import PublicJwk
 from idp.keys.rules import KeyPolicy
 from idp.keys.service import KeyService
 from idp.runtime.database import Database
@@ -22,13 +22,13 @@ BITS = 2048
 @pytest.fixture(scope="session")
 def pool() -> list[tuple[PublicJwk, bytes]]:
     """RSA keys, made once: making one takes a third of a second."""
-    return [ring.generate(BITS, "RS256") for _ in range(8)]
+    return [keyring.generate(BITS, "RS256") for _ in range(8)]
 
 
 @pytest.fixture(autouse=True)
 def prepared_keys(pool: list[tuple[PublicJwk, bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test is given the same keys in the same order, and new ones when these are used up."""
-    left, generate = list(pool), ring.generate
+    left, generate = list(pool), keyring.generate
 
     def take(bits: int, alg: str) -> tuple[PublicJwk, bytes]:
         if (bits, alg) != (BITS, "RS256"):
@@ -38,7 +38,7 @@ def prepared_keys(pool: list[tuple[PublicJwk, bytes]], monkeypatch: pytest.Monke
         except IndexError:
             return generate(bits, alg)
 
-    monkeypatch.setattr(ring, "generate", take)
+    monkeypatch.setattr(keyring, "generate", take)
 
 
 @pytest.fixture(scope="session")

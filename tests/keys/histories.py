@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from idp.keys import ending
+from idp.keys.keyring import PublicJwk, generate
 from idp.keys.models import SigningKeyRow
-from idp.keys.ring import PublicJwk, generate
 from idp.keys.rules import LEAD, REFRESH_SECONDS, KeyPolicy, KeyState
 from idp.keys.service import KeyService
 from idp.runtime.database import Database

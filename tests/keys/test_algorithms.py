@@ -7,8 +7,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from idp.keys.holders import SigningUnavailableError
-from idp.keys.ring import generate
+from idp.keys.backends import SigningUnavailableError
+from idp.keys.keyring import generate
 from idp.keys.rules import REVOCATION_GRACE, KeyState
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.protocol.signatures import ALGORITHMS, half_hash

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11.exceptions import AttributeSensitive
 
-from idp.keys.hsm import RETRY_SECONDS, Hsm, HsmError, HsmSettingsError
+from idp.keys.pkcs11.hsm import RETRY_SECONDS, Hsm, HsmError, HsmSettingsError
 from tests.keys.grounds import Clock
 from tests.support.softhsm import Token
 
@@ -151,7 +151,7 @@ def test_a_key_that_is_destroyed_is_gone_and_the_others_stay(hsm: Hsm) -> None:
 def test_another_process_signs_with_the_same_key(hsm: Hsm, hsm_token: Token) -> None:
     public, reference = hsm.make("RS256")
     program = (
-        "import sys, os, time; from idp.keys.hsm import Hsm; module, label, reference = sys.argv[1:];"
+        "import sys, os, time; from idp.keys.pkcs11.hsm import Hsm; module, label, reference = sys.argv[1:];"
         "hsm = Hsm(module, label, os.environ['PIN'], 2048, time.time);"
         "print(hsm.sign(bytes.fromhex(reference), 'RS256', b'elsewhere').hex())"
     )

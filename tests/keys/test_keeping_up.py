@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from idp.keys.keeper import Resealed
 from idp.keys.rules import REFRESH_SECONDS, KeyState
+from idp.keys.schedule import Resealed
 from idp.keys.sealing import UnsealError
 from idp.keys.service import InvalidTokenError, KeyService
 from idp.runtime.database import Database

@@ -9,8 +9,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from idp.keys.holders import SigningUnavailableError
-from idp.keys.hsm import RETRY_SECONDS, Hsm
+from idp.keys.backends import SigningUnavailableError
+from idp.keys.pkcs11.hsm import RETRY_SECONDS, Hsm
 from idp.keys.rules import REVOCATION_GRACE
 from idp.keys.service import KeyService
 from idp.runtime.database import Database

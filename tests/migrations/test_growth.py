@@ -9,7 +9,7 @@ from idp.delivery import store as deliveries
 from idp.runtime import migrations
 from idp.runtime.database import Database
 from idp.runtime.secrets import b64url
-from idp.tokens.places import Places
+from idp.tokens.positions import Positions
 from tests.migrations.databases import opened_at
 
 _ACCOUNT = (
@@ -74,7 +74,7 @@ def test_families_keep_their_places_and_new_ones_are_drawn_from_lists_that_are_e
     with database.writing() as tx:
         kept = tx.execute(text("SELECT status_index FROM token_families ORDER BY status_index")).scalars().all()
         assert tuple(kept) == places
-        draw = Places().draw
+        draw = Positions().draw
         drawn = [draw(tx) for _ in range(50)]
     first = {(): 0, (0, 7): LIST, (5, LIST + 1): 2 * LIST}[places]
     assert len(set(drawn)) == 50

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from idp.protocol import uris
-from idp.runtime.pages import see_other
+from idp.runtime.web.pages import see_other
 
 REGISTERED = "https://app.example/callback"
 LOOPBACK = "http://127.0.0.1/callback"

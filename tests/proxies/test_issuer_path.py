@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import Client
 
 from idp import app as application
-from idp.runtime import front
+from idp.runtime.inbound import documents
 from tests.proxies.conftest import Build
 from tests.support import http
 from tests.support.serving import RunningProvider, free_port
@@ -129,7 +129,7 @@ def test_a_stranger_takes_nothing_off(web: Client) -> None:
 
 def test_a_proxy_below_whose_path_the_issuer_is_not_is_told_of_once(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, object]] = []
-    monkeypatch.setattr(front.audit, "warn", lambda event, **fields: told.append({"event": event} | fields))
+    monkeypatch.setattr(documents.audit, "warn", lambda event, **fields: told.append({"event": event} | fields))
     web = application.create_app(build(issuer="https://op.example", trusted_proxies="127.0.0.1")).test_client()
     for _ in range(3):
         assert web.get("/login", headers={"X-Forwarded-Prefix": "/id"}).status_code == 200

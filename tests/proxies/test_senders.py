@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import Client
 
 from idp import app as application
-from idp.runtime import front
+from idp.runtime.inbound import documents
 from tests.proxies.conftest import Build
 
 PROXY = "10.0.0.1"
@@ -83,7 +83,7 @@ def test_the_list_of_sessions_shows_it(build: Build, name: str, form: str) -> No
 
 def test_one_line_tells_of_a_proxy_that_nobody_named(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, dict[str, object]]] = []
-    monkeypatch.setattr(front.audit, "warn", lambda event, **fields: told.append((event, fields)))
+    monkeypatch.setattr(documents.audit, "warn", lambda event, **fields: told.append((event, fields)))
     web = web_of(build)
     for name in FORMS:
         for address in ("203.0.113.9", "203.0.113.10"):
@@ -96,7 +96,7 @@ def test_one_line_tells_of_a_proxy_that_nobody_named(build: Build, monkeypatch: 
 
 def test_strangers_fill_no_log_with_it(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(front.audit, "warn", lambda event, **_: told.append(event))
+    monkeypatch.setattr(documents.audit, "warn", lambda event, **_: told.append(event))
     web = web_of(build)
     for number in range(100):
         web.get("/login", headers={"X-Forwarded-For": "x"}, environ_overrides={"REMOTE_ADDR": f"203.0.113.{number}"})

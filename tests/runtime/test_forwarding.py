@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idp.runtime.forwarding import Proxies, hops, read
+from idp.runtime.inbound.forwarding import Proxies, hops, read
 
 PROXY = "10.0.0.1"
 TRUSTED = Proxies((ip_network("10.0.0.0/8"), ip_network("fd00::/8")))

@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 from idp import app
 from idp.config import Settings
 from idp.runtime import audit, clock, supervision
-from idp.runtime.gateway import Gateway
+from idp.runtime.inbound.rsgi import RsgiApplication
+from idp.runtime.inbound.threads import FullError, RequestThreads
 from idp.runtime.migrations import upgrade
 from idp.runtime.periodic import Periodic
 from idp.runtime.pool import Pool
 from idp.runtime.supervision import Heartbeat, Probe, Supervised, Watch
-from idp.runtime.turn import FullError, Turns
 
 PATIENCE = 20
 ENDS: list[BaseException | None] = [RuntimeError("whatever"), SystemExit(), KeyboardInterrupt(), MemoryError(), None]
@@ -149,7 +149,7 @@ def test_a_call_that_exits_takes_no_thread_with_it() -> None:
     def leave() -> None:
         raise SystemExit
 
-    pool, turns = Pool(1, "idp-test"), Turns(1, 8)
+    pool, turns = Pool(1, "idp-test"), RequestThreads(1, 8)
     for submit in (pool.submit, turns.submit):
         left = submit(leave)
         with pytest.raises(SystemExit):
@@ -318,8 +318,8 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def gateway(stop: Callable[[], object], *each_second: Callable[[], object]) -> Gateway:
-    return Gateway(
+def gateway(stop: Callable[[], object], *each_second: Callable[[], object]) -> RsgiApplication:
+    return RsgiApplication(
         lambda _environ, _start: [],
         maximum_body=1,
         is_quick=lambda _path: True,

@@ -1,4 +1,4 @@
-"""Turns: one thread runs at a time, and who waits lets the next one run."""
+"""RequestThreads: one thread runs at a time, and who waits lets the next one run."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ import pytest
 
 from idp.accounts import passwords
 from idp.authorization import request_uri
-from idp.clients import keys, outside
-from idp.runtime import gateway
-from idp.runtime.turn import FullError, Turns, waiting
+from idp.clients import keys, uri_checks
+from idp.runtime.inbound import rsgi
+from idp.runtime.inbound.threads import FullError, RequestThreads, release_thread
 
 PATIENCE = 20
 
@@ -38,13 +38,13 @@ def results(futures: list[Future[object]]) -> list[object]:
 
 
 def test_one_runs_at_a_time_also_when_many_come_back_from_waiting() -> None:
-    turns, running = Turns(8, 1000), Running()
+    turns, running = RequestThreads(8, 1000), Running()
 
     def work(number: int) -> int:
         for _ in range(3):
             with running():
                 sum(range(1000))
-            with waiting():
+            with release_thread():
                 threading.Event().wait(0.0001)
         with running():
             return number
@@ -55,16 +55,16 @@ def test_one_runs_at_a_time_also_when_many_come_back_from_waiting() -> None:
 
 
 def test_calls_are_begun_in_the_order_in_which_they_come() -> None:
-    turns, begun = Turns(4, 1000), []
+    turns, begun = RequestThreads(4, 1000), []
     results([turns.submit(lambda number=number: begun.append(number)) for number in range(300)])  # type: ignore[misc]
     assert begun == list(range(300))
 
 
 def test_who_waits_lets_the_others_run() -> None:
-    turns, go = Turns(3, 10), threading.Event()
+    turns, go = RequestThreads(3, 10), threading.Event()
 
     def wait() -> bool:
-        with waiting():
+        with release_thread():
             return go.wait(PATIENCE)
 
     held = [turns.submit(wait) for _ in range(2)]
@@ -75,7 +75,7 @@ def test_who_waits_lets_the_others_run() -> None:
 
 
 def test_who_runs_does_not() -> None:
-    turns, running, go = Turns(3, 10), threading.Event(), threading.Event()
+    turns, running, go = RequestThreads(3, 10), threading.Event(), threading.Event()
 
     def run() -> bool:
         running.set()
@@ -90,10 +90,10 @@ def test_who_runs_does_not() -> None:
 
 
 def test_when_all_threads_wait_a_call_is_begun_as_soon_as_one_is_back() -> None:
-    turns, go = Turns(2, 10), threading.Semaphore(0)
+    turns, go = RequestThreads(2, 10), threading.Semaphore(0)
 
     def wait() -> bool:
-        with waiting():
+        with release_thread():
             return go.acquire(timeout=PATIENCE)
 
     held = [turns.submit(wait) for _ in range(2)]
@@ -106,11 +106,11 @@ def test_when_all_threads_wait_a_call_is_begun_as_soon_as_one_is_back() -> None:
 
 
 def test_who_comes_back_goes_before_who_is_new() -> None:
-    turns, order = Turns(3, 10), []
+    turns, order = RequestThreads(3, 10), []
     go, is_running, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def first() -> None:
-        with waiting():
+        with release_thread():
             assert go.wait(PATIENCE)
         order.append("came back")
 
@@ -134,13 +134,13 @@ def _fail() -> None:
 
 
 def _fail_waiting() -> None:
-    with waiting():
+    with release_thread():
         _fail()
 
 
 @pytest.mark.parametrize("failing", [_fail, _fail_waiting])
 def test_an_error_reaches_who_asked_and_the_turn_goes_on(failing: Callable[[], None]) -> None:
-    turns, running = Turns(2, 10), Running()
+    turns, running = RequestThreads(2, 10), Running()
     for _ in range(10):
         with pytest.raises(LookupError):
             turns.submit(failing).result(PATIENCE)
@@ -154,7 +154,7 @@ def test_an_error_reaches_who_asked_and_the_turn_goes_on(failing: Callable[[], N
 
 
 def test_an_error_inside_the_block_leaves_it_with_the_turn() -> None:
-    turns, running = Turns(4, 100), Running()
+    turns, running = RequestThreads(4, 100), Running()
 
     def work() -> None:
         with pytest.raises(LookupError):
@@ -167,10 +167,10 @@ def test_an_error_inside_the_block_leaves_it_with_the_turn() -> None:
 
 
 def test_a_block_inside_a_block_gives_nothing_twice() -> None:
-    turns, running = Turns(4, 100), Running()
+    turns, running = RequestThreads(4, 100), Running()
 
     def work() -> None:
-        with waiting(), waiting():
+        with release_thread(), release_thread():
             threading.Event().wait(0.001)
         with running():
             threading.Event().wait(0.001)
@@ -180,12 +180,12 @@ def test_a_block_inside_a_block_gives_nothing_twice() -> None:
 
 
 def test_a_thread_without_a_turn_just_goes_on() -> None:
-    with waiting(), waiting():
+    with release_thread(), release_thread():
         pass
 
 
 def test_more_than_may_wait_are_refused_and_come_again() -> None:
-    turns, running, go = Turns(2, 3), threading.Event(), threading.Event()
+    turns, running, go = RequestThreads(2, 3), threading.Event(), threading.Event()
 
     def run() -> bool:
         running.set()
@@ -202,7 +202,7 @@ def test_more_than_may_wait_are_refused_and_come_again() -> None:
 
 
 def test_what_was_cancelled_is_not_begun() -> None:
-    turns, running, go = Turns(2, 3), threading.Event(), threading.Event()
+    turns, running, go = RequestThreads(2, 3), threading.Event(), threading.Event()
 
     def run() -> bool:
         running.set()
@@ -220,5 +220,11 @@ def test_what_was_cancelled_is_not_begun() -> None:
 
 
 def test_a_process_has_more_threads_than_may_wait_by_all_limits_together() -> None:
-    limits = outside._MAXIMUM_WAITING, keys._MAXIMUM_WAITING, request_uri._MAXIMUM_WAITING, passwords.AT_ONCE, passwords.WAITING
-    assert gateway.THREADS > sum(limits)
+    limits = (
+        uri_checks._MAXIMUM_WAITING,
+        keys._MAXIMUM_WAITING,
+        request_uri._MAXIMUM_WAITING,
+        passwords.AT_ONCE,
+        passwords.WAITING,
+    )
+    assert rsgi.THREADS > sum(limits)

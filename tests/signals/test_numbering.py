@@ -11,9 +11,9 @@ from idp.delivery.service import DeliveryService
 from idp.protocol import events
 from idp.runtime.database import Base, Database, Transaction
 from idp.signals import rules
-from idp.signals.hub import Hub
 from idp.signals.push import Pushing
 from idp.signals.rules import NewSignal, Signal
+from idp.signals.sequencer import Sequencer
 from idp.signals.service import SignalService
 from idp.tables import metadata
 from tests.support.databases import DIALECTS, fresh
@@ -166,7 +166,7 @@ def test_while_one_numbers_another_does_something_else(database: Database, log: 
     with database.writing() as tx:
         assert log.number(tx) == 1
         assert number(database, log_of(database)) is None
-        hub = Hub(database, log_of(database), lambda: None)
+        hub = Sequencer(database, log_of(database), lambda: None)
         hub._started = True
         assert hub.once() is False
         assert hub.look.as_of == float("-inf")
@@ -214,8 +214,8 @@ def test_a_hub_remembers_what_is_new_and_sends_those_who_are_further_behind_to_t
 ) -> None:
     from tests.signals.test_rules import stream
 
-    monkeypatch.setattr("idp.signals.hub.REMEMBERED", 10)
-    hub = Hub(database, log, lambda: None)
+    monkeypatch.setattr("idp.signals.sequencer.REMEMBERED", 10)
+    hub = Sequencer(database, log, lambda: None)
     assert hub.once()
     for name in range(25):
         with database.writing() as tx:
@@ -235,7 +235,7 @@ def test_a_hub_that_begins_late_knows_that_it_does_not_know_what_was_before(data
     with database.writing() as tx:
         key_ended(log, tx, "a")
     number(database, log)
-    hub = Hub(database, log, lambda: None)
+    hub = Sequencer(database, log, lambda: None)
     hub.once()
     assert hub.remembered(stream(cursor=0), 5) is None
     assert hub.remembered(stream(cursor=1), 5) == ([], False)
@@ -243,7 +243,7 @@ def test_a_hub_that_begins_late_knows_that_it_does_not_know_what_was_before(data
 
 def test_keys_are_read_anew_before_anybody_is_told_of_a_revoked_one(database: Database, log: SignalService) -> None:
     order: list[str] = []
-    hub = Hub(database, log, lambda: order.append("keys"))
+    hub = Sequencer(database, log, lambda: order.append("keys"))
     hub.once()
     hub.when_looked(lambda: order.append("told"))
     with database.writing() as tx:

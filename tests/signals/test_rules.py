@@ -5,7 +5,7 @@ import json
 import pytest
 
 from idp.protocol import events
-from idp.runtime.outbound import HttpReply
+from idp.runtime.outbound.client import HttpReply
 from idp.signals import requests, rules
 from idp.signals.push import judge
 from idp.signals.requests import MalformedError

@@ -5,10 +5,10 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from idp.runtime.lane import Answer, WaitingRequest
-from idp.signals.answers import Collected, PollRefusal
-from idp.signals.hub import Look
+from idp.runtime.inbound.long_poll import Answer, WaitingRequest
 from idp.signals.poll import PollLane
+from idp.signals.poll_service import Collected, PollRefusal
+from idp.signals.sequencer import Look
 from tests.signals.test_rules import signal, stream
 from tests.support.pace import slowness
 

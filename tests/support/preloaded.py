@@ -200,7 +200,7 @@ def _compile_templates() -> None:
     from flask import Flask
 
     from idp import resources
-    from idp.runtime.pages import set_up_templates
+    from idp.runtime.web.pages import set_up_templates
 
     app = Flask("idp")
     set_up_templates(app, [str(resources.folder("templates"))])

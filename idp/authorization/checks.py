@@ -11,7 +11,7 @@ from typing import Protocol
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError, UnauthorizedClientError
 
-from idp.authorization.refusals import AuthorizationError
+from idp.authorization.errors import AuthorizationError
 from idp.authorization.rules import PROMPTS
 from idp.clients.rules import Client
 from idp.protocol import claims as claims_parameter

@@ -3,7 +3,7 @@
 Under plain WSGI a worker's threads would wait for every body that comes slowly, and two hundred of them would hold up
 everybody (THREATS 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
 longer than a request takes waits here as well, in a lane of its own (a long poll: `idp.signals.poll`). What waits for
-less, for somebody else's server or for a password, keeps its thread and lets the others run (`idp.runtime.turn`).
+less, for somebody else's server or for a password, keeps its thread and lets the others run (`idp.runtime.inbound.threads`).
 """
 
 import asyncio
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, ProtocolError, Scope
 
-from idp.runtime import audit, brought
-from idp.runtime.headers import HSTS, NO_STORE, STRICT, content_security_policy
-from idp.runtime.lane import Answer, Lane, WaitingRequest
-from idp.runtime.turn import FullError, Turns
+from idp.runtime import audit
+from idp.runtime.inbound.long_poll import Answer, LongPoll, WaitingRequest
+from idp.runtime.inbound.threads import FullError, RequestThreads
+from idp.runtime.web import brought
+from idp.runtime.web.headers import HSTS, NO_STORE, STRICT, content_security_policy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -81,7 +82,7 @@ class TooLargeError(Exception):
     """A body that is longer than any request may be."""
 
 
-class Gateway:
+class RsgiApplication:
     """The RSGI application of a worker process. `is_quick` names the paths that are answered without waiting for anything.
 
     `lanes` answer what may have to wait for long, before the application is asked. `stop` is called once, in a thread of
@@ -95,7 +96,7 @@ class Gateway:
         *,
         maximum_body: int,
         is_quick: Callable[[str], bool],
-        lanes: Sequence[Lane] = (),
+        lanes: Sequence[LongPoll] = (),
         stop: Callable[[], object] = lambda: None,
         locate: Locate = lambda path, _peer, _taken: path,
         secure: bool = False,
@@ -113,10 +114,10 @@ class Gateway:
         self._stopping = threading.Thread(target=self._stop_when_told, name="idp-stop", daemon=True)
         self._told: SimpleQueue[None] = SimpleQueue()
         self._each_second = tuple(each_second)
-        self._turns = Turns(THREADS, QUEUE)
+        self._turns = RequestThreads(THREADS, QUEUE)
 
     @property
-    def turns(self) -> Turns:
+    def turns(self) -> RequestThreads:
         """The threads of the requests, for whoever looks whether they still work."""
         return self._turns
 

@@ -13,7 +13,7 @@ from idp.signals.rules import Signal
 _KEPT = 8192
 
 
-class SetMaker:
+class SetSigner:
     """Signs. A SET that a key has signed which signs no more is made anew: that key may be a dead one."""
 
     def __init__(self, issuer: str, keys: KeyService) -> None:

@@ -6,7 +6,7 @@ the session, and a family stands behind the access token, from this moment on. W
 
 from dataclasses import dataclass, replace
 
-from idp.authorization.refusals import UntrustedRequestError
+from idp.authorization.errors import UntrustedRequestError
 from idp.authorization.rules import AuthorizationRequest
 from idp.clients import encryption
 from idp.clients.authentication import ClientAuthenticationError
@@ -32,7 +32,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Issuing:
+class ResponseIssuer:
     """Issues what one authorization response holds."""
 
     clients: ClientService

@@ -48,7 +48,7 @@ class Look:
     last: int
 
 
-class Hub:
+class Sequencer:
     """Looks at the log. With the numbers, what is to be pushed is written down.
 
     `refresh_keys` is called when a key was revoked, before anybody is told of it in a signature.

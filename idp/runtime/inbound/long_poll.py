@@ -23,7 +23,7 @@ class WaitingRequest:
     gone: Callable[[], Awaitable[None]]
 
 
-class Lane(Protocol):
+class LongPoll(Protocol):
     """Answers some paths in the event loop."""
 
     def serves(self, path: str) -> bool:

@@ -9,8 +9,8 @@ from typing import ClassVar, Protocol
 
 from joserfc.jws import JWSRegistry
 
-from idp.keys import ring
-from idp.keys.ring import Jwk, PublicJwk
+from idp.keys import keyring
+from idp.keys.keyring import Jwk, PublicJwk
 
 
 class SigningUnavailableError(Exception):
@@ -83,11 +83,11 @@ class DatabaseHolder:
 
     def generate(self, alg: str) -> tuple[PublicJwk, bytes]:
         """See `Holder`."""
-        return ring.generate(self._rsa_bits, alg)
+        return keyring.generate(self._rsa_bits, alg)
 
     def signer(self, private: bytes, alg: str) -> LocalSigner:
         """See `Holder`."""
-        return LocalSigner(ring.TYPES[alg].import_key(private), alg)
+        return LocalSigner(keyring.TYPES[alg].import_key(private), alg)
 
     def destroy(self, private: bytes) -> bool:  # noqa: ARG002
         """The row is all there is, and it stays."""

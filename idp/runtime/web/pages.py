@@ -11,8 +11,8 @@ from werkzeug.datastructures import Headers
 from idp.protocol.parameters import MalformedParametersError, Parameters
 from idp.protocol.uris import form_target, origin
 from idp.runtime.clock import ago, in_iso, in_words, time_of_day
-from idp.runtime.compiled_templates import COMPILED
-from idp.runtime.headers import NO_STORE
+from idp.runtime.web.compiled_templates import COMPILED
+from idp.runtime.web.headers import NO_STORE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

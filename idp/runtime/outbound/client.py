@@ -21,10 +21,10 @@ import certifi
 
 from idp import __version__
 from idp.protocol.uris import is_wellformed
-from idp.runtime import addresses, wire
-from idp.runtime.lookups import Lookups, NoRoomError, Resolver, system_resolver
-from idp.runtime.turn import waiting
-from idp.runtime.wire import Connection, HttpParserError, HttpReply
+from idp.runtime.inbound.threads import release_thread
+from idp.runtime.outbound import addresses, http1
+from idp.runtime.outbound.http1 import Connection, HttpParserError, HttpReply
+from idp.runtime.outbound.resolver import Lookups, NoRoomError, Resolver, system_resolver
 from idp.setting_types import Network
 
 __all__ = [
@@ -106,7 +106,7 @@ class Outbound:
     def refusal(self, url: str) -> str | None:
         """Why `url` will not be contacted as its name resolves now, as a sentence; None when it will, or does not resolve."""
         try:
-            with waiting():
+            with release_thread():
                 asyncio.run(self._look(url))
         except OutboundRefusedError as error:
             return str(error)
@@ -117,7 +117,7 @@ class Outbound:
     def obstacle(self, url: str) -> str | None:
         """As `refusal`, and also why its name cannot be looked up now. Raises OutboundBusyError for want of room here."""
         try:
-            with waiting():
+            with release_thread():
                 asyncio.run(self._look(url))
         except OutboundBusyError:
             raise
@@ -134,7 +134,7 @@ class Outbound:
         return Line(self)
 
     def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
-        with waiting():
+        with release_thread():
             return asyncio.run(self._once(method, url, body, {**headers, "Connection": "close"}))
 
     async def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
@@ -227,7 +227,7 @@ class Line:
             answer = await self._exchange(target, deadline, request)
         except (OSError, HttpParserError) as error:
             self._close()
-            message = f"{target.host}: {wire.in_words(error)}"
+            message = f"{target.host}: {http1.in_words(error)}"
             raise UnreachableError(message) from error
         if self._connection is not None and not self._connection.reusable:
             self._close()

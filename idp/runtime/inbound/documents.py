@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from idp.runtime import audit
-from idp.runtime.forwarding import Proxies, Sender
-from idp.runtime.headers import HSTS, STRICT
+from idp.runtime.inbound.forwarding import Proxies, Sender
+from idp.runtime.web.headers import HSTS, STRICT
 from idp.setting_types import PROXY_HEADERS, Network
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class CachedDocument:
         object.__setattr__(self, "headers", tuple(headers.items()))
 
 
-class Front:
+class DocumentsFirst:
     """The outermost application. `documents` maps a path below the issuer to what answers it."""
 
     def __init__(

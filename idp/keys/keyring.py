@@ -11,10 +11,10 @@ from idp.keys.rules import Key, KeyLifetime, KeyPolicy, KeyState
 from idp.protocol import strict_json
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.clock import Instant
-from idp.runtime.front import CachedDocument
+from idp.runtime.inbound.documents import CachedDocument
 
 if TYPE_CHECKING:
-    from idp.keys.holders import Signer
+    from idp.keys.backends import Signer
 
 Jwk: TypeAlias = RSAKey | ECKey | OKPKey
 #: A key as the JWKS shows it (RFC 7517 §4): never a private member.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Response, flash
 
 from idp.protocol.parameters import Parameters
-from idp.runtime.pages import PageError, Way, render, see_other
+from idp.runtime.web.pages import PageError, Way, render, see_other
 
 NOT_DONE = "You are not signed in at this browser any more, so nothing was ended or changed. Sign in to go on."
 #: True of a form from another tab, and of one that another site forged.

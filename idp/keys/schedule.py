@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from idp.keys import rules, sealing, store
-from idp.keys.holders import AbsentSigner, DatabaseHolder, Holder, Signer
-from idp.keys.ring import SigningKeyring
+from idp.keys.backends import AbsentSigner, DatabaseHolder, Holder, Signer
+from idp.keys.keyring import SigningKeyring
 from idp.keys.rules import Key, KeyPolicy, KeyState, WantedKeys
 from idp.runtime import audit
 from idp.runtime.clock import Instant

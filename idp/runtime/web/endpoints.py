@@ -12,9 +12,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from idp.protocol import errors
 from idp.protocol.parameters import MalformedParametersError, Parameters
-from idp.runtime import brought
-from idp.runtime.headers import NO_STORE
 from idp.runtime.outage import DatabaseUnavailableError
+from idp.runtime.web import brought
+from idp.runtime.web.headers import NO_STORE
 
 FORM = "application/x-www-form-urlencoded"
 _CORS_HEADERS = "Authorization, Content-Type, DPoP"

@@ -5,7 +5,7 @@ from idp.runtime.database import Transaction
 from idp.tokens import rules, store
 
 
-class Places:
+class Positions:
     """Draws places. What this process knows of the lists' seeds it has read from what was committed."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 
-from idp.keys.holders import SigningUnavailableError
+from idp.keys.backends import SigningUnavailableError
 from idp.protocol import scopes
 from idp.runtime import audit
 from idp.runtime.clock import Instant
@@ -16,10 +16,10 @@ from idp.runtime.database import Database, Transaction
 from idp.runtime.figures import Histogram
 from idp.signals import rules
 from idp.signals.bearer import client_of
-from idp.signals.hub import Hub
 from idp.signals.requests import PollBody
 from idp.signals.rules import Signal, Stream
-from idp.signals.sets import SetMaker
+from idp.signals.sequencer import Sequencer
+from idp.signals.set_signer import SetSigner
 from idp.signals.streams import StreamService
 from idp.tokens.service import TokenService
 
@@ -60,10 +60,12 @@ class Collected:
     more: bool
 
 
-class Answers:
+class PollService:
     """The side of polling that blocks."""
 
-    def __init__(self, database: Database, tokens: TokenService, streams: StreamService, sets: SetMaker, hub: Hub) -> None:
+    def __init__(
+        self, database: Database, tokens: TokenService, streams: StreamService, sets: SetSigner, hub: Sequencer
+    ) -> None:
         self._database = database
         self._tokens = tokens
         self._streams = streams

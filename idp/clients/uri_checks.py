@@ -4,11 +4,11 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from idp.clients.members import Json, MetadataError
+from idp.clients.metadata_fields import Json, MetadataError
 from idp.protocol import strict_json
 from idp.protocol.strict_json import JsonError
-from idp.runtime import audit, outbound
-from idp.runtime.outbound import Outbound, OutboundError
+from idp.runtime import audit
+from idp.runtime.outbound.client import Outbound, OutboundBusyError, OutboundError
 
 _CONTACTED = ("backchannel_logout_uri", "jwks_uri", "sector_identifier_uri")
 #: Hosts that the request_uris of one client may name: each is looked up.
@@ -46,7 +46,7 @@ class Outside:
         try:
             self._check_addresses(named, by_operator=by_operator)
             self._check_sector(known, by_operator=by_operator)
-        except outbound.OutboundBusyError:
+        except OutboundBusyError:
             raise RegistrationBusyError from None
         finally:
             self._waiting.release()
@@ -87,7 +87,7 @@ class Outside:
                 if isinstance(found, list) and all(isinstance(each, str) for each in found):
                     return found
             reason = f"the answer was {answer.status}, or no array of strings"
-        except outbound.OutboundBusyError:
+        except OutboundBusyError:
             raise
         except (OutboundError, JsonError) as error:
             reason = str(error)

@@ -27,9 +27,10 @@ from pkcs11.exceptions import (
 from pkcs11.types import SignMixin
 
 from idp.config import OperatorError
-from idp.keys import mechanisms, ring
-from idp.keys.holders import SigningUnavailableError
-from idp.keys.ring import PublicJwk
+from idp.keys import keyring
+from idp.keys.backends import SigningUnavailableError
+from idp.keys.keyring import PublicJwk
+from idp.keys.pkcs11 import mechanisms
 from idp.runtime.clock import Clock, Instant
 
 RETRY_SECONDS = 2
@@ -127,8 +128,8 @@ class Hsm:
         Raises as `make` does.
         """
         public, reference = self.make(alg)
-        jwk = ring.public_jwk(ring.TYPES[alg].import_key(public), alg)
-        if jwk["kid"].startswith("-"):  # see `ring.generate`
+        jwk = keyring.public_jwk(keyring.TYPES[alg].import_key(public), alg)
+        if jwk["kid"].startswith("-"):  # see `keyring.generate`
             self.destroy(reference)
             return self.generate(alg)
         return jwk, reference

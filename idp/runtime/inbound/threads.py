@@ -2,7 +2,7 @@
 
 Requests of one process would only fight for the same core if they ran side by side. But one that waits for somebody
 else's server, or for work that is done outside of Python, must hold up nobody (THREATS 42, 49, 50). So each thread holds
-the turn while it runs, and gives it away while it is in `waiting()`.
+the turn while it runs, and gives it away while it is in `release_thread()`.
 """
 
 import threading
@@ -23,13 +23,13 @@ class FullError(Exception):
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
+def release_thread() -> Iterator[None]:
     """Let others run inside this block, and go on when it is one's turn again, after an error too.
 
     Never inside a transaction, nor with a lock that others take while they have the turn. It does nothing in a thread
     that has no turn to give: commands, background threads, a block inside such a block.
     """
-    turns: Turns | None = getattr(_own, "turns", None)
+    turns: RequestThreads | None = getattr(_own, "turns", None)
     if turns is None:
         yield
         return
@@ -42,7 +42,7 @@ def waiting() -> Iterator[None]:
         _own.turns = turns
 
 
-class Turns:
+class RequestThreads:
     """Runs calls in `threads` threads, in the order in which they come. At most `most` calls wait to be begun.
 
     Who comes back from waiting goes first: there are never more of them than threads, and each began before whoever is new.

@@ -6,7 +6,7 @@ What browsers say of themselves decides: no page can change `Sec-Fetch-Site`, no
 from flask import current_app, request
 
 from idp.runtime import audit
-from idp.runtime.pages import PageError, People
+from idp.runtime.web.pages import PageError, People
 
 #: Where the application's configuration says which origin the issuer has.
 OUR_ORIGIN = "OUR_ORIGIN"

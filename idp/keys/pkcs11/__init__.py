@@ -1,0 +1,1 @@
+"""Private halves in a hardware security module, by PKCS #11."""

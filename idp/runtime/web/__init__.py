@@ -1,0 +1,1 @@
+"""What Flask's routes share: machines' endpoints, people's pages, the headers of answers."""
