@@ -15,7 +15,6 @@ from idp.authorization import pages as authorization_pages
 from idp.authorization.browser_state import BrowserState
 from idp.brand import pages as brand_pages
 from idp.brand.pages import brand_of
-from idp.clients import endpoints as clients_endpoints
 from idp.clients import pages as clients_pages
 from idp.config import Settings
 from idp.consent import pages as consent_pages
@@ -30,6 +29,7 @@ from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
 from idp.protocol.uris import origin
 from idp.provider import Provider, build
+from idp.registration import endpoints as registration_endpoints
 from idp.runtime import audit
 from idp.runtime.inbound.documents import DocumentsFirst
 from idp.runtime.outage import DatabaseUnavailableError
@@ -40,10 +40,10 @@ from idp.runtime.web.pages import PageError, error_page, set_up_templates
 from idp.runtime.web.stale_forms import NOT_OF_NOW
 from idp.signals import discovery as signals_discovery
 from idp.signals import endpoints as signals_endpoints
-from idp.signals import status_list_endpoints
 from idp.signals.poll import PollLane
 from idp.signals.poll_service import PollService
 from idp.signals.set_signer import SetSigner
+from idp.status_list import endpoints
 from idp.tokens import endpoints as tokens_endpoints
 
 __all__ = ["MAXIMUM_BODY", "Provider", "build", "create_app", "health_lane", "poll_lane"]
@@ -165,9 +165,9 @@ def _register(app: Flask, provider: Provider, csrf: CSRFProtect) -> None:
     ]
     if settings.clients_registration != "off":
         ends = provider.logout.end_client, provider.logout.end_withdrawn
-        machines.append(clients_endpoints.endpoints(database, clients, provider.registrations, *ends, settings.issuer))
+        machines.append(registration_endpoints.endpoints(database, clients, provider.registrations, *ends, settings.issuer))
     if settings.signals_status_list:
-        machines.append(status_list_endpoints.endpoints(provider.status_lists))
+        machines.append(endpoints.endpoints(provider.status_lists))
     # These two are posted to by relying parties; what a person answers on their pages is checked there.
     open_pages = [
         authorization_pages.pages(database, authorization, settings.issuer, browser_state),

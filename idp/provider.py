@@ -19,8 +19,6 @@ from idp.runtime.secrets import Secrets
 if TYPE_CHECKING:
     from idp.accounts.service import AccountService
     from idp.authorization.service import AuthorizationService
-    from idp.clients.registration import RegistrationService
-    from idp.clients.registration_rules import RegistrationPolicy
     from idp.clients.service import ClientService
     from idp.consent.service import ConsentService
     from idp.delivery.service import DeliveryService
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from idp.logout.check import Checker
     from idp.logout.reaper import Reaper
     from idp.logout.service import LogoutService
+    from idp.registration.rules import RegistrationPolicy
+    from idp.registration.service import RegistrationService
     from idp.runtime.outbound.client import Outbound
     from idp.runtime.pulse import Pulse
     from idp.runtime.supervision import Watch
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from idp.signals.push import Pushing
     from idp.signals.sequencer import Sequencer
     from idp.signals.service import SignalService
-    from idp.signals.status_list_service import StatusListService
     from idp.signals.streams import StreamService
+    from idp.status_list.service import StatusListService
     from idp.tokens.service import TokenService
 
 #: For the hub, and then for the attempts in flight: both together are less than the 4 seconds that a process has to stop in.
@@ -200,7 +200,7 @@ class Provider:
     @cached_property
     def registrations(self) -> RegistrationService:
         """Clients that register themselves."""
-        from idp.clients.registration import RegistrationService
+        from idp.registration.service import RegistrationService
 
         return RegistrationService(self.database, self.clients, registration_policy(self.settings), self.secrets)
 
@@ -254,7 +254,7 @@ class Provider:
     @cached_property
     def status_lists(self) -> StatusListService:
         """Status lists."""
-        from idp.signals.status_list_service import StatusListService
+        from idp.status_list.service import StatusListService
 
         return StatusListService(self.database, self.tokens, self.keys, ttl=self.settings.signals_status_ttl)
 
@@ -442,12 +442,12 @@ def key_policy(settings: Settings) -> KeyPolicy:
     """The schedule of keys; what the rooms above sign decides how long a retired key must verify."""
     from idp.keys.rules import KeyPolicy
     from idp.logout.rules import LOGOUT_TOKEN_LIFETIME
-    from idp.signals import status_list_rules
+    from idp.status_list import rules
 
     longest = max(
         _longest_token(settings),
         LOGOUT_TOKEN_LIFETIME,
-        status_list_rules.lifetime(settings.signals_status_ttl) if settings.signals_status_list else 0,
+        rules.lifetime(settings.signals_status_ttl) if settings.signals_status_list else 0,
     )
     return KeyPolicy(
         settings.keys_rotation_period,
@@ -465,7 +465,7 @@ def _longest_token(settings: Settings) -> int:
 
 def registration_policy(settings: Settings) -> RegistrationPolicy:
     """Who may register clients, and how many."""
-    from idp.clients.registration_rules import RegistrationPolicy
+    from idp.registration.rules import RegistrationPolicy
 
     return RegistrationPolicy(
         settings.clients_registration,

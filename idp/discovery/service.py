@@ -17,7 +17,7 @@ from idp.protocol import pkce, response_types, scopes
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.inbound.documents import CachedDocument
 from idp.sessions.rules import ACR
-from idp.signals.status_list_rules import aggregation_uri
+from idp.status_list.rules import aggregation_uri
 
 MAX_AGE = 300
 _ASSERTION_ALGS = [alg for algs in ASSERTION_ALGORITHMS.values() for alg in algs]

@@ -16,7 +16,7 @@ from idp.config import Settings
 from idp.issuing.service import Tokens
 from idp.runtime import migrations
 from idp.sessions.rules import SignIn
-from idp.signals import status_list_service
+from idp.status_list import service
 from idp.tokens.rules import Authorization, Family
 from tests.keys.grounds import Clock
 from tests.support.accounts import there_is
@@ -137,7 +137,7 @@ class Given:
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """The clock that nobody sets stands still, unless a test moves `passed`."""
     made = World.build(migrated(request, tmp_path), Clock())
-    monkeypatch.setattr(status_list_service, "elapsed", made.passed)
+    monkeypatch.setattr(service, "elapsed", made.passed)
     yield made
     for each in (made, *made.others):
         each.provider.database.dispose()

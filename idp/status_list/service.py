@@ -8,8 +8,8 @@ from idp.keys.service import KeyService
 from idp.protocol import status_list
 from idp.runtime.clock import Instant, elapsed
 from idp.runtime.database import Database
-from idp.signals import status_list_rules as rules
-from idp.signals.status_list_rules import ReadyStatusList
+from idp.status_list import rules
+from idp.status_list.rules import ReadyStatusList
 from idp.tokens.rules import status_list_uri
 from idp.tokens.service import TokenService
 

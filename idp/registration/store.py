@@ -3,8 +3,8 @@
 from sqlalchemy import bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idp.clients.models import RegistrationQuotaRow, RegistrationTokenRow
-from idp.clients.registration_rules import InitialToken
+from idp.registration.models import RegistrationQuotaRow, RegistrationTokenRow
+from idp.registration.rules import InitialToken
 from idp.runtime.batches import AT_ONCE
 from idp.runtime.clock import Instant
 from idp.runtime.database import Transaction, select_of, table_of

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil
 
-from idp.clients import registration_store as store
-from idp.clients.registration_rules import WINDOW, InitialToken, RegistrationPolicy, check_reach
 from idp.clients.rules import Client
 from idp.clients.service import ClientService, Lease, Registration
+from idp.registration import store
+from idp.registration.rules import WINDOW, InitialToken, RegistrationPolicy, check_reach
 from idp.runtime import audit, secrets
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database, Transaction

@@ -5,8 +5,8 @@ import json
 from flask import Blueprint, Response, abort, request
 
 from idp.protocol.status_list import MEDIA_TYPE
-from idp.signals import status_list_rules as rules
-from idp.signals.status_list_service import StatusListService
+from idp.status_list import rules
+from idp.status_list.service import StatusListService
 
 _METHODS = "GET, HEAD, OPTIONS"
 

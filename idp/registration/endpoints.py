@@ -5,13 +5,13 @@ from flask import Blueprint, Response, request
 
 from idp.clients import rules
 from idp.clients.metadata_fields import MetadataError
-from idp.clients.registration import Ends, EndsWithdrawn, NotAllowedError, Registered, RegistrationService, TooManyError
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.clients.update import check_update
 from idp.clients.uri_checks import RegistrationBusyError
 from idp.protocol import errors, strict_json
 from idp.protocol.strict_json import JsonError
+from idp.registration.service import Ends, EndsWithdrawn, NotAllowedError, Registered, RegistrationService, TooManyError
 from idp.runtime import audit
 from idp.runtime.database import Database
 from idp.runtime.web.endpoints import blueprint, json_response
