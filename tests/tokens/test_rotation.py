@@ -7,7 +7,8 @@ import pytest
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from idp.clients.rules import Client
-from idp.tokens import ending
+from idp.runtime.secrets import Secrets
+from idp.tokens import ending, refresh
 from idp.tokens.issuing import ReusedRefreshTokenError
 from tests.keys.grounds import EPOCH
 from tests.tokens.conftest import POLICY, SECRET, World
@@ -36,6 +37,19 @@ def test_what_is_stored_is_no_token(world: World, client: Client) -> None:
         for start in range(0, len(text) - 12, 12):
             if start >= 24:  # the family's name stands there in the clear
                 assert text[start : start + 12] not in repr(rows)
+
+
+def test_of_two_tokens_of_one_generation_only_the_stored_one_is_good(world: World, client: Client) -> None:
+    """While instances are given another secret one by one, each derives a successor of its own; one of them was stored."""
+    family, parent = world.allow(client, world.sign_in())
+    later = Secrets((b"the new secret of this deployment, longer", SECRET))
+    token = refresh.read(parent, later)
+    assert token is not None
+    never_stored, stored = token.successors(later)
+    world.rotate(client, parent)
+    assert world.stored(family).secret_hash == stored.stored
+    with pytest.raises(ReusedRefreshTokenError):
+        world.with_secrets(b"the new secret of this deployment, longer", SECRET).rotate(client, never_stored.text(later))
 
 
 @pytest.mark.parametrize("after", [0, 1, WINDOW - 1, WINDOW])
