@@ -24,7 +24,7 @@ from idp.discovery.metrics import Scrapes
 from idp.discovery.service import document, metadata_of
 from idp.grants import endpoints as grants_endpoints
 from idp.grants.server import AuthorizationServer, GrantServices
-from idp.keys.backends import SigningUnavailableError
+from idp.keys.signer import SigningUnavailableError
 from idp.logout import endpoints as logout_endpoints
 from idp.logout import pages as logout_pages
 from idp.protocol.uris import origin

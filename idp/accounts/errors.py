@@ -18,7 +18,7 @@ class PasswordRefusedError(AccountRefusedError):
 
 
 class SignInRefusedError(Exception):
-    """Nobody signed in. It says the same of an unknown name, a disabled account and a wrong password (THREATS 28)."""
+    """Nobody signed in. It says the same of an unknown name, a disabled account and a wrong password (docs/threats.md 28)."""
 
     def __init__(self) -> None:
         super().__init__(SIGN_IN_SENTENCE)

@@ -1,4 +1,4 @@
-"""Usernames: which may exist, and when two are the same or print alike (THREATS 31; after UTS #39 and RFC 8265).
+"""Usernames: which may exist, and when two are the same or print alike (docs/threats.md 31; after UTS #39 and RFC 8265).
 
 1. A name is normalised (NFKC) and stripped; it has 1 to 64 characters, at least one letter or digit among them.
 2. It holds letters of living scripts, the signs of these scripts, 0-9 and `. _ - @ +`, and does not begin with a hyphen

@@ -12,7 +12,7 @@ from flask_wtf.csrf import CSRFError
 
 from idp.accounts import names, profile, rules
 from idp.accounts.addresses import Addresses
-from idp.accounts.at_browser import address_of_request, browser_of_request, device_cookie, go_on_as, remember_device, signed_in
+from idp.accounts.browser import address_of_request, browser_of_request, device_cookie, go_on_as, remember_device, signed_in
 from idp.accounts.errors import PasswordRefusedError, PasswordsBusyError, SignInRefusedError, SignInThrottledError
 from idp.accounts.pending import PendingRequests, PendingSignIn
 from idp.accounts.requests import RequestsOfPages

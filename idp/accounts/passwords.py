@@ -1,4 +1,4 @@
-"""Argon2id (RFC 9106, OWASP Password Storage), and never more of it at once than this process can bear (THREATS 49)."""
+"""Argon2id (RFC 9106, OWASP Password Storage), and never more of it at once than this process can bear (docs/threats.md 49)."""
 
 import os
 from base64 import b64encode

@@ -303,7 +303,7 @@ class AccountService:
             raise
 
     def _wrong(self, account: Account | None, password: str) -> str | None:
-        """The same, by one argon2 computation in every case: the time it takes says nothing (THREATS 28)."""
+        """The same, by one argon2 computation in every case: the time it takes says nothing (docs/threats.md 28)."""
         possible = password_rules.can_be_one(password)
         stored = account.password_hash if account is not None and possible else None
         matches = self._passwords.verify(stored, password if possible else "")

@@ -1,4 +1,4 @@
-"""How often a sign-in may fail (THREATS 29).
+"""How often a sign-in may fail (docs/threats.md 29).
 
 An attempt is counted before its password is looked at, and uncounted when the password was right: parallel guesses
 cannot slip through. The buckets are those of the account, whether or not it exists, and of the address. A browser that
@@ -98,6 +98,6 @@ class Throttle:
         ]
 
     def _hash(self, kind: str, value: str) -> str:
-        """Keyed, so that a stolen database or log tells nothing of what was typed (THREATS 46, 47)."""
+        """Keyed, so that a stolen database or log tells nothing of what was typed (docs/threats.md 46, 47)."""
         message = f"{kind}.{value}".encode("utf-8", "surrogatepass")
         return b64url(hmac.digest(self._secrets.key(PURPOSE), message, sha256))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from idp.accounts.pages import PendingSignIn
+from idp.accounts.pending import PendingSignIn
 from idp.accounts.rules import may_be_told
 from idp.authorization import request, response_modes, rules, store
 from idp.authorization.errors import AuthorizationError, RequestRefusedError
@@ -15,7 +15,7 @@ from idp.authorization.rules import AuthorizationRequest, Pending, Person, Reque
 from idp.clients.display import Over
 from idp.clients.rules import Client
 from idp.clients.service import ClientService
-from idp.consent.pages import PendingConsent
+from idp.consent.pending import PendingConsent
 from idp.consent.service import ConsentService
 from idp.grants.service import CodeService
 from idp.issuing.service import IssuingService

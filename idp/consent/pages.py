@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Blueprint, Response, flash, get_flashed_messages, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 
-from idp.clients.display import Over, ShownClient
+from idp.clients.display import ShownClient
 from idp.clients.pages import as_shown, opens_at, over_page
-from idp.clients.rules import Client
 from idp.clients.service import ClientService
 from idp.consent import rules
+from idp.consent.pending import PendingConsent, PendingConsents
 from idp.consent.service import ConsentService
 from idp.protocol import scopes
 from idp.protocol.parameters import Parameters
@@ -28,39 +28,6 @@ _MOST_SHOWN = 200
 _UNKNOWN = "Nothing is known here of what the app asked for, or another browser began it. Go back to the app and start again."
 _NOT_SIGNED_IN = "You are not signed in at this browser any more, so nothing was allowed. Sign in again to go on."
 _NO_ACCESS = "That app had no access any more: there was nothing to withdraw."
-
-
-@dataclass(frozen=True, slots=True)
-class PendingConsent:
-    """What a stored authorization request asks of the person."""
-
-    client: Client
-    scopes: Sequence[str]
-    redirect_uri: str
-    redirect_host: str
-    redirect_origin: str | None
-    ui_locales: Sequence[str]
-    #: The names of the claims that the app would be told.
-    claims: Collection[str] = ()
-
-
-class PendingConsents(Protocol):
-    """The stored authorization requests, as this room sees them; `authorization` implements it."""
-
-    def over(self, tx: Transaction, request_id: str) -> Over | None:
-        """What became of a request that was answered or has expired; None for an open, unknown or foreign one."""
-
-    def consent(self, tx: Transaction, request_id: str) -> PendingConsent | None:
-        """What the request of this very browser asks for; None for an unknown, expired or foreign one."""
-
-    def allow(self, tx: Transaction, request_id: str, subject: str) -> None:
-        """Write down that this person allowed it."""
-
-    def deny(self, tx: Transaction, request_id: str) -> None:
-        """Write down that the person did not."""
-
-    def location(self, request_id: str) -> str:
-        """Where the request goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from functools import cache, partial
 from math import ceil, floor
 from typing import NamedTuple
 
-from idp.delivery import lanes, rules, store
+from idp.delivery import lane_store, rules, store
 from idp.delivery.rules import Delivery, Outcome, Party, Result, Verdict
 from idp.runtime import audit, secrets
 from idp.runtime.bounded import Bounded
@@ -174,7 +174,7 @@ class OutboxSession:
                 self._claim(tx)
             batches = {lane: self._read(tx, underway, lane, len(held)) for lane in wanted if lane in held}
             empty = [lane for lane, batch in batches.items() if not batch and lane not in underway.lanes]
-            lanes.give_back(tx, self._name, [*empty, lanes.claim(self._name)] if underway.is_stopping else empty)
+            lane_store.give_back(tx, self._name, [*empty, lane_store.claim(self._name)] if underway.is_stopping else empty)
         self._unwritten = []
         self._lanes = {lane: until for lane, until in held.items() if lane not in empty}
         self._longer.intersection_update(self._lanes)
@@ -210,7 +210,7 @@ class OutboxSession:
         self._explain()
         with self._database.writing() as tx:
             self._settle(tx)
-            lanes.give_back(tx, self._name, [*self._lanes, lanes.claim(self._name)])
+            lane_store.give_back(tx, self._name, [*self._lanes, lane_store.claim(self._name)])
         self._unwritten, self._lanes = [], {}
 
     def _has_to_write(self, underway: Underway) -> bool:
@@ -230,7 +230,7 @@ class OutboxSession:
         if not asks:
             more = [lane for lane in self._longer if self._is_read_more(lane, underway.low)][self._spare :]
             return more, max(0.0, self._ask_at - time.monotonic())
-        found, next_due, others, claims = lanes.waiting(tx, self._name)
+        found, next_due, others, claims = lane_store.waiting(tx, self._name)
         fair, own = len(found) / (1 + others), sum(head.lane in underway.lanes for head in found)
         share = ceil(fair) if claims else len(found)
         self._spare = max(0, own - share)
@@ -262,7 +262,7 @@ class OutboxSession:
     def _claim(self, tx: Transaction) -> None:
         """Ask the others for our share."""
         self._claimed_until = tx.now + _CLAIM_SECONDS
-        lanes.take(tx, self._name, [lanes.claim(self._name)], _CLAIM_SECONDS)
+        lane_store.take(tx, self._name, [lane_store.claim(self._name)], _CLAIM_SECONDS)
 
     def _is_read_more(self, lane: str, low: Collection[str]) -> bool:
         """Whether more is read of a lane under way. What has places would overtake what a failure gives back just then."""
@@ -273,9 +273,9 @@ class OutboxSession:
         needed = {*wanted, *underway.lanes}
         renewed = [lane for lane in self._lanes if lane in wanted or (lane in needed and self._lapses(lane, tx.now))]
         kept = [lane for lane in self._lanes if lane in needed and lane not in renewed]
-        lanes.give_back(tx, self._name, self._lanes.keys() - needed)
-        longer = lanes.renew(tx, self._name, renewed, self._lease)
-        longer |= lanes.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], self._lease)
+        lane_store.give_back(tx, self._name, self._lanes.keys() - needed)
+        longer = lane_store.renew(tx, self._name, renewed, self._lease)
+        longer |= lane_store.take(tx, self._name, [lane for lane in wanted if lane not in self._lanes], self._lease)
         return {lane: self._lanes[lane] for lane in kept} | dict.fromkeys(longer, until)
 
     def _read(self, tx: Transaction, underway: Underway, lane: str, among: int) -> list[Delivery]:
@@ -287,7 +287,7 @@ class OutboxSession:
         known = underway.low.get(lane, ())
         share = READ * (0.5 + self._jitter() / 2) if self._lanes else FIRST_READ
         most = max(1, int(share / max(1, among))) + len(known)
-        found = lanes.next_of(tx, lane, most)
+        found = lane_store.next_of(tx, lane, most)
         (self._longer.add if len(found) == most else self._longer.discard)(lane)
         return [delivery for delivery in found if delivery.delivery_id not in known]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from idp.delivery import lanes, rules, store
+from idp.delivery import lane_store, rules, store
 from idp.delivery.rules import Delivery, DeliveryState, NewDelivery, Party, Queue
 from idp.runtime import audit, secrets
 from idp.runtime.batches import AT_ONCE
@@ -125,7 +125,7 @@ class DeliveryService:
 
     def tidy(self, tx: Transaction) -> int:
         """Forget the lanes of workers that died long ago, and parties for which nothing waits; returns their number."""
-        return lanes.forget(tx, _ABANDONED) + store.forget_parties(tx, tx.now - _UNTRIED)
+        return lane_store.forget(tx, _ABANDONED) + store.forget_parties(tx, tx.now - _UNTRIED)
 
     def forget(self, tx: Transaction, before: Instant, most: int) -> int:
         """Delete what arrived or died before `before`, at most `most` of it; returns the number."""

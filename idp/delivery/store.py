@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idp.delivery import rules
-from idp.delivery.lanes import held, pending
+from idp.delivery.lane_store import held, pending
 from idp.delivery.lease_clock import instants
 from idp.delivery.models import DeliveryRow, LaneRow, PartyRow
 from idp.delivery.rules import REFUSED, Delivery, DeliveryState, Outcome, Party, Queue

@@ -11,22 +11,7 @@ from joserfc.jws import JWSRegistry
 
 from idp.keys import keyring
 from idp.keys.keyring import Jwk, PublicJwk
-
-
-class SigningUnavailableError(Exception):
-    """A key cannot sign at this moment, and may later. Its text is for the log and holds no secret."""
-
-
-class Signer(Protocol):
-    """Signs with one private key, by one JWS algorithm."""
-
-    def sign(self, message: bytes) -> bytes:
-        """The signature as JWS has it (RFC 7518 §3.1). Raises SigningUnavailableError."""
-        ...
-
-    def problem(self) -> str | None:
-        """Why it cannot sign at this moment, as a sentence, or None."""
-        ...
+from idp.keys.signer import Signer, SigningUnavailableError
 
 
 class Holder(Protocol):

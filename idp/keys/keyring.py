@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from idp.keys import rules
 from idp.keys.rules import Key, KeyLifetime, KeyPolicy, KeyState
+from idp.keys.signer import Signer
 from idp.protocol import strict_json
 from idp.protocol.signatures import ALGORITHMS
 from idp.runtime.clock import Instant
 from idp.runtime.inbound.documents import CachedDocument
-
-if TYPE_CHECKING:
-    from idp.keys.backends import Signer
 
 Jwk: TypeAlias = RSAKey | ECKey | OKPKey
 #: A key as the JWKS shows it (RFC 7517 §4): never a private member.
@@ -57,7 +55,7 @@ class SigningKeyring:
     """A snapshot of the keys, one line for each algorithm. It is replaced as a whole, so that readers need no lock."""
 
     def __init__(
-        self, keys: Sequence[Key], private: Mapping[str, "Signer"], policy: KeyPolicy, algorithms: Sequence[str]
+        self, keys: Sequence[Key], private: Mapping[str, Signer], policy: KeyPolicy, algorithms: Sequence[str]
     ) -> None:
         """`algorithms` are those that are switched on. Other lines live out their time."""
         known = {key.alg for key in keys} | set(algorithms)
@@ -80,7 +78,7 @@ class SigningKeyring:
         """Every key, line by line."""
         return [span for line in self.lines.values() for span in line]
 
-    def signing(self, alg: str, now: Instant) -> tuple[str, "Signer"] | None:
+    def signing(self, alg: str, now: Instant) -> tuple[str, Signer] | None:
         """The `kid` of the key that signs by `alg` at `now`, and what signs with it; None when none can."""
         span = rules.signing(self.lines.get(alg, ()), now)
         return None if span is None or span.key.kid not in self.private else (span.key.kid, self.private[span.key.kid])

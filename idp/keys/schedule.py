@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from idp.keys import rules, sealing, store
-from idp.keys.backends import AbsentSigner, DatabaseHolder, Holder, Signer
+from idp.keys.backends import AbsentSigner, DatabaseHolder, Holder
 from idp.keys.keyring import SigningKeyring
 from idp.keys.rules import Key, KeyPolicy, KeyState, WantedKeys
+from idp.keys.signer import Signer
 from idp.runtime import audit
 from idp.runtime.clock import Instant
 from idp.runtime.database import Database

@@ -9,9 +9,10 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
 from idp.keys import rules
-from idp.keys.backends import Holder, SigningUnavailableError
+from idp.keys.backends import Holder
 from idp.keys.rules import REFRESH_SECONDS, Key, KeyLifetime, KeyPolicy, KeyState
 from idp.keys.schedule import KeySchedule, Resealed
+from idp.keys.signer import SigningUnavailableError
 from idp.protocol import jws
 from idp.protocol.signatures import DEFAULT_ALG
 from idp.runtime import audit

@@ -35,7 +35,7 @@ from idp.runtime import audit, secrets, sqlite
 from idp.runtime.availability import Availability, is_told
 from idp.runtime.clock import Clock, Instant, system_clock
 from idp.runtime.limits import Limits
-from idp.runtime.outage import DatabaseUnavailableError, needs_a_new_connection, outage_of
+from idp.runtime.outage import DatabaseUnavailableError, is_refused_write, needs_a_new_connection, outage_of
 
 _NAME_BYTES = 16
 POOL_SIZE = 20
@@ -176,6 +176,10 @@ class Database:
         event.listen(self.engine, "checkout", self._is_from_now)
         self._driver_error = _driver_error_of(self.engine)
         self._writer = self.engine.execution_options(idp_writing=True)
+        # PostgreSQL's transactions begin with READ ONLY; SQLite's are told so where they begin (`sqlite.py`).
+        self._reader = self.engine.execution_options(
+            **{"postgresql_readonly" if self.dialect == "postgresql" else "idp_reading": True}
+        )
         self._glances: list[Glance] = []
 
     @property
@@ -185,14 +189,15 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that only reads. What was asked for after the commit happens when it is closed."""
+        """A transaction that cannot write. What was asked for after the commit happens when it is closed."""
         self.availability.check(writing=False)
         try:
-            with self.engine.connect() as connection:
+            with self._reader.connect() as connection:
                 tx = self._transaction(connection)
                 yield tx
         except (SQLAlchemyError, self._driver_error) as error:
-            self._fail(error)
+            if not is_refused_write(error):  # that is a fault of ours, and no outage
+                self._fail(error)
             raise
         self.availability.worked(writing=False)
         _run(tx)

@@ -144,6 +144,12 @@ def outage_of(error: BaseException) -> Outage | None:
     return _of_postgresql(original) if _is_of_postgresql(original) else None
 
 
+def is_refused_write(error: BaseException) -> bool:
+    """Whether the database refused a write because nothing may be written there: to a standby, or in a reading transaction."""
+    outage = outage_of(error)
+    return outage is not None and outage.cause in {"25006", "SQLITE_READONLY"}
+
+
 def needs_a_new_connection(outage: Outage) -> bool:
     """Whether connections may still see what was: the one of a standby, or of a file that was opened for reading only."""
     return outage.effect is not Effect.BUSY and outage.cause not in {"SQLITE_BUSY", "SQLITE_FULL", "53100"}

@@ -67,11 +67,18 @@ def _prepare(connection: DBAPIConnection, lock_seconds: float) -> None:
 
 
 def _begin(connection: Connection, lock_seconds: float) -> None:
-    """A writer takes its lock at once: a reader that turns writer may fail at the worst moment instead of waiting."""
-    if not connection.get_execution_options().get("idp_writing", False):
+    """A writer takes its lock at once: a reader that turns writer may fail at the worst moment instead of waiting.
+
+    So a reader cannot write at all.
+    """
+    options = connection.get_execution_options()
+    reads, cursor = options.get("idp_reading", False), connection.connection.cursor()
+    if connection.info.get("idp_reads", False) is not reads:
+        cursor.execute(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.info["idp_reads"] = reads
+    if not options.get("idp_writing", False):
         connection.exec_driver_sql("BEGIN")
         return
-    cursor = connection.connection.cursor()
     cursor.execute("PRAGMA busy_timeout=0")
     try:
         if not _has_begun(cursor, lock_seconds):

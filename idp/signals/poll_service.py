@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 
-from idp.keys.backends import SigningUnavailableError
+from idp.keys.signer import SigningUnavailableError
 from idp.protocol import scopes
 from idp.runtime import audit
 from idp.runtime.clock import Instant

@@ -217,7 +217,7 @@ class Site:
 
         @app.after_request
         def policy(response: Response) -> Response:
-            response.headers["Content-Security-SessionPolicy"] = content_security_policy(form_targets=g.get("form_targets", ()))
+            response.headers["Content-Security-Policy"] = content_security_policy(form_targets=g.get("form_targets", ()))
             return response
 
         return app

@@ -1,4 +1,4 @@
-"""Names that print alike cannot both exist (THREATS 31)."""
+"""Names that print alike cannot both exist (docs/threats.md 31)."""
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
 import pytest

@@ -1,4 +1,4 @@
-"""Which usernames may exist, and when two are one (THREATS 31)."""
+"""Which usernames may exist, and when two are one (docs/threats.md 31)."""
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
 import sys

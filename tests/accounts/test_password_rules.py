@@ -1,4 +1,4 @@
-"""Which passwords may be chosen (THREATS 30)."""
+"""Which passwords may be chosen (docs/threats.md 30)."""
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
 import unicodedata

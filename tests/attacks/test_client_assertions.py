@@ -1,4 +1,4 @@
-"""THREATS 15: client assertions that are forged, stolen, stretched or sent again, at every endpoint that takes them."""
+"""docs/threats.md 15: client assertions that are forged, stolen, stretched or sent again, at every endpoint that takes them."""
 
 import base64
 import json
@@ -244,7 +244,7 @@ def test_an_assertion_with_anything_else_beside_it_is_refused(provider: RunningP
 def test_another_method_than_the_registered_one_is_refused(
     provider: RunningProvider, by_key: str, by_secret: tuple[str, OctKey], endpoint: str
 ) -> None:
-    """THREATS 13, 14: the secret itself is no way in where an assertion was registered, nor is leaving everything out."""
+    """docs/threats.md 13, 14: the secret itself is no way in where an assertion was registered, nor is leaving everything out."""
     client_id, key = by_secret
     secret = base64.urlsafe_b64decode(key.as_dict()["k"] + "==").decode()
     refused(send(provider, {}, endpoint, auth=(client_id, secret)))
@@ -304,7 +304,7 @@ def test_garbage_is_refused_like_any_assertion(provider: RunningProvider, garbag
 def test_the_secret_of_an_assertion_is_sealed_and_no_other_is_kept(
     provider: RunningProvider, by_secret: tuple[str, OctKey]
 ) -> None:
-    """THREATS 16, 46: what a thief finds in the table opens nothing."""
+    """docs/threats.md 16, 46: what a thief finds in the table opens nothing."""
     client_id, key = by_secret
     secret = base64.urlsafe_b64decode(key.as_dict()["k"] + "==")
     with provider.services.database.reading() as tx:

@@ -1,4 +1,4 @@
-"""THREATS 9-16: codes and their proofs, and clients that pretend."""
+"""docs/threats.md 9-16: codes and their proofs, and clients that pretend."""
 
 import time
 from base64 import b64encode

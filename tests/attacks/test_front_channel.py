@@ -1,4 +1,4 @@
-"""THREATS 7, 9, 17, 25-27, 35 where tokens come through the browser: the implicit and hybrid flows, switched on."""
+"""docs/threats.md 7, 9, 17, 25-27, 35 where tokens come through the browser: the implicit and hybrid flows, switched on."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""One key signs JWTs of several kinds: each is taken for its own kind alone (RFC 8725 §3.11, §3.12; THREATS 14, 15)."""
+"""One key signs JWTs of several kinds: each is taken for its own kind alone (RFC 8725 §3.11, §3.12; docs/threats.md 14, 15)."""
 
 import json
 import time

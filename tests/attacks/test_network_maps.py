@@ -1,4 +1,4 @@
-"""THREATS 40: who registers learns nothing of the network that we are in, whichever member names a host (items of one kind)."""
+"""docs/threats.md 40: who registers learns nothing of the network that we are in, whichever member names a host (items of one kind)."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What a URL that a stranger registered may not do to us (THREATS 39, 40; OWASP SSRF prevention)."""
+"""What a URL that a stranger registered may not do to us (docs/threats.md 39, 40; OWASP SSRF prevention)."""
 
 import asyncio
 import datetime as dt

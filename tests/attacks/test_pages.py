@@ -1,4 +1,4 @@
-"""THREATS 25-27, 31, 34-36: forms on other sites, other people's requests, skipped steps, and sign-outs nobody asked for."""
+"""docs/threats.md 25-27, 31, 34-36: forms on other sites, other people's requests, skipped steps, and sign-outs nobody asked for."""
 
 from urllib.parse import parse_qs, urlencode, urlsplit
 

@@ -1,4 +1,4 @@
-"""THREATS 1-7: nobody is sent to a place that was not registered to the letter, and what is sent says who sent it."""
+"""docs/threats.md 1-7: nobody is sent to a place that was not registered to the letter, and what is sent says who sent it."""
 
 import secrets
 from urllib.parse import quote, urlencode, urlsplit

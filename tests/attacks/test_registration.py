@@ -1,4 +1,4 @@
-"""THREATS 3, 16, 40 to 44, 46: what strangers may do at `/register`, and what a registered client may do to people and to us."""
+"""docs/threats.md 3, 16, 40 to 44, 46: what strangers may do at `/register`, and what a registered client may do to people and to us."""
 
 import base64
 import json

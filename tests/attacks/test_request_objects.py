@@ -1,4 +1,4 @@
-"""THREATS 1, 2, 15, 18, 20, 27, 40: a request that comes in a token is believed only when its client signed it, for us."""
+"""docs/threats.md 1, 2, 15, 18, 20, 27, 40: a request that comes in a token is believed only when its client signed it, for us."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""THREATS 7, 8, 24, 32-34: the headers on every answer, cookies, and a `Host` that nobody believes."""
+"""docs/threats.md 7, 8, 24, 32-34: the headers on every answer, cookies, and a `Host` that nobody believes."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Attacks on signing in: THREATS 25, 26, 28-31, 34, 46, 47, 49."""
+"""Attacks on signing in: docs/threats.md 25, 26, 28-31, 34, 46, 47, 49."""
 # ruff: noqa: RUF001 - look-alikes are what is tested
 
 import re

@@ -1,4 +1,4 @@
-"""Security events (THREATS 17, 21, 40, 50): who may follow, what they may send, and what they cannot make us do."""
+"""Security events (docs/threats.md 17, 21, 40, 50): who may follow, what they may send, and what they cannot make us do."""
 
 import json
 import threading

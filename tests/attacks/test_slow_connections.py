@@ -1,4 +1,4 @@
-"""THREATS 50: whoever sends slowly, or nothing, holds up nobody else."""
+"""docs/threats.md 50: whoever sends slowly, or nothing, holds up nobody else."""
 
 import resource
 import socket
@@ -19,7 +19,7 @@ from tests.support.serving import RunningProvider
 pytestmark = ON_ONE_DATABASE
 
 MANY = 200
-#: As many as THREATS 50 names, and five times what granian would take of its own accord. They are opened within two seconds.
+#: As many as docs/threats.md 50 names, and five times what granian would take of its own accord. They are opened within two seconds.
 IDLE = 10_000
 #: Files that the process of the tests has open besides.
 _OTHERS = 500

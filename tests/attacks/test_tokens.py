@@ -1,4 +1,4 @@
-"""THREATS 17-22: tokens taken for what they are not, forged ones, and questions nobody may ask."""
+"""docs/threats.md 17-22: tokens taken for what they are not, forged ones, and questions nobody may ask."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""THREATS 39, 42, 49: a request that waits, for somebody else's server or for a password, holds up nobody else."""
+"""docs/threats.md 39, 42, 49: a request that waits, for somebody else's server or for a password, holds up nobody else."""
 
 import secrets
 import socket

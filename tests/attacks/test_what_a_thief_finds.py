@@ -1,4 +1,4 @@
-"""THREATS 7, 46, 47: neither the server's log nor its database holds anything that opens anything."""
+"""docs/threats.md 7, 46, 47: neither the server's log nor its database holds anything that opens anything."""
 
 import time
 from base64 import urlsafe_b64decode

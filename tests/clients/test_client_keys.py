@@ -1,4 +1,4 @@
-"""A client's `jwks_uri`: fetched once, its rotation followed, and no storm of fetches whatever strangers do (THREATS 51)."""
+"""A client's `jwks_uri`: fetched once, its rotation followed, and no storm of fetches whatever strangers do (docs/threats.md 51)."""
 
 import json
 import threading

@@ -5,7 +5,7 @@ import threading
 import pytest
 from prometheus_client import REGISTRY
 
-from idp.delivery import lanes, outbox_session, store
+from idp.delivery import lane_store, outbox_session, store
 from idp.delivery.rules import CIRCUIT_FAILURES, LONGEST_OPEN, SOON, Delivery, NewDelivery, Party, open_for
 from idp.runtime.outbound import resolver
 from idp.runtime.outbound.client import Outbound
@@ -84,11 +84,11 @@ def work_of_a_look(office: Office) -> int:
         driver = tx.connection.connection.dbapi_connection
         if office.database.dialect == "sqlite":
             driver.set_progress_handler(lambda: steps.append(1), 10)
-            assert lanes.waiting(tx, "this").heads == []
+            assert lane_store.waiting(tx, "this").heads == []
             driver.set_progress_handler(None, 0)
             return len(steps)
-        assert lanes.waiting(tx, "this").heads == []
-        compiled = lanes._WAITING.compile(dialect=tx.connection.dialect)
+        assert lane_store.waiting(tx, "this").heads == []
+        compiled = lane_store._WAITING.compile(dialect=tx.connection.dialect)
         given = dict(compiled.params) | {"now": tx.now, "shift": tx.shift}
         plan = tx.connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}", given).scalar()
         return int(plan[0]["Plan"]["Shared Hit Blocks"])

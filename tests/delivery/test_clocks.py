@@ -1,4 +1,4 @@
-"""Workers on machines whose clocks differ: a lease is judged by the clock of the database's server (THREATS 52)."""
+"""Workers on machines whose clocks differ: a lease is judged by the clock of the database's server (docs/threats.md 52)."""
 
 import subprocess
 import sys

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from structlog.typing import EventDict
 
-from idp.delivery import lanes, outbox_session, store, worker
+from idp.delivery import lane_store, outbox_session, store, worker
 from idp.delivery.outbox_session import FIRST_READ
 from idp.delivery.rules import CIRCUIT_FAILURES, Delivery, Message, NewDelivery, Queue, delivery_id, lane_in_order
 from idp.delivery.service import DeliveryService
@@ -62,13 +62,13 @@ def test_of_a_lane_that_hangs_nothing_more_is_read(office: Office, receiver, mon
     office.open()
     office.send(hangs.url(), sid="s0")
     eventually(lambda: any(one.leased_until is not None for one in office.all()), "it is noted")
-    real = lanes.next_of
+    real = lane_store.next_of
 
     def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
         reads.append(of)
         return real(tx, of, most)
 
-    monkeypatch.setattr(lanes, "next_of", next_of)
+    monkeypatch.setattr(lane_store, "next_of", next_of)
     for number in range(1, 4):
         office.send(hangs.url(), sid=f"s{number}")
         office.send(other.url(), client_id="other", sid=f"s{number}")
@@ -83,7 +83,7 @@ def fails_at_the_second_read(
     monkeypatch: pytest.MonkeyPatch, party, running: Callable[[], worker.Worker]
 ) -> list[list[Delivery]]:
     """What is read of lanes. While more of one is read, the first attempt in it fails: its party is let go, and waited for."""
-    real, reads = lanes.next_of, list[list[Delivery]]()
+    real, reads = lane_store.next_of, list[list[Delivery]]()
 
     def next_of(tx: Transaction, of: str, most: int) -> list[Delivery]:
         found = real(tx, of, most)
@@ -93,7 +93,7 @@ def fails_at_the_second_read(
             eventually(lambda: not running()._runs)
         return found
 
-    monkeypatch.setattr(lanes, "next_of", next_of)
+    monkeypatch.setattr(lane_store, "next_of", next_of)
     return reads
 
 

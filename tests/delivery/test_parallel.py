@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from idp.delivery import lanes, store
+from idp.delivery import lane_store, store
 from idp.delivery.models import LaneRow
 from idp.delivery.rules import Outcome
 from idp.delivery.service import DeliveryService
@@ -87,8 +87,8 @@ def test_claims_at_the_same_moment_share_nothing(office: Office) -> None:
     def take(name: str, wanted: list[str]) -> None:
         together.wait()
         with office.database.writing() as tx:
-            for lane in lanes.take(tx, name, wanted, 60):
-                taken.extend(one.delivery_id for one in lanes.next_of(tx, lane, 10))
+            for lane in lane_store.take(tx, name, wanted, 60):
+                taken.extend(one.delivery_id for one in lane_store.next_of(tx, lane, 10))
 
     names = [f"app-{number}" for number in range(50)]
     threads = [threading.Thread(target=take, args=(f"worker {n}", random.sample(names, 50))) for n in range(8)]
@@ -103,8 +103,8 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
     party = receiver()
     office.send(party.url())
     with office.database.writing() as tx:
-        assert lanes.take(tx, "killed", ["app"], 60) == {"app"}
-        lost = lanes.next_of(tx, "app", 1)
+        assert lane_store.take(tx, "killed", ["app"], 60) == {"app"}
+        lost = lane_store.next_of(tx, "app", 1)
         store.note(tx, lost, tx.now + 60)
     office.open()
     office.clock.now += 55
@@ -120,17 +120,17 @@ def test_what_a_killed_worker_had_taken_is_taken_over_when_its_lease_is_over(off
 def test_a_worker_that_lost_its_lease_overwrites_nothing_but_an_arrival_counts(office: Office) -> None:
     office.send("http://127.0.0.1:9/")
     with office.database.writing() as tx:
-        lanes.take(tx, "slow", ["app"], 60)
-        (one,) = lanes.next_of(tx, "app", 1)
+        lane_store.take(tx, "slow", ["app"], 60)
+        (one,) = lane_store.next_of(tx, "app", 1)
     office.clock.now += 61
     before = office.only()
     with office.database.writing() as tx:
-        assert lanes.take(tx, "quick", ["app"], 60) == {"app"}
-        assert lanes.renew(tx, "slow", ["app"], 120) == set()
-        lanes.give_back(tx, "slow", ["app"])
+        assert lane_store.take(tx, "quick", ["app"], 60) == {"app"}
+        assert lane_store.renew(tx, "slow", ["app"], 120) == set()
+        lane_store.give_back(tx, "slow", ["app"])
         refused = Outcome(None, tx.now, tx.now, 400, "answered 400")
         assert store.settle(tx, office.database.dialect, "slow", [(one, refused)]) == set()
-        assert lanes.take(tx, "third", ["app"], 60) == set(), "it is the quick one's still"
+        assert lane_store.take(tx, "third", ["app"], 60) == set(), "it is the quick one's still"
     assert office.only() == before
     with office.database.writing() as tx:
         arrived = Outcome(tx.now, None, tx.now, 200, None)
@@ -187,7 +187,7 @@ def test_a_database_that_fails_before_the_attempt_stops_no_worker(
     office: Office, receiver: Receivers, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     party = receiver()
-    Trouble(monkeypatch, lanes, what, 3)
+    Trouble(monkeypatch, lane_store, what, 3)
     office.open(poll_seconds=0.02)
     office.send(party.url())
     office.until(lambda one: one.delivered_at is not None)

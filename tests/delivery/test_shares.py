@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from idp.delivery import lanes, outbox_session
+from idp.delivery import lane_store, outbox_session
 from idp.delivery.outbox_session import Finished, OutboxSession, Round, Underway
 from idp.delivery.rules import Result, Verdict
 from idp.runtime.database import Transaction
@@ -83,7 +83,7 @@ def test_a_share_is_asked_for_once_and_given_back_at_the_end(backlog: Office) ->
 
     def claims() -> int:
         with backlog.database.reading() as tx:
-            return lanes.waiting(tx, "this").claims
+            return lane_store.waiting(tx, "this").claims
 
     assert claims() == 1
     late.write_down()
@@ -103,7 +103,7 @@ def test_more_of_a_lane_under_way_is_read_without_asking_what_else_waits(
     only = book(backlog)
     found = only.look(Underway())
     asked: list[Transaction] = []
-    monkeypatch.setattr(lanes, "waiting", lambda tx, _: asked.append(tx))
+    monkeypatch.setattr(lane_store, "waiting", lambda tx, _: asked.append(tx))
     low = {lane: {each.delivery_id for each in batch} for lane, batch in found.batches.items()}
     more = only.look(Underway(lanes=low, low=low, is_woken=False)).batches
     assert {lane: len(batch) for lane, batch in more.items()} == dict.fromkeys(low, 4)
@@ -112,7 +112,9 @@ def test_more_of_a_lane_under_way_is_read_without_asking_what_else_waits(
 
 
 @pytest.mark.parametrize(
-    "where", [(lanes, "waiting"), (OutboxSession, "_measure"), (lanes, "take")], ids=["looking", "measuring", "taking"]
+    "where",
+    [(lane_store, "waiting"), (OutboxSession, "_measure"), (lane_store, "take")],
+    ids=["looking", "measuring", "taking"],
 )
 def test_a_wake_is_not_forgotten_where_the_database_fails(
     backlog: Office, monkeypatch: pytest.MonkeyPatch, where: tuple[object, str]
@@ -136,4 +138,4 @@ def test_a_worker_that_has_little_asks_for_its_share_though_it_is_not_idle(backl
     arrive(backlog, late, found, found.batches)
     late.look(Underway())
     with backlog.database.reading() as tx:
-        assert lanes.waiting(tx, "this").claims == 1
+        assert lane_store.waiting(tx, "this").claims == 1

@@ -335,7 +335,7 @@ def test_a_sign_out_when_nobody_is_signed_in_any_more_says_so(tabs: Tabs) -> Non
 
 
 def test_the_token_is_new_where_somebody_else_signs_in(tabs: Tabs) -> None:
-    """THREATS 25, 26: whoever planted a cookie, or was signed in before, knows no token of the next person's."""
+    """docs/threats.md 25, 26: whoever planted a cookie, or was signed in before, knows no token of the next person's."""
     anonymous = tabs.open("login").forms[0].fields["csrf_token"]
     tabs.sign_in_elsewhere()
     of_alice = tabs.open("account").forms[0].fields["csrf_token"]

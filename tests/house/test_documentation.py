@@ -146,3 +146,28 @@ def test_every_link_between_pages_leads_somewhere() -> None:
         if "_build" not in page.parts:
             for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8")):
                 assert (page.parent / Path(target)).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_threat_that_is_named_stands_in_its_page_and_every_test_there_exists() -> None:
+    page = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
+    numbered = {int(number) for number in re.findall(r"^(\d+)\. \*\*", page, re.MULTILINE)}
+    assert numbered == set(range(1, len(numbered) + 1))
+    named = {
+        int(number)
+        for folder in ("idp", "tests", "examples", "benchmarks", "docs")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".md"} and "_build" not in path.parts
+        for numbers in re.findall(r"docs/threats\.md (\d+(?:, \d+)*)", path.read_text(encoding="utf-8"))
+        for number in numbers.split(", ")
+    }
+    assert len(named) > 20
+    assert named <= numbered
+    tried = re.findall(r"`([a-z]+/[\w./]*)`", page)
+    assert len(tried) >= len(numbered)
+    assert [path for path in tried if not (ROOT / "tests" / path).exists()] == []
+
+
+def test_the_glossary_stays_short() -> None:
+    words = re.findall(r"^\| ([a-z ]+) \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)[1:]
+    assert 20 < len(words) <= 40
+    assert words == sorted(words)

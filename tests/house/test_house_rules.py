@@ -79,7 +79,7 @@ def builds_sql(tree: ast.Module) -> Iterator[int]:
 
 
 def reads_the_host(tree: ast.Module) -> Iterator[int]:
-    """Addresses come from the settings, never from what a request says of its host (THREATS 32)."""
+    """Addresses come from the settings, never from what a request says of its host (docs/threats.md 32)."""
     told = re.compile(r"request\.(host|host_url|url|url_root|base_url|root_url|scheme|is_secure|trusted_hosts)$")
     for line, name in mentions(tree):
         if told.search(name):

@@ -253,7 +253,7 @@ def test_what_stands_well_is_issued(case: Case, grant: str) -> None:
 @pytest.mark.parametrize("forgotten", [False, True], ids=["as it is done", "though its ending was forgotten"])
 @pytest.mark.parametrize("withdrawn", WITHDRAWN)
 @pytest.mark.parametrize("grant", RECIPES)
-def test_known_is_issued_of_what_was_withdrawn(case: Case, grant: str, withdrawn: str, *, forgotten: bool) -> None:
+def test_nothing_is_issued_of_what_was_withdrawn(case: Case, grant: str, withdrawn: str, *, forgotten: bool) -> None:
     recipe, what = RECIPES[grant], WITHDRAWN[withdrawn]
     recipe.prepare(case)
     (what.row if forgotten else what.act)(case, grant)

@@ -7,10 +7,10 @@ from pathlib import Path
 import jwt
 import pytest
 
-from idp.keys.backends import SigningUnavailableError
 from idp.keys.keyring import generate
 from idp.keys.rules import REVOCATION_GRACE, KeyState
 from idp.keys.service import InvalidTokenError, KeyService
+from idp.keys.signer import SigningUnavailableError
 from idp.protocol.signatures import ALGORITHMS, half_hash
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets

@@ -9,10 +9,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from idp.keys.backends import SigningUnavailableError
 from idp.keys.pkcs11.hsm import RETRY_SECONDS, Hsm
 from idp.keys.rules import REVOCATION_GRACE
 from idp.keys.service import KeyService
+from idp.keys.signer import SigningUnavailableError
 from idp.runtime.database import Database
 from idp.runtime.secrets import Secrets
 from tests.keys.conftest import BITS, POLICY, SECRET

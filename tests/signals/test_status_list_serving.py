@@ -8,7 +8,7 @@ import jwt
 import pytest
 from sqlalchemy import event
 
-from idp.keys.backends import SigningUnavailableError
+from idp.keys.signer import SigningUnavailableError
 from idp.logout.rules import Reason
 from tests.keys.grounds import EPOCH
 from tests.signals.status_world import ISSUER, TTL, World, world

@@ -28,9 +28,9 @@ from pkcs11.types import SignMixin
 
 from idp.config import OperatorError
 from idp.keys import keyring
-from idp.keys.backends import SigningUnavailableError
 from idp.keys.keyring import PublicJwk
 from idp.keys.pkcs11 import mechanisms
+from idp.keys.signer import SigningUnavailableError
 from idp.runtime.clock import Clock, Instant
 
 RETRY_SECONDS = 2

@@ -3,7 +3,7 @@
 import resource
 from dataclasses import dataclass
 
-#: Connections on which nothing is asked just now: so many leave others served (THREATS 50).
+#: Connections on which nothing is asked just now: so many leave others served (docs/threats.md 50).
 IDLE = 10_000
 #: For the database, the keys, the log, and requests that wait for other servers.
 _OTHERS = 500

@@ -1,7 +1,7 @@
 """Between granian and the WSGI application: a request is read whole, and in time, before a thread is spent on it.
 
 Under plain WSGI a worker's threads would wait for every body that comes slowly, and two hundred of them would hold up
-everybody (THREATS 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
+everybody (docs/threats.md 50). Here they wait on the event loop, which costs a few kilobytes each. Whoever has to wait for
 longer than a request takes waits here as well, in a lane of its own (a long poll: `idp.signals.poll`). What waits for
 less, for somebody else's server or for a password, keeps its thread and lets the others run (`idp.runtime.inbound.threads`).
 """

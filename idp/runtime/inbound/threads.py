@@ -1,8 +1,8 @@
 """Threads of which one runs at a time: whoever waits for others lets the next one run meanwhile.
 
 Requests of one process would only fight for the same core if they ran side by side. But one that waits for somebody
-else's server, or for work that is done outside of Python, must hold up nobody (THREATS 42, 49, 50). So each thread holds
-the turn while it runs, and gives it away while it is in `release_thread()`.
+else's server, or for work that is done outside of Python, must hold up nobody (docs/threats.md 42, 49, 50). So each thread
+holds the turn while it runs, and gives it away while it is in `release_thread()`.
 """
 
 import threading

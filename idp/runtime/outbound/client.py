@@ -1,4 +1,4 @@
-"""The one guarded client for everything that this provider fetches or posts (OWASP SSRF prevention; THREATS 39-41).
+"""The one guarded client for everything that this provider fetches or posts (OWASP SSRF prevention; docs/threats.md 39-41).
 
 A URL comes from whoever registered a client, so it may point at our own network, change its address between check
 and connect, hang, drip, or never end. Hence: https, no redirects, no proxies from the environment, no cookies; each

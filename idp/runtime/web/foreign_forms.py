@@ -1,4 +1,4 @@
-"""Forms that another site sent are not for our pages, whatever token they carry (THREATS 26, OWASP "CSRF Prevention").
+"""Forms that another site sent are not for our pages, whatever token they carry (docs/threats.md 26, OWASP "CSRF Prevention").
 
 What browsers say of themselves decides: no page can change `Sec-Fetch-Site`, nor `Origin`.
 """
