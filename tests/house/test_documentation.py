@@ -171,3 +171,11 @@ def test_the_glossary_stays_short() -> None:
     words = re.findall(r"^\| ([a-z ]+) \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)[1:]
     assert 20 < len(words) <= 40
     assert words == sorted(words)
+
+
+def test_what_architecture_says_is_decided_somewhere_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `(idp/[\w/]+\.py)` \| `(\w+)` \|$", page, re.MULTILINE)
+    assert len(rows) >= 10
+    lost = [row for row in rows if f"def {row[1]}(" not in (ROOT / row[0]).read_text(encoding="utf-8")]
+    assert lost == []
