@@ -67,12 +67,13 @@ def test_a_sign_in_that_is_answered_with_an_error(provider: RunningProvider, app
     provider.cli("user", "add", "bob", "--password-stdin", stdin=PASSWORD) if "bob" not in provider.cli(
         "user", "list"
     ) else None
-    party, page = app.register(provider), browser.new_page()
+    party, context = app.register(provider), browser.new_context()
+    page, again = context.new_page(), context.new_page()
     page.goto(party.authorization_url())
     first = arrives(page, app, lambda: sign_in(page))
     hint = party.redeem(first["code"][0]).json()["id_token"]
     app.asked.clear()
-    again = page.context.new_page()  # the first one is on its way to where the app redirects it
+    # In a tab of its own: the first one is on its way to where the app redirects it.
     again.goto(party.authorization_url(id_token_hint=hint, prompt="login"))
     assert arrives(again, app, lambda: sign_in(again, "bob"))["error"] == ["login_required"]
 
