@@ -176,10 +176,8 @@ class Database:
         event.listen(self.engine, "checkout", self._is_from_now)
         self._driver_error = _driver_error_of(self.engine)
         self._writer = self.engine.execution_options(idp_writing=True)
-        # PostgreSQL's transactions begin with READ ONLY; SQLite's are told so where they begin (`sqlite.py`).
-        self._reader = self.engine.execution_options(
-            **{"postgresql_readonly" if self.dialect == "postgresql" else "idp_reading": True}
-        )
+        # See what `sqlite.py` and `postgres.py` do where a transaction begins.
+        self._reader = self.engine.execution_options(idp_reading=True)
         self._glances: list[Glance] = []
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 from psycopg.errors import OperationalError
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -130,6 +130,15 @@ def engine_for(url: URL, limits: Limits, pool_size: int) -> Engine:
         if connection is not None:  # it is asked whether it lives before it is used again
             connection.patience = limits.connect
 
+    def begins(connection: Connection) -> None:
+        # Not SQLAlchemy's `postgresql_readonly`: that one ends in READ WRITE for whoever comes next, which overrules what the
+        # server says of itself, and which a standby refuses.
+        raw = connection.connection.driver_connection
+        wanted = True if connection.get_execution_options().get("idp_reading", False) else None
+        if isinstance(raw, psycopg.Connection) and raw.read_only is not wanted:
+            raw.read_only = wanted
+
+    event.listen(engine, "begin", begins)
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "checkout", taken)
     event.listen(engine, "checkin", returned)
